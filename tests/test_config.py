@@ -1,0 +1,124 @@
+"""config.toml, variables and flags: what is read, who wins, and what is said when something is wrong."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from streamer.config import Settings, load
+from streamer.errors import UsageError
+
+DEFAULT_FILE = Path(__file__).parent.parent / "config.toml"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_documented_file_says_exactly_the_defaults() -> None:
+    assert load(DEFAULT_FILE) == Settings()
+
+
+def test_the_documented_file_names_every_key_with_a_comment() -> None:
+    text = DEFAULT_FILE.read_text()
+    tables = tomllib.loads(text)
+    for name, field in Settings.model_fields.items():
+        if name != "stream":
+            assert set(tables[name]) == set(field.annotation.model_fields), name
+    settings = [line for line in text.splitlines() if re.match(r"^[a-z_]+ = ", line)]
+    assert all("  # " in line or " # " in line for line in settings)
+
+
+def test_flags_win_over_variables_and_variables_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, '[window]\nhop_s = 0.48\nwindow_s = 2.4\n[model]\ndevice = "cuda"\n')
+    monkeypatch.setenv("STREAMER_WINDOW__WINDOW_S", "1.2")
+    monkeypatch.setenv("STREAMER_MODEL__DEVICE", "mps")
+    settings = load(path, {"model": {"device": "cpu"}})
+    assert (settings.window.hop_s, settings.window.window_s, settings.model.device) == (0.48, 1.2, "cpu")
+
+
+def test_the_file_in_the_working_folder_is_read_without_asking(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[dashboard]\nrefresh_hz = 4\n")
+    assert load().dashboard.refresh_hz == 4
+
+
+def test_a_password_of_digits_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMER_MQTT__PASSWORD", "0123")
+    assert load().mqtt.password.get_secret_value() == "0123"
+
+
+def test_a_password_is_not_printed() -> None:
+    assert "hunter2" not in repr(load(flags={"mqtt": {"password": "hunter2"}}))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[window]\nhop = 0.24\n", ["my.toml", "window.hop", "no such key", "window_s, hop_s"]),
+        ("[windows]\nhop_s = 0.24\n", ["my.toml", "windows", "no such key", "window, model"]),
+        ("[window]\nhop_s = 0.25\n", ["my.toml", "window.hop_s", "0.25", "1/75 s", "0.253333"]),
+        ("[window]\nhop_s = -0.24\n", ["my.toml", "window.hop_s", "-0.24", "greater than"]),
+        ("[window]\nhop_s = inf\n", ["my.toml", "window.hop_s", "inf", "seconds"]),
+        ('[window]\nhop_s = "fast"\n', ["my.toml", "window.hop_s", "'fast'", "number"]),
+        ("[window]\nwindow_s = 0.2\n", ["my.toml", "window", "hop_s = 0.24", "window_s = 0.2"]),
+        ('[model]\ndevice = "gpu"\n', ["my.toml", "model.device", "'gpu'", "cuda"]),
+        ("[model]\nthreshold = 2\n", ["my.toml", "model.threshold", "2", "auto", "less than or equal to 1"]),
+        ("[tracker]\nenter = 0.2\nexit = 0.3\n", ["my.toml", "tracker", "exit = 0.3", "enter = 0.2"]),
+        ('[audio]\nchannel = "left"\n', ["my.toml", "audio.channel", "'left'", "mix"]),
+        ('[[stream]]\nname = "Desk!"\nsource = "mic"\n', ["my.toml", "stream.0.name", "'Desk!'"]),
+        ('[[stream]]\nname = "desk"\n', ["my.toml", "stream.0.source", "missing"]),
+        ('[[stream]]\nname="a"\nsource="mic"\n[[stream]]\nname="a"\nsource="demo"\n', ["my.toml", "both named 'a'"]),
+        ("[window\n", ["my.toml", "not valid TOML", "line 1"]),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_file_key_value_and_what_is_allowed(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(write(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "parts"),
+    [
+        ("STREAMER_WINDOW__HOP_S", "0.25", ["STREAMER_WINDOW__HOP_S", "0.25", "frames"]),
+        ("STREAMER_WINDOW__HOP", "1", ["STREAMER_WINDOW__HOP", "no such key"]),
+        ("STREAMER_HOP_S", "1", ["STREAMER_HOP_S", "no such setting", "STREAMER_TABLE__KEY"]),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, parts: list[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError) as caught:
+        load()
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
+def test_a_wrong_flag_is_named() -> None:
+    with pytest.raises(UsageError, match=r"flag: model\.threads = 0 is not allowed"):
+        load(flags={"model": {"threads": 0}})
+
+
+def test_a_file_that_is_not_there_is_said() -> None:
+    with pytest.raises(UsageError, match="no such configuration file"):
+        load(Path("nowhere.toml"))
+
+
+def test_bytes_that_are_no_text_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="UTF-8"):
+        load(path)
