@@ -1,0 +1,1 @@
+"""Sound in: sources, resampling, the ring, level, voice activity."""

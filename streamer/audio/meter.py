@@ -1,0 +1,72 @@
+"""The input level as a person wants to see it: RMS, peak, peak hold, noise floor, clipping."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamer.audio.ring import Samples
+from streamer.rates import SAMPLE_RATE
+
+BLOCK = SAMPLE_RATE // 50  # 480 samples: 20 ms, short enough that a syllable moves the needle
+HOLD_BLOCKS = 75  # 1.5 s of peak hold
+NOISE_BLOCKS = 500  # 10 s, over whose tenth percentile the noise floor is taken
+FULL_SCALE = 0.999  # 16-bit converters clip at 32,767 / 32,768
+FLOOR_DBFS = -120.0
+
+
+def dbfs(amplitude: float) -> float:
+    """Amplitude (1.0 is full scale) in dBFS, not below -120."""
+    return max(FLOOR_DBFS, 20.0 * float(np.log10(max(amplitude, 1e-12))))
+
+
+def rms_and_peak_dbfs(samples: Samples) -> tuple[float, float]:
+    """RMS and peak of `samples` ([n] float32) in dBFS; the floor where there are none."""
+    if not len(samples):
+        return FLOOR_DBFS, FLOOR_DBFS
+    return dbfs(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))), dbfs(float(np.abs(samples).max()))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The meter at one moment."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    hold_dbfs: float
+    noise_dbfs: float
+    clipped: int  # blocks of 20 ms with a sample at full scale, since the start
+
+
+@dataclass(slots=True)
+class LevelMeter:
+    """Fed with every sample in any chunks; looks at whole blocks of 20 ms."""
+
+    _rest: Samples = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    _rms: deque[float] = field(default_factory=lambda: deque(maxlen=NOISE_BLOCKS))
+    _peaks: deque[float] = field(default_factory=lambda: deque(maxlen=HOLD_BLOCKS))
+    _clipped: int = 0
+
+    def feed(self, samples: Samples) -> None:
+        """Take in the next samples, [n] float32."""
+        samples = np.concatenate([self._rest, samples])
+        whole = len(samples) // BLOCK * BLOCK
+        self._rest = samples[whole:]
+        for block in samples[:whole].reshape(-1, BLOCK):
+            rms_dbfs, peak_dbfs = rms_and_peak_dbfs(block)
+            self._rms.append(rms_dbfs)
+            self._peaks.append(peak_dbfs)
+            self._clipped += int(np.abs(block).max() >= FULL_SCALE)
+
+    def reading(self) -> Reading | None:
+        """The meter now; None before the first block."""
+        if not self._rms:
+            return None
+        recent_rms = list(self._rms)[-5:]  # 100 ms: calm enough to read
+        return Reading(
+            rms_dbfs=sum(recent_rms) / len(recent_rms),
+            peak_dbfs=max(list(self._peaks)[-5:]),
+            hold_dbfs=max(self._peaks),
+            noise_dbfs=float(np.percentile(self._rms, 10)),
+            clipped=self._clipped,
+        )

@@ -1,0 +1,56 @@
+"""Native audio to the house's audio: mono by mean or by channel, then a stateful soxr stream to 24 kHz."""
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from streamer.audio.ring import Samples
+from streamer.errors import UsageError
+from streamer.rates import SAMPLE_RATE
+
+Block = npt.NDArray[np.float32] | npt.NDArray[np.int16]  # [n, channels]
+
+INT16_FULL_SCALE = 2**15  # -32,768 is -1.0
+
+
+def check_channel(channel: int | None, channels: int, device: str) -> None:
+    """Raise UsageError where `device` has no such channel."""
+    if channel is not None and not 0 <= channel < channels:
+        raise UsageError(
+            f"Channel {channel} of {device} does not exist: it has {channels}, counted from 0; "
+            f"choose one of them, or none to mix them all."
+        )
+
+
+def to_mono(block: Block, channel: int | None = None) -> Samples:
+    """One channel of `block` ([n, channels] int16 or float32), or the mean of all, as [n] float32 in [-1, 1]."""
+    picked = block.mean(axis=1, dtype=np.float32) if channel is None else block[:, channel].astype(np.float32)
+    return picked / np.float32(INT16_FULL_SCALE) if block.dtype == np.int16 else picked
+
+
+class Resampler:
+    """Mono audio of one rate to mono audio at 24 kHz, block by block, bit-equal to resampling the whole at once.
+
+    soxr's HQ filter looks ahead, so 23 to 37 ms of audio stay inside until more comes or `flush` asks for them.
+    A NaN or an infinity would spoil all samples within the filter's reach: they become 0 and are counted.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self.non_finite = 0
+        self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+
+    def process(self, mono: Samples) -> Samples:
+        """The samples ([m] float32) that `mono` ([n] float32) completes."""
+        finite = np.isfinite(mono)
+        if not finite.all():
+            self.non_finite += int(np.count_nonzero(~finite))
+            mono = np.where(finite, mono, np.float32(0.0))
+        return self._resample(mono, last=False)
+
+    def flush(self) -> Samples:
+        """What is still inside; the resampler is spent afterwards."""
+        return self._resample(np.zeros(0, dtype=np.float32), last=True)
+
+    def _resample(self, mono: Samples, last: bool) -> Samples:
+        samples: Samples = self._stream.resample_chunk(mono, last=last)
+        return samples

@@ -1,0 +1,72 @@
+"""Clocks for captured audio."""
+
+import numpy as np
+import pytest
+from fake_sounddevice import FakeClock
+
+from streamer.audio.clock import BackOff, CaptureClock, RateMeter, WallClock
+
+
+def test_late_callbacks_shift_no_time() -> None:
+    rng = np.random.default_rng(5)
+    clock = CaptureClock(48_000)
+    heard = []
+    for block in range(200):
+        late_s = 0.0 if block % 40 == 0 else float(rng.uniform(0, 0.3))
+        heard.append(clock.heard_s(960, 50.0 + (block + 1) * 0.02 + late_s))
+    np.testing.assert_allclose(heard, 50.0 + np.arange(1, 201) * 0.02, atol=1e-9)
+
+
+def test_what_was_lost_moves_the_time_on() -> None:
+    clock = CaptureClock(48_000)
+    for block in range(10):
+        clock.heard_s(960, 50.0 + (block + 1) * 0.02)
+    clock.lost()
+    assert clock.heard_s(960, 50.0 + 0.22 + 0.5) == pytest.approx(50.72)
+
+
+def test_a_slow_device_is_followed_within_two_seconds() -> None:
+    clock = CaptureClock(48_000)
+    for block in range(1, 501):
+        heard_s = clock.heard_s(960, 50.0 + block * 0.021)
+        assert 0 <= 50.0 + block * 0.021 - heard_s < 0.12
+
+
+def test_the_rate_is_frames_by_monotonic_time_over_the_last_ten_seconds() -> None:
+    meter = RateMeter()
+    for tick in range(1, 30):
+        meter.add(960, tick * 0.02)
+    assert meter.rate_hz() is None  # too short to tell
+    for tick in range(30, 1_000):
+        meter.add(960, tick * 0.02)
+    assert meter.rate_hz() == pytest.approx(48_000)
+    for tick in range(1_000, 2_000):
+        meter.add(61, tick * 0.02)
+    assert meter.rate_hz() == pytest.approx(3_050)
+
+
+def test_the_wall_clock_is_followed_forwards_and_never_far_back() -> None:
+    system = FakeClock()
+    wall = WallClock(system)
+    moment = system.now
+    before = wall.epoch_s(moment)
+    system.epoch += 0.3
+    assert wall.follow() == pytest.approx(0.3)
+    system.epoch += 3_600
+    assert wall.follow() == pytest.approx(3_600)
+    assert wall.epoch_s(moment) == pytest.approx(before + 3_600.3)
+    system.epoch -= 7_200
+    assert wall.follow() == 0.0
+    assert wall.epoch_s(moment) == pytest.approx(before + 3_600.3)
+
+
+def test_attempts_come_at_doubling_intervals() -> None:
+    back_off, now, intervals = BackOff(0.5, 5.0), 10.0, []
+    back_off.reset(now, wait=True)
+    for _ in range(6):
+        intervals.append(back_off.due_s - now)
+        now = back_off.due_s
+        back_off.postpone(now)
+    assert intervals == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    back_off.reset(now, wait=False)
+    assert back_off.due_s == now
