@@ -1,0 +1,95 @@
+"""Input devices: what there is, and which one somebody means."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streamer.audio import pulse
+from streamer.audio.portaudio import DeviceError, PortAudio, shared
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """One input device."""
+
+    index: int  # PortAudio's; changes when devices come and go. PulseAudio's sources share the one of `pulse`
+    name: str
+    hostapi: str  # "ALSA", "Core Audio", "Windows WASAPI" …; "PulseAudio" for its sources
+    channels: int
+    rate_hz: float  # the rate the device has by itself
+    is_default: bool
+    source: str = ""  # PulseAudio's own name for it
+
+    @property
+    def label(self) -> str:
+        """What names the device best: `Yeti, Core Audio`."""
+        return f"{self.name}, {self.hostapi}"
+
+
+def list_devices(portaudio: PortAudio | None = None) -> tuple[DeviceInfo, ...]:
+    """The input devices, PulseAudio's sources last; empty where there are none.
+
+    Raises:
+        PortAudioMissingError: the library is not installed.
+        DeviceError: PortAudio fails.
+    """
+    devices = [
+        DeviceInfo(
+            index=info["index"], name=info["name"], hostapi=info["hostapi"], channels=info["max_input_channels"],
+            rate_hz=info["default_samplerate"], is_default=info["is_default"],
+        )
+        for info in (portaudio or shared()).inputs()
+    ]  # fmt: skip
+    server = next((d for d in devices if d.name == pulse.DEVICE), None)
+    if server is not None:
+        devices += [
+            DeviceInfo(server.index, s.description, pulse.HOSTAPI, server.channels, server.rate_hz, False, s.name)
+            for s in pulse.sources()
+        ]
+    return tuple(devices)
+
+
+def find_device(wanted: str | int | None, devices: Iterable[DeviceInfo]) -> DeviceInfo:
+    """The device that `wanted` means: an index, a name or a part of one, or None for the system's default.
+
+    A whole name beats a part of one; upper and lower case are alike. Of the same device under several host APIs the
+    first counts, and of several with the very same name too: no name tells them apart, only the index does.
+
+    Raises:
+        DeviceError: none matches, or several do; the sentence lists the candidates.
+    """
+    devices = tuple(devices)
+    if not devices:
+        raise DeviceError("There is no microphone: plug one in, or name a file to play.")
+    if wanted is None:
+        return next((d for d in devices if d.is_default), devices[0])
+    if isinstance(wanted, int) or wanted.isdecimal():
+        match = next((d for d in devices if d.index == int(wanted)), None)
+        if match is None:
+            raise DeviceError(f"No input device has the index {wanted}; there are {_listed(devices)}.")
+        return match
+    matches = _matching(wanted.casefold(), devices)
+    if not matches:
+        raise DeviceError(f"No input device matches {wanted!r}; there are {_listed(devices)}.")
+    matches = [d for d in matches if d.hostapi == matches[0].hostapi]
+    if len({d.label for d in matches}) > 1:
+        raise DeviceError(f"{wanted!r} matches several input devices: {_listed(matches)}; write more of the name.")
+    return matches[0]
+
+
+def _matching(text: str, devices: tuple[DeviceInfo, ...]) -> list[DeviceInfo]:
+    whole = [d for d in devices if text in (d.name.casefold(), d.label.casefold(), d.source.casefold())]
+    return whole or [d for d in devices if text in d.label.casefold() or text in d.source.casefold()]
+
+
+def _listed(devices: Iterable[DeviceInfo]) -> str:
+    return ", ".join(f"{d.index} {d.name!r} ({d.hostapi})" for d in devices)
+
+
+def silence_hint(platform: str = sys.platform) -> str:
+    """Why a microphone may give nothing but zeros on this platform, and the cure."""
+    if platform == "darwin":
+        return "allow the terminal app under System Settings > Privacy & Security > Microphone, then restart it"
+    if platform == "win32":
+        return 'turn on "Let desktop apps access your microphone" under Settings > Privacy & security > Microphone'
+    return "check that it is not muted, for example with `pavucontrol` or `alsamixer`"

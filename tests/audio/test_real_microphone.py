@@ -1,0 +1,144 @@
+"""The microphone for real: PulseAudio, ALSA and PortAudio, with a null sink as the device."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from real_audio import VirtualMicrophone
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+BURST_S = 0.5
+RATE = 24_000
+
+
+class Listener:
+    """`listen.py` as a subprocess that hears `microphone`."""
+
+    def __init__(self, microphone: VirtualMicrophone, source: str, result: Path) -> None:
+        self._result = result
+        self._lines: queue.Queue[dict[str, str]] = queue.Queue()
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("listen.py")), source, str(result)],
+            env=microphone.env | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
+
+    def wait_for(self, *states: str, timeout_s: float = 20.0) -> dict[str, str]:
+        deadline = time.monotonic() + timeout_s
+        while (status := self._lines.get(timeout=max(0.0, deadline - time.monotonic())))["state"] not in states:
+            pass
+        return status
+
+    def say(self, command: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def finish(self) -> dict[str, np.ndarray]:
+        self.say("stop")
+        self._process.wait(timeout=10.0)
+        self.close()
+        with np.load(self._result) as result:
+            return dict(result)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def burst(tmp_path: Path) -> Path:
+    """Half a second of 1 kHz."""
+    path = tmp_path / "burst.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(round(BURST_S * 48_000)) / 48_000), 48_000)
+    return path
+
+
+@pytest.fixture
+def listening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[VirtualMicrophone, Listener]]:
+    always_sink, source = request.param
+    with VirtualMicrophone(always_sink=always_sink) as microphone:
+        listener = Listener(microphone, source, tmp_path / "heard.npz")
+        yield microphone, listener
+        listener.close()
+
+
+def onsets(heard: dict[str, np.ndarray]) -> list[float]:
+    """When bursts began, by the ring's time: the first loud 10 ms after 0.2 s without."""
+    blocks = heard["samples"][: len(heard["times"]) * 240].reshape(-1, 240)
+    loud = np.abs(blocks).max(axis=1) > 0.05
+    return [
+        float(heard["times"][index]) for index in np.flatnonzero(loud) if not loud[max(0, index - 20) : index].any()
+    ]
+
+
+@pytest.mark.parametrize(
+    "listening",
+    [(False, "mic"), (True, "mic"), (False, "mic:null output")],
+    indirect=True,
+    ids=["source ends", "source is swapped for a silent one", "source is named"],
+)
+def test_a_burst_is_heard_at_its_moment_before_and_after_the_microphone_was_unplugged(
+    listening: tuple[VirtualMicrophone, Listener], burst: Path
+) -> None:
+    microphone, listener = listening
+    played = []
+    listener.wait_for("live")
+    played.append(time.time())
+    microphone.play(burst)
+    time.sleep(0.3)
+    microphone.unload()
+    listener.wait_for("no signal" if microphone.always_sink else "lost")
+    microphone.reload()
+    if microphone.always_sink:
+        time.sleep(1.5)  # its state changes only when there is something to hear
+    else:
+        listener.wait_for("live")
+    played.append(time.time())
+    microphone.play(burst)
+    time.sleep(0.5)
+    heard = listener.finish()
+
+    assert np.all(np.diff(heard["times"]) >= 0)
+    assert len(heard["gaps"]) >= 1
+    began = onsets(heard)
+    assert len(began) == 2
+    np.testing.assert_allclose(began, played, atol=0.3)
+    loud = heard["samples"][np.abs(heard["samples"]) > 0.05]
+    assert BURST_S * RATE * 1.6 < len(loud) < BURST_S * RATE * 2.0, "two whole bursts, less the sine's small samples"
+    spectrum = np.abs(np.fft.rfft(heard["samples"]))
+    assert np.argmax(spectrum) * RATE / len(heard["samples"]) == pytest.approx(1_000, abs=5)
+
+
+@pytest.mark.parametrize("listening", [(False, "mic")], indirect=True, ids=["default source"])
+def test_muting_really_releases_the_device(listening: tuple[VirtualMicrophone, Listener]) -> None:
+    microphone, listener = listening
+    listener.wait_for("live")
+    assert microphone.recordings()
+    listener.say("mute")
+    listener.wait_for("muted")
+    assert microphone.recordings() == ""
+    listener.say("unmute")
+    listener.wait_for("live")
+    assert microphone.recordings()
+    time.sleep(0.5)
+    assert len(listener.finish()["gaps"]) == 1
