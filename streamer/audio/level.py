@@ -1,0 +1,184 @@
+"""A causal level normaliser: brings speech to one level before the encoder, which does not normalise by itself.
+
+Microphones differ by 40 dB in gain, and an encoder hears a quiet voice as another voice. The same law runs in the
+worker, in training and in evaluation, so a model never meets a level that it was not trained on.
+
+The law, per stream, over blocks of 320 samples (one encoder frame) counted from the stream's first sample:
+
+1. A block's power P is the mean of its squared samples.
+2. The noise floor F follows the smallest powers: down at once, up by at most 6 dB a second, never below -75 dBFS. It
+   begins at -40 dBFS, so the noise before the first word is a floor from its first block on and not raised.
+3. A block is *heard* where P > F + 6 dB (so never below -69 dBFS: the absolute gate), and *active* where also
+   P > A - 20 dB (the relative gate), A being the estimate so far. Stationary noise and silence are not heard.
+4. A, the power of active speech, is the mean of the active blocks' P: cumulative at first (fast start), exponential
+   with a memory of 4 s of active speech afterwards (the mean's weight is 1 / min(n, 300)), so that loud and soft
+   within an utterance survive. Power rises faster than it falls in such a mean: attack is about three times release.
+5. A block more than 12 dB above A does not belong to what A was learnt from (noise before the voice, another speaker):
+   the mean begins anew with it. So it does after 2 s of heard blocks without an active one between them: a slammed
+   door cannot hold a quiet voice out. Otherwise A holds.
+6. The wanted gain is 0.05 / sqrt(A), between -20 and +40 dB. The gain goes there at once when it falls and by at most
+   60 dB a second when it rises: the soft onset of a word must not open it for the vowel that follows.
+7. Before the first active block there is nothing to go by: the gain is 0 dB, which can neither explode nor lose
+   anything. A first look at the block itself would cost a block of delay.
+
+The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was. So each
+sample's gain depends on the past only, there is no latency, and no chunking of the stream changes a sample by more than
+rounding. What would leave [-1, 1] is clipped, and samples that are not finite become 0, for an encoder's state would
+never forget one.
+
+The shape of the law (gated mean power with an absolute and a relative gate) is that of ITU-T P.56 and EBU R 128.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamer.rates import HOP, SAMPLE_RATE
+
+Samples = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+_Floats = npt.NDArray[np.float64]
+_Counts = npt.NDArray[np.int64]
+
+LEVEL_VERSION = 1  # of the law above; a checkpoint says which one it was trained on
+TARGET_RMS = 0.05  # -26 dBFS: the level that the bundled encoder learnt from
+BLOCK = HOP  # 320 samples = 13.3 ms
+BLOCK_S = BLOCK / SAMPLE_RATE
+MEMORY_BLOCKS = 300  # 4 s of active speech / 13.3 ms
+
+_FLOOR_MIN = 10 ** (-75 / 10)
+_FLOOR_START = 10 ** (-40 / 10)
+_FLOOR_RISE = 10 ** (6 * BLOCK_S / 10)  # 6 dB a second
+_HEARD_ABOVE_FLOOR = 10 ** (6 / 10)
+_ACTIVE_BELOW_SPEECH = 10 ** (-20 / 10)
+_ANEW_ABOVE_SPEECH = 10 ** (12 / 10)
+_MISSED_MAX = 150  # 2 s / 13.3 ms
+_GAIN_MIN_DB, _GAIN_MAX_DB = -20.0, 40.0
+_RISE_DB = 60 * BLOCK_S  # 60 dB a second = 0.8 dB a block
+_RAMP = np.arange(BLOCK) / BLOCK  # [320] share of the way from a block's first gain to its last
+
+
+@dataclass
+class LevelState:
+    """What the normaliser knows of each stream; every array is [B]."""
+
+    gain_db: _Floats  # reached at the end of the current block
+    previous_gain_db: _Floats  # at the beginning of the current block
+    speech_power: _Floats  # A; meaningless while `active_blocks` is 0
+    active_blocks: _Counts  # n: how many blocks are in A, up to MEMORY_BLOCKS
+    missed_blocks: _Counts  # heard since the last active one
+    floor: _Floats  # F
+    energy: _Floats  # sum of squares of the current block so far
+    filled: _Counts  # samples of the current block so far, 0 to 319
+
+    @classmethod
+    def fresh(cls, batch_size: int) -> "LevelState":
+        """The state before the first sample."""
+        return cls(
+            gain_db=np.zeros(batch_size),
+            previous_gain_db=np.zeros(batch_size),
+            speech_power=np.full(batch_size, TARGET_RMS**2),
+            active_blocks=np.zeros(batch_size, dtype=np.int64),
+            missed_blocks=np.zeros(batch_size, dtype=np.int64),
+            floor=np.full(batch_size, _FLOOR_START),
+            energy=np.zeros(batch_size),
+            filled=np.zeros(batch_size, dtype=np.int64),
+        )
+
+
+class LevelNormalizer:
+    """Streams of 24 kHz mono audio, each brought to RMS 0.05 of active speech. See the module for the law."""
+
+    def __init__(self, batch_size: int = 1) -> None:
+        if batch_size < 1:
+            raise ValueError(f"A level normaliser needs at least one stream, not {batch_size}.")
+        self.batch_size = batch_size
+        self.state = LevelState.fresh(batch_size)
+
+    @property
+    def gain_db(self) -> _Floats:
+        """[B] gain at the end of each stream's current block, in dB; a copy."""
+        return self.state.gain_db.copy()
+
+    def reset(self, mask: Mask | None = None) -> None:
+        """Start the streams in `mask` [B] (all of them without one) anew."""
+        chosen = slice(None) if mask is None else mask
+        fresh = LevelState.fresh(self.batch_size)
+        for name, value in vars(fresh).items():
+            getattr(self.state, name)[chosen] = value[chosen]
+
+    def step(self, audio: Samples, mask: Mask | None = None) -> Samples:
+        """The next samples of every stream, levelled.
+
+        Args:
+            audio: [B, S] float32, S >= 0.
+            mask: [B] bool; a stream outside it keeps its state untouched and gets zeros.
+
+        Returns:
+            [B, S] float32 in [-1, 1].
+
+        Raises:
+            ValueError: `audio` is not [B, S].
+        """
+        if audio.ndim != 2 or audio.shape[0] != self.batch_size:
+            raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
+        taking = np.ones(self.batch_size, dtype=np.bool_) if mask is None else np.asarray(mask, dtype=np.bool_)
+        samples = np.where(np.isfinite(audio) & taking[:, None], audio, 0).astype(np.float64)
+        if samples.shape[1] == 0:
+            return samples.astype(np.float32)
+        levelled = self._place(samples, taking)
+        return np.clip(levelled, -1, 1).astype(np.float32)
+
+    def _place(self, samples: _Floats, taking: Mask) -> _Floats:
+        """Lay each row onto its own grid of blocks, walk along the grid, and cut the rows out again."""
+        rows, length = samples.shape
+        state = self.state
+        columns = state.filled[:, None] + np.arange(length)  # [B, S] where each sample lies on its stream's grid
+        blocks = -(-int(columns[:, -1].max() + 1) // BLOCK)
+        grid = np.zeros((rows, blocks * BLOCK))
+        np.put_along_axis(grid, columns, samples, axis=1)
+        energies = np.square(grid).reshape(rows, blocks, BLOCK).sum(axis=2)  # [B, K]
+        energies[:, 0] += state.energy
+        ends = state.filled + np.where(taking, length, 0)  # [B]
+
+        gains = np.empty((rows, blocks, BLOCK))
+        for k in range(blocks):
+            first = 10 ** (state.previous_gain_db / 20)
+            last = 10 ** (state.gain_db / 20)
+            gains[:, k] = first[:, None] + (last - first)[:, None] * _RAMP
+            self._finish_block(energies[:, k] / BLOCK, taking & (ends >= (k + 1) * BLOCK))
+
+        state.filled = np.where(taking, ends % BLOCK, state.filled)
+        open_block = np.minimum(ends // BLOCK, blocks - 1)  # the block that is not finished, if there is one
+        open_energy = np.where(ends % BLOCK, energies[np.arange(rows), open_block], 0.0)
+        state.energy = np.where(taking, open_energy, state.energy)
+        return samples * np.take_along_axis(gains.reshape(rows, -1), columns, axis=1)
+
+    def _finish_block(self, power: _Floats, finished: Mask) -> None:
+        """Learn from one finished block of the streams in `finished`; `power` is [B]."""
+        state = self.state
+        floor = np.clip(np.minimum(power, state.floor * _FLOOR_RISE), _FLOOR_MIN, None)
+        heard = power > state.floor * _HEARD_ABOVE_FLOOR
+        unknown = (state.active_blocks == 0) | (state.missed_blocks >= _MISSED_MAX)
+        active = heard & (unknown | (power > state.speech_power * _ACTIVE_BELOW_SPEECH))
+        anew = active & (unknown | (power > state.speech_power * _ANEW_ABOVE_SPEECH))
+
+        count = np.where(anew, 1, np.minimum(state.active_blocks + active, MEMORY_BLOCKS))
+        mean = state.speech_power + (power - state.speech_power) / np.maximum(count, 1)
+        speech = np.where(active, mean, state.speech_power)
+        missed = np.where(active, 0, state.missed_blocks + heard)
+        wanted = np.clip(20 * np.log10(TARGET_RMS) - 10 * np.log10(speech), _GAIN_MIN_DB, _GAIN_MAX_DB)
+        wanted = np.where(count > 0, np.minimum(wanted, state.gain_db + _RISE_DB), state.gain_db)
+
+        state.previous_gain_db = np.where(finished, state.gain_db, state.previous_gain_db)
+        state.gain_db = np.where(finished, wanted, state.gain_db)
+        state.speech_power = np.where(finished, speech, state.speech_power)
+        state.active_blocks = np.where(finished, count, state.active_blocks)
+        state.missed_blocks = np.where(finished, missed, state.missed_blocks)
+        state.floor = np.where(finished, floor, state.floor)
+
+
+def normalize(audio: Samples) -> Samples:
+    """[B, T] float32 whole recordings, levelled as a stream of their own each: `LevelNormalizer` with fresh state."""
+    return LevelNormalizer(audio.shape[0]).step(audio)
