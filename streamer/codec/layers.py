@@ -1,0 +1,154 @@
+"""The layers of EnCodec's 24 kHz encoder, each able to stop in mid-signal and go on.
+
+A layer maps `[B, T, C]` to `[B, T', C']` (time before channels: a frame's channels lie side by side, which is what the
+matrix products of the streaming path want). Given a state it takes a piece of the signal instead of the whole; `Edges`
+says whether the piece holds the signal's first and last sample, where EnCodec pads by reflection. A whole signal is a
+piece with both edges and no state to keep: the offline path is the streaming path with fresh state.
+
+Module names follow the encodec package, so that `state_dict` keys are those of its encoder without weight norm.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from streamer.codec import kernels
+
+
+class Edges(NamedTuple):
+    """Which ends of the signal a piece holds."""
+
+    first: bool
+    last: bool
+
+
+WHOLE = Edges(first=True, last=True)
+START = Edges(first=True, last=False)
+MIDDLE = Edges(first=False, last=False)
+END = Edges(first=False, last=True)
+
+
+@dataclass
+class ConvState:
+    """The inputs that windows to come still reach back to."""
+
+    tail: Tensor  # [B, kernel - stride, C_in]
+
+
+@dataclass
+class LSTMState:
+    """The recurrent state of every layer of the LSTM."""
+
+    hidden: Tensor  # [B, layers, C]
+    cell: Tensor  # [B, layers, C]
+
+
+LayerState = ConvState | LSTMState
+
+
+class _Named(nn.Module):
+    """Gives a convolution's weight the key `conv.conv.weight`: in the package a normalisation sits beside it."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self.conv = conv
+
+
+class CausalConv1d(nn.Module):
+    """A convolution that looks back only: kernel - stride inputs of left context."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = _Named(nn.Conv1d(in_channels, out_channels, kernel, stride))
+        self.in_channels = in_channels
+        self.stride = stride
+        self.context = kernel - stride
+        self.packed: kernels.PackedConv | None = None
+
+    def pack(self) -> None:
+        """See `Encoder.pack`."""
+        self.packed = kernels.PackedConv(self.conv.conv)
+
+    def init_state(self, batch_size: int, like: Tensor) -> ConvState:
+        return ConvState(like.new_zeros(batch_size, self.context, self.in_channels))
+
+    def forward(self, x: Tensor, state: ConvState | None = None, edges: Edges = WHOLE) -> Tensor:
+        """`[B, T, C_in]` to `[B, ceil(T / stride), C_out]`; pieces without the last edge are whole strides long."""
+        missing = -x.shape[1] % self.stride if edges.last else 0  # EnCodec fills the last window up
+        if edges.first:
+            x = reflect(x, self.context, missing)
+        else:
+            assert state is not None, "only the first piece goes without a state"
+            x = reflect(torch.cat((state.tail, x), dim=1), 0, missing)
+        if state is not None and not edges.last:
+            state.tail.copy_(x[:, x.shape[1] - self.context :])
+        return self.packed(x) if self.packed else kernels.conv1d(x, self.conv.conv)
+
+
+class ResidualBlock(nn.Module):
+    """`shortcut(x) + pointwise(elu(conv(elu(x))))` with half the channels in between."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // 2
+        self.block = nn.Sequential(
+            nn.ELU(), CausalConv1d(channels, hidden, 3), nn.ELU(), CausalConv1d(hidden, channels, 1)
+        )
+        self.shortcut = CausalConv1d(channels, channels, 1)
+
+    def init_state(self, batch_size: int, like: Tensor) -> ConvState:
+        return self.block[1].init_state(batch_size, like)  # type: ignore[operator, no-any-return]
+
+    def forward(self, x: Tensor, state: ConvState | None = None, edges: Edges = WHOLE) -> Tensor:
+        """`[B, T, C]` to `[B, T, C]`."""
+        activate, conv, _, pointwise = self.block
+        y = activate(conv(activate(x), state, edges))  # [B, T, C / 2]
+        return self.shortcut(x) + pointwise(y)  # type: ignore[no-any-return]
+
+
+class ResidualLSTM(nn.Module):
+    """`x + lstm(x)`, starting from zeros."""
+
+    def __init__(self, channels: int, layers: int = 2) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, channels, layers)
+        self.packed: kernels.PackedLSTM | None = None
+
+    def pack(self) -> None:
+        """See `Encoder.pack`."""
+        self.packed = kernels.PackedLSTM(self.lstm)
+
+    def init_state(self, batch_size: int, like: Tensor) -> LSTMState:
+        shape = (batch_size, self.lstm.num_layers, self.lstm.hidden_size)
+        return LSTMState(like.new_zeros(shape), like.new_zeros(shape))
+
+    def forward(self, x: Tensor, state: LSTMState | None = None, edges: Edges = WHOLE) -> Tensor:
+        """`[B, T, C]` to `[B, T, C]`."""
+        if state is None:
+            state = self.init_state(x.shape[0], x)
+        if self.packed:
+            y, hidden, cell = self.packed(x, state.hidden, state.cell)
+        else:
+            y, hidden, cell = kernels.lstm(x, state.hidden, state.cell, self.lstm)
+        if not edges.last:
+            state.hidden.copy_(hidden)
+            state.cell.copy_(cell)
+        return x + y
+
+
+def reflect(x: Tensor, left: int, right: int) -> Tensor:
+    """`x: [B, T, C]` with `left` and `right` mirrored samples at its ends, as EnCodec's `pad1d` gives them.
+
+    A mirror image needs one sample more than it has itself. Where the signal is shorter, EnCodec first lengthens it by
+    zeros and cuts as many samples off the mirrored end.
+    """
+    if left == right == 0:
+        return x
+    length = x.shape[1]
+    zeros = max(0, max(left, right) + 1 - length)
+    lengthened = F.pad(x.transpose(1, 2), (0, zeros))  # [B, C, T + zeros]
+    mirrored = F.pad(lengthened, (left, right), mode="reflect")
+    return mirrored[..., : left + length + right].transpose(1, 2)
