@@ -1,0 +1,48 @@
+"""From frames to emotions. The names are loaded on first use: the tracker needs no torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamer.emotion.card import CheckpointCard
+    from streamer.emotion.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+    from streamer.emotion.claim import ClaimRule, Observation
+    from streamer.emotion.model import EmotionDetectionModel
+    from streamer.emotion.pooling import AttentionPooling, SlidingWindow
+    from streamer.emotion.tracker import Tracker, TrackerOutput, TrackerSettings
+
+_HOME = {
+    "AttentionPooling": "pooling",
+    "CheckpointCard": "card",
+    "CheckpointError": "checkpoint",
+    "ClaimRule": "claim",
+    "EmotionDetectionModel": "model",
+    "Observation": "claim",
+    "SlidingWindow": "pooling",
+    "Tracker": "tracker",
+    "TrackerOutput": "tracker",
+    "TrackerSettings": "tracker",
+    "load_checkpoint": "checkpoint",
+    "save_checkpoint": "checkpoint",
+}
+
+__all__ = [
+    "AttentionPooling",
+    "CheckpointCard",
+    "CheckpointError",
+    "ClaimRule",
+    "EmotionDetectionModel",
+    "Observation",
+    "SlidingWindow",
+    "Tracker",
+    "TrackerOutput",
+    "TrackerSettings",
+    "load_checkpoint",
+    "save_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'streamer.emotion' has no attribute {name!r}")
+    return getattr(import_module(f"streamer.emotion.{_HOME[name]}"), name)

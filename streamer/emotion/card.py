@@ -1,0 +1,89 @@
+"""What a checkpoint says of itself: labels, front end, calibration, training data, measured accuracy, licence."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _all_different(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(labels)) != len(labels):
+        raise ValueError("two labels are the same")
+    return labels
+
+
+Labels = Annotated[tuple[Text, ...], Field(min_length=2), AfterValidator(_all_different)]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits of windows of one length become probabilities, and from which on a label is claimed."""
+
+    window_s: Positive
+    temperature: Positive  # logits are divided by it before the softmax (Guo et al. 2017, arXiv 1706.04599)
+    threshold: Share  # a window whose largest probability is below claims no label
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """One measurement on speakers that the model never heard."""
+
+    corpus: Text
+    metric: Text  # "UAR": recall averaged over labels
+    value: Share
+    chance: Share
+    protocol: Text  # on what, and how
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCard:
+    """Everything but the weights. Stored as JSON in the checkpoint's metadata; unknown fields are ignored."""
+
+    name: Text
+    labels: Labels  # in the order of the logits
+    sample_rate_hz: int
+    level_version: int  # of the level normaliser's law, `streamer.audio.level.LEVEL_VERSION`
+    level_target_rms: Positive
+    window_s: Positive  # what it was made for; other lengths work less well
+    hop_s: Positive
+    calibrations: Annotated[tuple[Calibration, ...], Field(min_length=1)]
+    training_data: tuple[Text, ...]
+    accuracy: tuple[Accuracy, ...]
+    licence: Text
+    notes: str  # how it was made, and its limits
+
+    def calibration_for(self, window_s: float) -> Calibration:
+        """The calibration of the window length nearest to `window_s`."""
+        return min(self.calibrations, key=lambda calibration: abs(calibration.window_s - window_s))
+
+
+_ADAPTER = TypeAdapter(CheckpointCard)
+
+
+def card_to_json(card: CheckpointCard) -> str:
+    """The card as JSON.
+
+    Raises:
+        ValueError: a value is out of its range; the message names it.
+    """
+    text = _ADAPTER.dump_json(card).decode()
+    card_from_json(text)
+    return text
+
+
+def card_from_json(text: str) -> CheckpointCard:
+    """The card in `text`.
+
+    Raises:
+        ValueError: not JSON, or a field is missing, mistyped or out of range; the message names the first such field.
+    """
+    try:
+        return _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error

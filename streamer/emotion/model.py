@@ -1,0 +1,133 @@
+"""The whole model: level, encoder, attention pooling, classifier, calibration."""
+
+import os
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from streamer.audio.level import normalize
+from streamer.codec import Encoder
+from streamer.emotion.card import CheckpointCard
+from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.classifier import Classifier
+from streamer.emotion.pooling import AttentionPooling
+
+DEFAULT_LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+
+class EmotionDetectionModel(nn.Module):
+    """24 kHz mono audio to the logits of emotions. Randomly initialised until loaded; nothing is downloaded.
+
+    The encoder is frozen: training moves pooling and classifier only, until `unfreeze_encoder()`.
+
+    Args:
+        num_classes: number of emotions, at least 2.
+
+    Attributes:
+        encoder: `[B, 1, T]` levelled audio to frames `[B, 128, ceil(T / 320)]`.
+        pooling: frames to `[B, 256]` and attention weights.
+        classifier: `[B, 256]` to logits before calibration.
+        temperature: scalar tensor; what `classify` divides by.
+        labels: names of the classes in order.
+        card: what the checkpoint says of itself; None for a model that was not loaded.
+        sha256: of the checkpoint's file; None likewise.
+
+    Raises:
+        ValueError: `num_classes` is below 2.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, num_classes: int = 8) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, not {num_classes}.")
+        self.encoder = Encoder().requires_grad_(False)
+        self.pooling = AttentionPooling()
+        self.classifier = Classifier(num_classes)
+        # Not a weight: it belongs to the card's calibration, so `state_dict` is without it.
+        self.register_buffer("temperature", torch.ones(()), persistent=False)
+        known = num_classes == len(DEFAULT_LABELS)
+        self.labels = DEFAULT_LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
+        self.card: CheckpointCard | None = None
+        self.sha256: str | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str] = "bundled", window_s: float | None = None) -> Self:
+        """The model of a checkpoint, in evaluation mode, on the CPU.
+
+        Args:
+            path: a file, or `bundled` for the one that comes with the program.
+            window_s: length of the windows to classify; chooses the calibration (the card's own length, if None).
+
+        Raises:
+            CheckpointError: the checkpoint cannot be read or used.
+        """
+        checkpoint = load_checkpoint(path)
+        card = checkpoint.card
+        model = cls(len(card.labels))
+        checkpoint.check_against(model.state_dict())
+        model.load_state_dict(dict(checkpoint.tensors))
+        model.temperature.fill_(card.calibration_for(window_s or card.window_s).temperature)
+        model.labels, model.card, model.sha256 = card.labels, card, checkpoint.sha256
+        return model.eval()
+
+    def unfreeze_encoder(self) -> None:
+        """From now on training moves the encoder too."""
+        self.encoder.requires_grad_(True)
+
+    def parameter_groups(self, encoder_lr: float = 1e-5, head_lr: float = 1e-3) -> list[dict[str, Any]]:
+        """What an optimiser takes to move what is not frozen: a trained encoder slowly, pooling and classifier fast.
+
+        Returns:
+            `[{"name": "encoder", "params": …, "lr": encoder_lr}, {"name": "head", …}]`, without those that are empty.
+        """
+        parts = (("encoder", [self.encoder], encoder_lr), ("head", [self.pooling, self.classifier], head_lr))
+        groups = []
+        for name, modules, rate in parts:
+            moving = [p for module in modules for p in module.parameters() if p.requires_grad]
+            if moving:
+                groups.append({"name": name, "params": moving, "lr": rate})
+        return groups
+
+    def get_embeddings(self, audio: Tensor) -> Tensor:
+        """Raw audio to the encoder's frames, through the level normaliser, each row as a stream of its own.
+
+        Args:
+            audio: `[B, 1, T]` float, mono at 24 kHz in [-1, 1], T >= 1.
+
+        Returns:
+            `[B, 128, ceil(T / 320)]`, 75 frames a second.
+
+        Raises:
+            ValueError: `audio` is not `[B, 1, T]` of floats.
+        """
+        _check_audio(audio)
+        levelled = torch.from_numpy(normalize(audio[:, 0].detach().float().cpu().numpy()))  # [B, T]
+        parameter = next(self.encoder.parameters())
+        frames: Tensor = self.encoder(levelled.to(parameter)[:, None])  # [B, 128, F]
+        return frames
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Pooled windows `[B, 256]` to calibrated logits `[B, num_classes]`: their softmax is what events carry."""
+        logits: Tensor = self.classifier(pooled)
+        return logits / self.temperature
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Raw audio `[B, 1, T]` to calibrated logits `[B, num_classes]`, pooled over all of its frames.
+
+        Raises:
+            ValueError: `audio` is not `[B, 1, T]` of floats.
+        """
+        pooled, _ = self.pooling(self.get_embeddings(audio))
+        return self.classify(pooled)
+
+
+def _check_audio(audio: Tensor) -> None:
+    wanted = "the audio must be [B, 1, T], mono float at 24 kHz"
+    if audio.dim() != 3 or audio.shape[1] != 1 or 0 in audio.shape:
+        hint = "; add dimensions with audio[None, None]" if audio.dim() == 1 else ""
+        raise ValueError(f"{wanted[0].upper()}{wanted[1:]}; got {list(audio.shape)}{hint}.")
+    if not audio.is_floating_point():
+        raise ValueError(f"{wanted[0].upper()}{wanted[1:]} in [-1, 1]; got {audio.dtype}.")

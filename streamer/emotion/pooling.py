@@ -1,0 +1,151 @@
+"""Attentive statistics pooling: offline over whole recordings, and over the sliding window of live streams.
+
+Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018 (arXiv 1803.10963), with one head.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from streamer.rates import EMBEDDING_DIM
+
+HIDDEN_DIM = 64
+POOLED_DIM = 2 * EMBEDDING_DIM  # mean and standard deviation of each of 128 channels: 256
+WINDOW_FRAMES = 225  # 3.0 s x 75 frames a second
+_VARIANCE_FLOOR = 1e-5  # keeps the root's gradient finite where all frames are alike
+
+
+class AttentionPooling(nn.Module):
+    """Frames `[B, 128, F]` to their attentive mean and standard deviation `[B, 256]`, and the weights `[B, F]`.
+
+    A frame's score is Linear(64 to 1) of tanh of Linear(128 to 64); the weights are the scores' softmax over frames.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.Linear(EMBEDDING_DIM, HIDDEN_DIM), nn.Tanh(), nn.Linear(HIDDEN_DIM, 1))
+
+    def scores(self, frames: Tensor) -> Tensor:
+        """`[B, 128, F]` to `[B, F]`: how much each frame matters, before the softmax. Each frame by itself."""
+        scores: Tensor = self.attention(frames.transpose(1, 2))  # [B, F, 1]
+        return scores.squeeze(-1)
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pool over the frames.
+
+        Args:
+            frames: `[B, 128, F]` float, F >= 1.
+            mask: `[B, F] bool`, the frames that count (all, if None). A row without any pools to zeros.
+
+        Returns:
+            `[B, 256]` mean and standard deviation, and `[B, F]` weights that sum to 1 (all 0 in a row without frames).
+        """
+        real = torch.ones_like(frames[:, 0], dtype=torch.bool) if mask is None else mask
+        return pool(frames.transpose(1, 2), self.scores(frames), real)
+
+
+def pool(frames: Tensor, scores: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """`frames [B, F, 128]`, their `scores [B, F]` and which are `real [B, F]` to `([B, 256], [B, F])`."""
+    some = real.any(dim=1, keepdim=True)  # [B, 1]
+    masked = scores.masked_fill(~real, float("-inf")).masked_fill(~some, 0.0)  # no softmax over nothing
+    weights = torch.softmax(masked, dim=1) * some  # [B, F]
+    frames = torch.where(real[:, :, None], frames, torch.zeros_like(frames))
+    mean = (weights[:, :, None] * frames).sum(dim=1)  # [B, 128]
+    variance = (weights[:, :, None] * (frames - mean[:, None]).square()).sum(dim=1)  # [B, 128]
+    deviation = torch.sqrt(variance + _VARIANCE_FLOOR) * some
+    return torch.cat([mean, deviation], dim=1), weights
+
+
+@dataclass
+class WindowState:
+    """The newest frames of each stream, in rings of W; written in place."""
+
+    frames: Tensor  # [B, W, 128]
+    scores: Tensor  # [B, W]
+    pushed: Tensor  # [B] int64: frames since the last reset; the next one goes to slot `pushed % W`
+
+
+class SlidingWindow:
+    """The newest `window_frames` frames of each stream, pooled as `pooling` pools the same frames offline.
+
+    A frame's score is computed once, when the frame comes. Pushing and pooling are separate, so that a window can be
+    pooled at every hop's end within a longer step: push a hop, pool, push the next.
+
+    Args:
+        pooling: its weights are used in place, on their device; inference only.
+        batch_size: number of streams, B.
+        window_frames: frames in a full window, W.
+
+    Raises:
+        ValueError: `batch_size` or `window_frames` is below 1.
+    """
+
+    def __init__(self, pooling: AttentionPooling, batch_size: int = 1, window_frames: int = WINDOW_FRAMES) -> None:
+        if batch_size < 1 or window_frames < 1:
+            raise ValueError(f"A window needs streams and frames, not {batch_size} and {window_frames}.")
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.window_frames = window_frames
+        parameter = next(pooling.parameters()).detach()
+        self._state = WindowState(
+            frames=parameter.new_zeros(batch_size, window_frames, EMBEDDING_DIM),
+            scores=parameter.new_zeros(batch_size, window_frames),
+            pushed=torch.zeros(batch_size, dtype=torch.int64, device=parameter.device),
+        )
+        self._slots = torch.arange(window_frames, device=parameter.device)  # [W]
+
+    @property
+    def filled(self) -> Tensor:
+        """`[B] int64`: frames that each window holds, up to W."""
+        return self._state.pushed.clamp(max=self.window_frames)
+
+    @torch.no_grad()
+    def push(self, frames: Tensor, counts: Tensor | None = None) -> None:
+        """Take new frames.
+
+        Args:
+            frames: `[B, 128, F]`, rows left-aligned, as `StreamingEncoder.step` gives them.
+            counts: `[B] int64`, how many of each row are real (all, if None).
+
+        Raises:
+            ValueError: `frames` is not `[B, 128, F]`.
+        """
+        if frames.dim() != 3 or frames.shape[:2] != (self.batch_size, EMBEDDING_DIM):
+            raise ValueError(f"Frames must be [{self.batch_size}, {EMBEDDING_DIM}, F]; got {list(frames.shape)}.")
+        state, new = self._state, frames.shape[2]
+        frames = frames.to(state.frames)
+        real = torch.full_like(state.pushed, new) if counts is None else counts.to(state.pushed)  # [B]
+        places = torch.arange(new, device=real.device)  # [F]
+        # Of more frames than the window holds only the newest are kept, so no slot is written twice.
+        kept = (places < real[:, None]) & (places >= real[:, None] - self.window_frames)  # [B, F]
+        rows, columns = kept.nonzero(as_tuple=True)
+        slots = (state.pushed[rows] + columns) % self.window_frames
+        state.frames[rows, slots] = frames[rows, :, columns]
+        state.scores[rows, slots] = self.pooling.scores(frames)[rows, columns]
+        state.pushed += real
+
+    @torch.no_grad()
+    def pool(self, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pool what each window holds now.
+
+        Args:
+            mask: `[B] bool`, the streams to pool (all, if None); the others, and empty windows, give zeros.
+
+        Returns:
+            `[B, 256]`, and weights `[B, W]` with the newest frame last and zeros where the window is not yet filled.
+        """
+        state = self._state
+        real = self._slots < self.filled[:, None]  # [B, W]: a ring fills from slot 0
+        if mask is not None:
+            real = real & mask.to(real.device)[:, None]
+        pooled, weights = pool(state.frames, state.scores, real)
+        order = (state.pushed[:, None] + self._slots) % self.window_frames  # [B, W] slots from the oldest to the newest
+        return pooled, weights.gather(1, order)
+
+    def reset(self, mask: Tensor | None = None) -> None:
+        """Empty the windows of the streams in `mask: [B] bool` (all, if None)."""
+        if mask is None:
+            self._state.pushed.zero_()
+        else:
+            self._state.pushed.masked_fill_(mask.to(self._state.pushed.device), 0)
