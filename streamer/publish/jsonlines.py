@@ -1,0 +1,161 @@
+"""Events as lines of JSON, for standard output."""
+
+import contextlib
+import logging
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+from streamer.events import Event, to_json
+from streamer.publish.pace import Pace
+from streamer.publish.publisher import PublisherStats
+
+MAX_LINES = 1_000  # four minutes of one stream at four windows a second
+_CLOSE_S = 1.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class JsonLines:
+    """Implements `Publisher`: one line per event, written at once, by a thread of its own.
+
+    Live (`wait=False`), a reader that does not keep up costs the oldest lines, which are counted as shed. With
+    `wait=True` (for `--fast`) nothing is shed: `publish` and `close` wait for the reader. When the reader is gone,
+    `on_closed` is called once, from that thread, and everything later is dropped without a wait.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        wait: bool = False,
+        on_closed: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
+        max_lines: int = MAX_LINES,
+    ) -> None:
+        self._write = _writer(stream)
+        self._wait = wait
+        self._on_closed = on_closed
+        self._pace = pace or Pace()
+        self._max_lines = max_lines
+        self._changed = threading.Condition()
+        self._lines: deque[bytes] = deque()
+        self._writing = 0  # lines in the thread's hand
+        self._closing = False
+        self._detail = ""
+        self._sent = 0
+        self._shed = 0
+        self._thread = threading.Thread(target=self._run, name="jsonlines", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def publish(self, event: Event) -> None:
+        """Hand over one event; call from one thread, after `start`. Waits for room only with `wait`."""
+        if not self._pace.due(event):
+            return
+        try:
+            line = to_json(event).encode() + b"\n"
+        except (ValueError, TypeError):
+            _LOG.exception("A %s cannot be written; it is left out.", event.type)
+            with self._changed:
+                self._shed += 1
+            return
+        with self._changed:
+            if self._wait:
+                self._changed.wait_for(lambda: len(self._lines) < self._max_lines or self._ended())
+            if self._ended():
+                self._shed += 1
+                return
+            if len(self._lines) >= self._max_lines:
+                self._lines.popleft()
+                self._shed += 1
+            self._lines.append(line)
+            self._changed.notify_all()
+
+    def stats(self) -> PublisherStats:
+        """The counters now; `online` until the reader is gone."""
+        with self._changed:
+            queued = len(self._lines) + self._writing
+            return PublisherStats(not self._detail, "stdout", self._detail, self._sent, queued, self._shed)
+
+    def close(self) -> None:
+        """Write what is left and end the thread: within a second, or however long it takes with `wait`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(None if self._wait else _CLOSE_S)
+        with self._changed:
+            self._shed += len(self._lines)
+            self._lines.clear()
+
+    def _ended(self) -> bool:
+        return self._closing or bool(self._detail)
+
+    def _run(self) -> None:
+        while (line := self._next()) is not None:
+            try:
+                self._write(line)
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
+                self._reader_is_gone(error)
+                return
+            with self._changed:
+                self._writing = 0
+                self._sent += 1
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._lines or self._closing)
+            if not self._lines:
+                return None
+            self._writing = 1
+            line = self._lines.popleft()
+            self._changed.notify_all()
+            return line
+
+    def _reader_is_gone(self, error: Exception) -> None:
+        with self._changed:
+            if isinstance(error, BrokenPipeError):
+                self._detail = "Whoever read the output has closed it."
+            else:
+                self._detail = f"The output cannot be written ({getattr(error, 'strerror', None) or error})."
+            self._shed += len(self._lines) + self._writing
+            self._lines.clear()
+            self._writing = 0
+            self._changed.notify_all()
+        _LOG.info("%s", self._detail)
+        self._on_closed()
+
+
+def _writer(stream: TextIO) -> Callable[[bytes], None]:
+    """How to write to `stream`: through its file descriptor where it has one.
+
+    Python's own buffer must stay empty: its lock, held by a thread that a full pipe blocks, would abort the interpreter
+    on its way out, and what is left in it after a broken pipe would be reported there.
+    """
+    try:
+        stream.flush()
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # io.UnsupportedOperation is both
+
+        def write_text(line: bytes) -> None:
+            stream.write(line.decode())
+            stream.flush()
+
+        return write_text
+
+    def write_all(line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:  # somebody made the pipe non-blocking
+                with contextlib.suppress(InterruptedError):
+                    select.select([], [descriptor], [])
+
+    return write_all

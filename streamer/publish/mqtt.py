@@ -1,0 +1,164 @@
+"""Events to an MQTT broker."""
+
+import asyncio
+import contextlib
+import logging
+
+import aiomqtt
+
+from streamer.events import Event, Info, Transition, to_json
+from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
+from streamer.publish.mqtt_settings import MqttSettings
+from streamer.publish.outbox import Message, Outbox
+from streamer.publish.pace import Pace
+from streamer.publish.publisher import PublisherStats
+from streamer.publish.topics import OFFLINE, ONLINE
+
+_DRAIN_S = 0.5  # on closing, for what is still queued
+_FAREWELL_S = 0.3  # then, for the retained `offline`; both fit into link.CLOSE_S
+
+_LOG = logging.getLogger(__name__)
+
+
+class MqttPublisher:
+    """Implements `Publisher`. `publish` only appends; the sending happens in the thread `mqtt`.
+
+    Transitions go one at a time with QoS 1, and count as sent when the broker acknowledged them: they arrive in order,
+    and after a broken connection at most the one in flight arrives twice. All else is telemetry with QoS 0.
+    """
+
+    def __init__(self, settings: MqttSettings, timing: Timing | None = None) -> None:
+        """Raises UsageError where a certificate cannot be read."""
+        self._url = str(settings.broker)
+        self._topics = settings.topics
+        self._timing = timing or Timing()
+        self._pace = Pace(settings.window_every, settings.state_every_s, settings.health_every_s)
+        self._outbox = Outbox()
+        self._transition_news = asyncio.Event()
+        self._telemetry_news = asyncio.Event()
+        self._info: Info | None = None
+        self._info_sent: Info | None = None
+        self._was_away = False  # the broker was out of reach, and transitions were not sent since
+        self._link = MqttLink(
+            settings,
+            self._session,
+            name="mqtt",
+            client_id=settings.client_id,
+            will=aiomqtt.Will(self._topics.availability, OFFLINE, qos=1, retain=True),
+            timing=self._timing,
+            on_change=self._remember_outage,
+        )
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._link.start()
+
+    def publish(self, event: Event) -> None:
+        """Hand over one event; call from one thread. States and health may come as often as they are known."""
+        if not self._pace.due(event):
+            return
+        if isinstance(event, Info):
+            self._info = event
+        else:
+            self._outbox.put(Message(self._topics.of(event), event))
+        news = self._transition_news if isinstance(event, Transition) else self._telemetry_news
+        self._link.call(news.set)
+
+    def stats(self) -> PublisherStats:
+        """The counters now. `info` is not counted."""
+        link, counts = self._link.state, self._outbox.counts()
+        return PublisherStats(link.status == "online", self._url, link.detail, counts.sent, counts.queued, counts.shed)
+
+    @property
+    def status(self) -> LinkStatus:
+        """How the connection is now; `stats` says why."""
+        return self._link.state.status
+
+    def close(self) -> None:
+        """Send what can be sent, publish the retained `offline`, end the thread: within about a second."""
+        self._link.close()
+        self._outbox.close()
+
+    def _remember_outage(self, state: LinkState) -> None:
+        if state.status == "offline":
+            self._was_away = True
+
+    async def _session(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        try:
+            await self._announce(client)
+            await race(self._send_all(client, closing), _listen(client), self._patience(closing))
+        finally:
+            # Leaving by an exception is an orderly DISCONNECT to the broker, which then keeps the will to itself.
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.publish(self._topics.availability, OFFLINE, qos=1, retain=True, timeout=_FAREWELL_S)
+
+    async def _announce(self, client: aiomqtt.Client) -> None:
+        """On every connection, since a broker that was restarted may have forgotten."""
+        self._info_sent = None
+        await self._send_info(client)
+        await client.publish(self._topics.availability, ONLINE, qos=1, retain=True)
+        self._outbox.repeat_states()
+
+    async def _send_all(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        """Ends when `closing` is set and nothing is left."""
+        try:
+            async with asyncio.TaskGroup() as senders:
+                senders.create_task(self._send_transitions(client, closing))
+                senders.create_task(self._send_telemetry(client, closing))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the link asks what sort of error it is
+
+    async def _send_transitions(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        if self._was_away:
+            # A broker that comes back acknowledges messages before anybody has subscribed again.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closing.wait(), self._timing.settle_s)
+            self._was_away = False
+        while True:
+            self._transition_news.clear()
+            while (message := self._outbox.take_transition()) is not None:
+                await self._send(client, message, qos=1)
+            if closing.is_set():
+                return
+            await self._transition_news.wait()
+
+    async def _send_telemetry(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        while True:
+            self._telemetry_news.clear()
+            await self._send_info(client)
+            while (message := self._outbox.take_telemetry()) is not None:
+                await self._send(client, message, qos=0)
+            if closing.is_set():
+                return
+            await self._telemetry_news.wait()
+
+    async def _send(self, client: aiomqtt.Client, message: Message, qos: int) -> None:
+        try:
+            await client.publish(message.topic, to_json(message.event), qos=qos)
+        except (ValueError, TypeError):
+            _LOG.exception("A %s cannot be written; it is left out.", message.event.type)
+            self._outbox.give_up(message)
+        except BaseException:  # the connection broke, or the session ends: perhaps it was not delivered
+            self._outbox.put_back(message)
+            raise
+        else:
+            self._outbox.sent(message)
+
+    async def _send_info(self, client: aiomqtt.Client) -> None:
+        info = self._info
+        if info is not None and info is not self._info_sent:
+            await client.publish(self._topics.info, to_json(info), qos=1, retain=True)
+            self._info_sent = info
+
+    async def _patience(self, closing: asyncio.Event) -> None:
+        """Once `closing` is set, wake the senders, and give them so long."""
+        await closing.wait()
+        self._transition_news.set()
+        self._telemetry_news.set()
+        await asyncio.sleep(_DRAIN_S)
+
+
+async def _listen(client: aiomqtt.Client) -> None:
+    """Nothing is subscribed to, but this is where a lost connection shows at once."""
+    async for _ in client.messages:
+        pass

@@ -1,0 +1,95 @@
+"""Everything a person can set about MQTT, checked when it is set."""
+
+import secrets
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamer.errors import UsageError
+from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.topics import Topics, default_node
+
+
+def _new_client_id() -> str:
+    # Two clients of one id throw each other out for ever, so every run has its own. Brokers must take 23 characters.
+    return f"streamer-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """How to reach the broker, and what to send how often. Neither `repr` nor `broker` shows the password.
+
+    Raises:
+        UsageError: a value cannot be used, or a certificate cannot be read.
+    """
+
+    url: str = field(repr=False)
+    prefix: str = "streamer"
+    node: str = field(default_factory=default_node)
+    username: str | None = None  # wins over the URL's
+    password: str | None = field(default=None, repr=False)  # wins over the URL's
+    ca_file: Path | None = None  # whom to trust instead of the system's authorities; mqtts only
+    client_cert: Path | None = None  # who we are, for brokers that ask; mqtts only
+    client_key: Path | None = None  # where the certificate's file does not hold the key
+    window_every: int = 1  # publish every n-th window
+    state_every_s: float = 10.0  # heartbeat of a state that does not change
+    health_every_s: float = 30.0
+    client_id: str = field(default_factory=_new_client_id)
+
+    def __post_init__(self) -> None:
+        Topics(self.prefix, self.node)
+        self._check_files()
+        if self.window_every < 1:
+            raise UsageError(f"window_every is {self.window_every}; it counts windows and begins at 1.")
+        if not (self.state_every_s > 0 and self.health_every_s > 0):
+            raise UsageError("state_every_s and health_every_s are seconds, more than 0.")
+        if self.broker.password is not None and self.broker.username is None:
+            raise UsageError("MQTT has a password but no user name; give both, or neither.")
+
+    @property
+    def broker(self) -> BrokerUrl:
+        """The URL taken apart, with the user name and the password that count."""
+        url = BrokerUrl.parse(self.url)
+        return BrokerUrl(url.host, url.port, url.tls, self.username or url.username, self.password or url.password)
+
+    @property
+    def topics(self) -> Topics:
+        """Where events go."""
+        return Topics(self.prefix, self.node)
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What to encrypt with; None for mqtt://.
+
+        Raises:
+            UsageError: a certificate or key is missing, unreadable or damaged.
+        """
+        if not self.broker.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca_file is None else self.ca_file.expanduser())
+        except (OSError, ValueError) as error:
+            raise _unusable("ca_file", self.ca_file, error) from error
+        if self.client_cert is not None:
+            key = None if self.client_key is None else self.client_key.expanduser()
+            try:
+                # Without the last argument OpenSSL would ask for a passphrase on the terminal.
+                context.load_cert_chain(self.client_cert.expanduser(), key, password=lambda: "")
+            except (OSError, ValueError) as error:
+                raise _unusable("client_cert", self.client_cert, error) from error
+        return context
+
+    def _check_files(self) -> None:
+        files = {"ca_file": self.ca_file, "client_cert": self.client_cert, "client_key": self.client_key}
+        named = [name for name, path in files.items() if path is not None]
+        if named and not self.broker.tls:
+            raise UsageError(
+                f"{named[0]} is for encrypted connections; write mqtts:// in the MQTT URL, or leave it out."
+            )
+        if self.client_key is not None and self.client_cert is None:
+            raise UsageError("client_key is given without client_cert; give both.")
+
+
+def _unusable(key: str, path: Path | None, error: Exception) -> UsageError:
+    # A missing file is not an SSL error; everything else OpenSSL says is for experts, but a start.
+    why = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else error
+    return UsageError(f"{key} {str(path)!r} cannot be used ({why}); give the path of an unencrypted PEM file.")

@@ -1,0 +1,110 @@
+"""Keeping a connection: how long to wait, and what to say about a broker that is not there."""
+
+import asyncio
+import itertools
+import socket
+import threading
+
+import aiomqtt
+import pytest
+from event_samples import INFO, health, state, transition, window
+from real_broker import eventually, free_port
+
+from streamer.publish.link import Timing, race
+from streamer.publish.mqtt import MqttPublisher
+from streamer.publish.mqtt_settings import MqttSettings
+
+QUICK = Timing(first_retry_s=0.05, last_retry_s=0.1, answer_s=0.5, keepalive_s=5, settle_s=0.1)
+
+
+def test_retries_begin_after_about_a_second_and_end_at_thirty_and_are_scattered() -> None:
+    series = [list(itertools.islice(Timing().delays(), 12)) for _ in range(50)]
+    for delays in series:
+        assert 0.75 <= delays[0] <= 1.25
+        assert all(0.75 * 2**n <= d <= 1.25 * 2**n for n, d in enumerate(delays[:4]))
+        assert all(22 <= d <= 30 for d in delays[6:])
+    assert len({delays[0] for delays in series}) > 40
+
+
+def publisher(url: str, timing: Timing = QUICK) -> MqttPublisher:
+    return MqttPublisher(MqttSettings(url=url, node="n"), timing)
+
+
+def test_nothing_listening_is_said_with_the_cure_and_everything_waits() -> None:
+    out = publisher(f"mqtt://127.0.0.1:{free_port()}")
+    out.start()
+    for event in (INFO, window(0), window(1), state(), health(), transition(0), transition(1)):
+        out.publish(event)
+    eventually(lambda: "Nothing listens at mqtt://127.0.0.1:" in out.stats().detail)
+    stats = out.stats()
+    assert (stats.online, stats.sent, stats.queued, stats.shed) == (False, 0, 5, 1)
+    out.close()
+    stats = out.stats()
+    assert (stats.online, stats.sent, stats.queued, stats.shed) == (False, 0, 0, 6)
+
+
+def test_a_host_without_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_address(*arguments: object, **more: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_address)
+    out = publisher("mqtt://nowhere.invalid")
+    out.start()
+    eventually(lambda: out.stats().detail == "The host of mqtt://nowhere.invalid:1883 has no address; "
+               "check its name and the network.")  # fmt: skip
+    out.close()
+
+
+def test_a_listener_that_says_nothing_is_no_broker_and_does_not_hold_up_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        out = publisher(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        out.start()
+        eventually(lambda: "does not answer" in out.stats().detail)
+        out.close()
+        assert "mqtt" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_address_that_swallows_everything_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    through = threading.Event()
+
+    def black_hole(*arguments: object, **more: object) -> None:
+        through.wait(20)
+        raise TimeoutError
+
+    monkeypatch.setattr("socket.create_connection", black_hole)
+    out = publisher("mqtt://192.0.2.1")
+    out.start()
+    eventually(lambda: "mqtt-connect" in [thread.name for thread in threading.enumerate()])
+    out.close()
+    assert "mqtt" not in [thread.name for thread in threading.enumerate()]
+    through.set()
+    eventually(lambda: "mqtt-connect" not in [thread.name for thread in threading.enumerate()])
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_closing_twice_and_before_the_start_is_safe(started: bool) -> None:
+    out = publisher(f"mqtt://127.0.0.1:{free_port()}")
+    if started:
+        out.start()
+    out.close()
+    out.close()
+    out.publish(transition(0))
+    assert out.stats().shed == 1
+
+
+def test_a_race_cancels_the_losers_and_raises_what_the_first_raised() -> None:
+    cancelled = []
+
+    async def loser() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def fails() -> None:
+        raise aiomqtt.MqttError("lost")
+
+    with pytest.raises(aiomqtt.MqttError, match="lost"):
+        asyncio.run(race(loser(), fails(), loser()))
+    assert cancelled == [True, True]
