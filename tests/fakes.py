@@ -1,0 +1,88 @@
+"""Stand-ins at the worker's edges: a source that is fed by hand, an inference that says what it is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamer.audio.ring import RingBuffer
+from streamer.audio.source import SourceState, SourceStatus
+from streamer.inference import Heard
+from streamer.rates import HOP
+
+
+@dataclass
+class FakeSource:
+    """Feeds its ring from the test."""
+
+    name: str = "desk"
+    live: bool = True
+    capacity: int = 200_000
+    state: SourceState = "live"
+    overflow_events: int = 0
+
+    def __post_init__(self) -> None:
+        self.ring = RingBuffer(self.capacity)
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def mute(self, muted: bool) -> None:
+        self.state = "muted" if muted else "live"
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(self.state, "", "fake device", 48_000.0, 47_999.0, self.overflow_events)
+
+
+@dataclass
+class FakeInference:
+    """Counts frames as the real one does; `answer` gives the probabilities for the window that ends at a sample."""
+
+    rows: int = 1
+    hop_frames: int = 18
+    window_frames: int = 36
+    answer: Callable[[int, int], tuple[float, ...] | None] = lambda row, end: (0.2, 0.8)
+    steps: list[dict[int, int]] = field(default_factory=list)
+    resets: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.samples = [0] * self.rows
+
+    def reset(self, row: int) -> None:
+        self.resets.append(row)
+        self.samples[row] = 0
+
+    def hear(self, audio: Mapping[int, np.ndarray], *, every: bool = True) -> list[Heard]:
+        self.steps.append({row: len(samples) for row, samples in audio.items()})
+        heard = []
+        hop = self.hop_frames * HOP
+        for row, samples in audio.items():
+            before = self.samples[row]
+            self.samples[row] += len(samples)
+            ends = [e for e in range(hop, self.samples[row] + 1, hop) if e > before]
+            wanted = ends if every else ends[-1:]
+            heard += [self._heard(row, end, 0 if every else len(ends) - 1) for end in wanted]
+        return heard
+
+    def finish(self, row: int) -> Heard | None:
+        left = self.samples[row] % (self.hop_frames * HOP)
+        return self._heard(row, self.samples[row], 0) if left else None
+
+    def _heard(self, row: int, end: int, skipped: int) -> Heard:
+        frames = min(-(-end // HOP), self.window_frames)
+        probs = self.answer(row, end)
+        return Heard(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped)
+
+
+@dataclass
+class FakeClock:
+    """Moves when the test says so."""
+
+    now: float = 1_000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now

@@ -1,0 +1,116 @@
+"""The board: what is posted from any thread is in the next snapshot, and nothing grows without bound."""
+
+import threading
+from dataclasses import replace
+
+from streamer.board import LOG_LINES, Board
+from streamer.events import EmotionEnded, EmotionStarted, Health, Info, State, Window
+from streamer.snapshot import BrokerView
+
+WINDOW = Window(
+    stream="desk",
+    seq=0,
+    time=1000.0,
+    start_s=0.0,
+    end_s=3.0,
+    label="happy",
+    confidence=0.7,
+    probs={"neutral": 0.3, "happy": 0.7},
+    speech=0.9,
+    rms_dbfs=-27.0,
+    peak_dbfs=-12.0,
+    latency_ms=43.0,
+    dropped_samples=0,
+    warming=False,
+)
+STATE = State("desk", 1000.0, "happy", 0.66, 998.0)
+HEALTH = Health("desk", 1000.0, "live", "Yeti", 47996.2, 0.18, 43.0, 61.0, 0.04, 0, 0, 0)
+
+
+def board() -> Board:
+    return Board(["desk"], timeline_s=60.0, wall=lambda: 1000.0)
+
+
+def test_a_stream_is_starting_until_something_is_known() -> None:
+    (view,) = board().snapshot().streams
+    assert (view.name, view.status, view.window, view.level) == ("desk", "starting", None, None)
+
+
+def test_the_newest_of_everything_is_in_the_snapshot() -> None:
+    b = board()
+    for event in (STATE, WINDOW, HEALTH, Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, ("desk",))):
+        b.event(event)
+    b.inner("desk", (0.5, 0.5), (("happy", 0.6),))
+    snapshot = b.snapshot()
+    (view,) = snapshot.streams
+    assert (view.window, view.state, view.health, view.device) == (WINDOW, STATE, HEALTH, "Yeti")
+    assert (view.attention, view.smoothed) == ((0.5, 0.5), (("happy", 0.6),))
+    assert snapshot.info is not None
+    assert snapshot.info.labels == ("happy",)
+
+
+def test_the_timeline_holds_the_tracked_label_and_forgets_what_is_too_old() -> None:
+    b = board()
+    for i in range(100):
+        b.event(replace(STATE, label="happy" if i % 2 else None))
+        b.event(replace(WINDOW, seq=i, time=1000.0 + i))
+    (view,) = b.snapshot().streams
+    assert [p.time for p in view.timeline] == [1000.0 + i for i in range(39, 100)]
+    assert {p.label for p in view.timeline} == {"happy", None}
+
+
+def test_lost_audio_is_marked_on_the_timeline_and_logged() -> None:
+    b = board()
+    b.event(replace(WINDOW, dropped_samples=2400))
+    snapshot = b.snapshot()
+    assert snapshot.streams[0].timeline[0].lost
+    assert [line.text for line in snapshot.log] == ["lost 100 ms of audio"]
+
+
+def test_transitions_and_trouble_are_logged_once_each() -> None:
+    b = board()
+    b.event(EmotionStarted("desk", "ab-1", 1000.0, "angry", None, 0.81, 0.0))
+    b.event(EmotionEnded("desk", "ab-1", 1006.0, "angry", 6.0, 0.93))
+    for _ in range(3):
+        b.status("desk", "mic lost", "No audio for 1.2 s.")
+    b.status("desk", "live")
+    b.broker(BrokerView("mqtt://x", "offline", "refused", 0, 0, 0))
+    b.broker(BrokerView("mqtt://x", "offline", "refused", 0, 1, 0))
+    lines = b.snapshot().log
+    assert [line.text for line in lines] == [
+        "angry started 0.81",
+        "angry ended 6.0 s",
+        "mic lost: No audio for 1.2 s.",
+        "mic lost is over",
+        "broker offline: refused",
+    ]
+    assert [line.number for line in lines] == [1, 2, 3, 4, 5]
+
+
+def test_the_log_is_bounded_and_its_numbers_go_on() -> None:
+    b = board()
+    for i in range(LOG_LINES + 10):
+        b.log("note", f"line {i}")
+    lines = b.snapshot().log
+    assert (len(lines), lines[0].number, lines[-1].number) == (LOG_LINES, 11, LOG_LINES + 10)
+
+
+def test_a_watched_stream_appears_under_the_name_it_is_given() -> None:
+    b = Board(wall=lambda: 1000.0)
+    b.event(WINDOW, stream="attic/desk")
+    assert [view.name for view in b.snapshot().streams] == ["attic/desk"]
+
+
+def test_threads_may_post_while_another_looks() -> None:
+    b = board()
+    threads = [
+        threading.Thread(target=lambda: [b.event(replace(WINDOW, time=1000.0 + i)) for i in range(500)])
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        b.snapshot()
+    for thread in threads:
+        thread.join()
+    assert b.snapshot().streams[0].window is not None
