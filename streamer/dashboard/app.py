@@ -1,0 +1,234 @@
+"""The dashboard: pulls one snapshot a tick from its feed and shows it; never makes the feed wait."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from streamer.dashboard.commands import Command, DashboardCommands
+from streamer.dashboard.devices import DeviceScreen
+from streamer.dashboard.help import HelpScreen
+from streamer.dashboard.screen import MonitorScreen
+from streamer.dashboard.themes import DARK, LIGHT, label_colours
+from streamer.dashboard.view import View, labels_of
+from streamer.dashboard.widgets.header import Notice
+from streamer.errors import StreamerError
+from streamer.snapshot import Feed, Snapshot, StreamView
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+#: Two bindings may share a key; `check_action` offers the one that makes sense.
+KEYS = (
+    Binding("q", "quit", "quit", id="quit", tooltip="Leave the dashboard and end the program"),
+    Binding("space", "freeze", "freeze", id="freeze", tooltip="Freeze the view, listening goes on"),
+    Binding("space", "resume", "resume", id="resume", tooltip="let the view go on"),
+    Binding("m", "mute", "mute", id="mute", tooltip="Privacy: really stop capturing this stream"),
+    Binding("m", "unmute", "unmute", id="unmute", tooltip="capture this stream again"),
+    Binding("n", "next_stream", "next", id="next", tooltip="Look at the next stream; tab does the same"),
+    Binding("d", "choose_device", "device", id="device", tooltip="Choose the input device of this stream"),
+    Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colours"),
+    Binding("question_mark,f1", "help", "help", id="help", tooltip="Keys, and how to read the screen", key_display="?"),
+    Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),
+)
+CAPTURE_ACTIONS = ("mute", "unmute", "choose_device")  # another program's business when watching
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The snapshot that the screen stands still at, and since when on the app's clock."""
+
+    snapshot: Snapshot
+    since: float
+
+
+class StreamerApp(App[None]):
+    """The terminal dashboard over a feed.
+
+    Args:
+        feed: what is behind the screen; asked for one snapshot a tick
+        refresh_hz: ticks a second
+        timeline_s: how far back the timeline reaches, in seconds
+        clock: seconds from any origin, for durations on the screen
+    """
+
+    TITLE = "streamer"
+    CSS_PATH = Path(__file__).with_name("dashboard.tcss")
+    COMMANDS = {DashboardCommands}  # noqa: RUF012  (typed as a class variable by Textual)
+    BINDINGS: ClassVar[list[BindingType]] = [*KEYS, Binding("ctrl+c", "quit", show=False, priority=True, system=True)]
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        refresh_hz: float = 8.0,
+        timeline_s: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.feed = feed
+        self._refresh_s = 1.0 / refresh_hz
+        self._timeline_s = timeline_s
+        self._clock = clock
+        self._live: Snapshot | None = None
+        self._frozen: Frozen | None = None
+        self._stream_name: str | None = None  # None: the first one
+        self._error = ""
+        self._offered: object = None  # what the offered keys depend on
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        if self.theme == "textual-dark":  # Textual's default; another one was asked for in TEXTUAL_THEME
+            self.theme = DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return label_colours(self.current_theme)
+
+    def get_default_screen(self) -> MonitorScreen:
+        return MonitorScreen()
+
+    async def on_mount(self) -> None:
+        self._quit_on_signals()
+        self.set_interval(self._refresh_s, self.tick)
+        self.call_after_refresh(self.tick)
+
+    def tick(self) -> None:
+        """Pull the newest snapshot and draw what changed."""
+        snapshot = self._ask(self.feed.snapshot)
+        if snapshot is not None:
+            self._live, self._error = snapshot, ""
+        if self._live is not None:
+            self._draw(self._live)
+
+    @property
+    def stream(self) -> StreamView | None:
+        """The stream that is looked at, as it is now, also while the view is frozen."""
+        return None if self._live is None else self._chosen(self._live)
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        stream = self.stream
+        if action in CAPTURE_ACTIONS and (stream is None or not self.feed.controls_capture):
+            return False
+        match action:
+            case "freeze":
+                return self._frozen is None and stream is not None
+            case "resume":
+                return self._frozen is not None
+            case "mute":
+                return stream is not None and stream.status != "paused"
+            case "unmute":
+                return stream is not None and stream.status == "paused"
+            case "next_stream":
+                return self._live is not None and len(self._live.streams) > 1
+        return True
+
+    def action_freeze(self) -> None:
+        if self._live is not None:
+            self._frozen = Frozen(self._live, self._clock())
+            self.tick()
+
+    def action_resume(self) -> None:
+        self._frozen = None
+        self.tick()
+
+    def action_mute(self) -> None:
+        self._mute(True)
+
+    def action_unmute(self) -> None:
+        self._mute(False)
+
+    def action_next_stream(self) -> None:
+        if self._live is not None and self.stream is not None:
+            names = [stream.name for stream in self._live.streams]
+            self.look_at(names[(names.index(self.stream.name) + 1) % len(names)])
+
+    def look_at(self, stream_name: str) -> None:
+        """Show that stream."""
+        self._stream_name = stream_name
+        self.tick()
+
+    def action_choose_device(self) -> None:
+        stream, devices = self.stream, self._ask(self.feed.devices)
+        if stream is None or devices is None:
+            return
+
+        def choose(device: str | None) -> None:
+            if device is not None:
+                self._ask(lambda: self.feed.choose_device(stream.name, device))
+
+        self.push_screen(DeviceScreen(stream.name, devices, stream.device), choose)
+
+    def action_help(self) -> None:
+        purposes: dict[str, list[str]] = {}
+        for key in KEYS:
+            if self.feed.controls_capture or key.action not in CAPTURE_ACTIONS:
+                purposes.setdefault(self.get_key_display(key), []).append(key.tooltip)
+        self.push_screen(HelpScreen((key, "; again: ".join(tooltips)) for key, tooltips in purposes.items()))
+
+    def commands(self) -> Iterator[Command]:
+        """What the command palette offers now."""
+        for key in KEYS:
+            if self.check_action(key.action, ()):
+                yield Command(key.description.capitalize(), key.tooltip, partial(self.run_action, key.action))
+        for stream in self._live.streams if self._live else ():
+            yield Command(
+                f"Look at {stream.name}", f"Show the stream {stream.name}", partial(self.look_at, stream.name)
+            )
+
+    # Behind the keys
+
+    def _mute(self, muted: bool) -> None:
+        stream = self.stream
+        if stream is not None:
+            self._ask(lambda: self.feed.mute(stream.name, muted))
+            self.tick()
+
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        """The feed's answer; where it raises, the screen says so and lives on."""
+        try:
+            return question()
+        except Exception as error:  # whatever it is, a dark screen would say less
+            message = str(error) if isinstance(error, StreamerError) else f"{type(error).__name__}: {error}"
+            if message != self._error:
+                logger.exception("The dashboard's feed failed")
+                self.notify(message, title="The monitor failed", severity="error", markup=False)
+            self._error = message
+            return None
+
+    def _draw(self, live: Snapshot) -> None:
+        frozen = self._frozen
+        notice = Notice(None if frozen is None else self._clock() - frozen.since, self._error)
+        monitor = self.screen_stack[0]
+        assert isinstance(monitor, MonitorScreen)
+        view = self._view(live)
+        monitor.show(view, view if frozen is None else self._view(frozen.snapshot), notice)
+        status = view.stream and view.stream.status
+        offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused")
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def _view(self, snapshot: Snapshot) -> View:
+        stream = self._chosen(snapshot)
+        watching = not self.feed.controls_capture
+        return View(snapshot, stream, labels_of(snapshot, stream), watching, self._timeline_s)
+
+    def _chosen(self, snapshot: Snapshot) -> StreamView | None:
+        named = (stream for stream in snapshot.streams if stream.name == self._stream_name)
+        return next(named, snapshot.streams[0] if snapshot.streams else None)
+
+    def _quit_on_signals(self) -> None:
+        """Leave a clean terminal also when the program is told to end from outside."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; or not the main thread
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)

@@ -1,0 +1,1 @@
+"""The dashboard's parts, one a module."""

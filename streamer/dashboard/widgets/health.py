@@ -1,0 +1,142 @@
+"""How the program is doing: latency, speed, what was lost, and what became of the messages."""
+
+from streamer.dashboard.drawing import Line, Span, joined, line_width, plain
+from streamer.dashboard.view import View, count
+from streamer.dashboard.widgets.canvas import Canvas
+from streamer.events import Health
+from streamer.rates import SAMPLE_RATE
+from streamer.snapshot import BrokerStatus
+
+NAME_CELLS = 10
+FULL_RING = 0.5  # above it the worker is falling behind
+REAL_TIME = 1.0  # a real-time factor from here on cannot keep up
+
+BROKER_MARKS: dict[BrokerStatus, Span] = {
+    "online": ("●", "good"),
+    "connecting": ("◔", "warn"),
+    "offline": ("✖", "bad"),
+    "off": ("○", "muted"),
+}
+
+Item = tuple[str, Line]  # a name and its figures
+
+
+class HealthPanel(Canvas):
+    """A row per figure where there is room, flowing text where there is not; what fits least comes last."""
+
+    def on_mount(self) -> None:
+        self.border_title = "Health"
+
+    def key(self, view: View) -> object:
+        stream, snapshot = view.stream, view.snapshot
+        return (stream and stream.health, snapshot.broker, snapshot.torch_device, snapshot.info, view.absent)
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        items = health_items(view)
+        if height >= len(items):
+            return table(items)
+        return flow(items, width)
+
+
+def health_items(view: View) -> list[Item]:
+    """All figures, the most telling first."""
+    health, absent = view.stream.health if view.stream else None, view.absent
+    missing: Line = ((absent, "muted"),)
+    return [
+        ("latency", _latency(health, absent) if health else missing),
+        ("real-time", _share_of_time(health.real_time_factor, absent) if health else missing),
+        ("ring", _ring(health.ring_fill) if health else missing),
+        ("lost", _losses(health) if health else missing),
+        ("MQTT", _broker(view)),
+        ("messages", _messages(view)),
+        ("rate", _rate(health.effective_rate_hz, absent) if health else missing),
+        ("model", _model(view)),
+    ]
+
+
+def table(items: list[Item]) -> list[Line]:
+    """A row per item, figures below each other."""
+    return [((name.ljust(NAME_CELLS), "muted"), *figures) for name, figures in items]
+
+
+def flow(items: list[Item], width: int) -> list[Line]:
+    """As many items a row as fit."""
+    rows: list[list[Line]] = [[]]
+    for name, figures in items:
+        item: Line = ((f"{name} ", "muted"), *figures)
+        if rows[-1] and line_width(joined([*rows[-1], item], _BETWEEN)) > width:
+            rows.append([])
+        rows[-1].append(item)
+    return [joined(row, _BETWEEN) for row in rows]
+
+
+_BETWEEN: Span = ("  ", "")
+
+
+def _latency(health: Health, absent: str) -> Line:
+    def figure(value_ms: float | None) -> Span:
+        return (absent, "muted") if value_ms is None else (f"{value_ms:.0f} ms", "")
+
+    return (figure(health.latency_p50_ms), (" p95 ", "muted"), figure(health.latency_p95_ms))
+
+
+def _share_of_time(factor: float | None, absent: str) -> Line:
+    if factor is None:
+        return ((absent, "muted"),)
+    return ((f"{factor:.2f}", ""),) if factor < REAL_TIME else ((f"{factor:.2f} too slow", "warn"),)
+
+
+def _ring(fill: float) -> Line:
+    return ((f"{fill:.0%}", ""),) if fill < FULL_RING else ((f"{fill:.0%} filling up", "warn"),)
+
+
+def _losses(health: Health) -> Line:
+    losses = (
+        ("overflow", health.overflow_events),
+        ("dropped", health.dropped_samples),
+        ("skipped", health.skipped_windows),
+    )
+    return joined(
+        [((f"{name} ", "muted"), (count(number), "bad strong" if number else "")) for name, number in losses], (" ", "")
+    )
+
+
+def _rate(effective_hz: float | None, absent: str) -> Line:
+    measured: Span = (absent, "muted") if effective_hz is None else (f"{count(round(effective_hz))} Hz", "")
+    return (measured, (" → ", "muted"), (f"{count(SAMPLE_RATE)} Hz", ""))
+
+
+def _model(view: View) -> Line:
+    info = view.snapshot.info
+    model: Line = ((plain(info.model) if info else view.absent, "" if info else "muted"),)
+    device = view.snapshot.torch_device
+    return (*model, (" on ", "muted"), (plain(device), "")) if device else model
+
+
+def _broker(view: View) -> Line:
+    broker = view.snapshot.broker
+    sign, ink = BROKER_MARKS[broker.status]
+    line: Line = ((f"{sign} {broker.status}", ink),)
+    if broker.status != "off":
+        line = (*line, (" " + plain(broker.url), ""))
+    if broker.detail and broker.status != "online":
+        line = (*line, (" " + plain(broker.detail), "muted"))
+    return line
+
+
+def _messages(view: View) -> Line:
+    broker = view.snapshot.broker
+
+    if broker.sent is None and broker.queued is None and broker.shed is None:
+        return ((view.absent, "muted"),)
+
+    def figure(number: int | None, bad: bool = False) -> Span:
+        if number is None:
+            return (view.absent, "muted")
+        return (count(number), "bad strong" if bad and number else "")
+
+    return (
+        ("sent ", "muted"), figure(broker.sent),
+        (" queued ", "muted"), figure(broker.queued),
+        (" shed ", "muted"), figure(broker.shed, bad=True),
+    )  # fmt: skip

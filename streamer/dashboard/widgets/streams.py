@@ -1,0 +1,47 @@
+"""All streams in one row, where there is more than one."""
+
+from streamer.dashboard.drawing import Line, clip, cut, label_ink, line_width, plain
+from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, held_label
+from streamer.dashboard.widgets.canvas import Canvas
+from streamer.snapshot import StreamView
+
+NAME_CELLS = 16
+
+
+class StreamStrip(Canvas):
+    """Name, status and held label of each stream; the one on the screen stands out."""
+
+    def key(self, view: View) -> object:
+        chosen = view.stream and view.stream.name
+        return (chosen, view.labels, tuple((s.name, s.status, held_label(s)) for s in view.snapshot.streams))
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        chosen = view.stream.name if view.stream else None
+        return [strip_line(view.snapshot.streams, chosen, view.labels, width)]
+
+
+def strip_line(streams: tuple[StreamView, ...], chosen: str | None, labels: tuple[str, ...], width: int) -> Line:
+    """The streams side by side; where they do not fit, those left of the chosen one go first."""
+    tabs = [_tab(stream, stream.name == chosen, labels) for stream in streams]
+    at = next((i for i, stream in enumerate(streams) if stream.name == chosen), 0)
+    first = 0
+    while first < at and sum(map(line_width, tabs[first : at + 1])) + 4 > width:
+        first += 1
+    head: Line = ((f"‹{first} ", "muted"),) if first else ()
+    line: Line = (*head, *(span for tab in tabs[first:] for span in tab))
+    if line_width(line) <= width:
+        return line
+    return (*clip(line, width - 2), (" ›", "muted"))
+
+
+def _tab(stream: StreamView, chosen: bool, labels: tuple[str, ...]) -> Line:
+    sign, ink = STATUS_MARKS[stream.status]
+    held = held_label(stream)
+    label_inks = label_ink(labels.index(held)) if held in labels else "muted"
+    name = cut(plain(stream.name), NAME_CELLS)
+    status = "" if stream.status == "live" else f"{stream.status} "
+    return (
+        (f" {name} ", "reverse strong" if chosen else "strong"),
+        (f" {sign} {status}", ink),
+        ((plain(held) if held else UNKNOWN) + "  ", label_inks),
+    )
