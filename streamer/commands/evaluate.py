@@ -1,0 +1,46 @@
+"""`streamer evaluate`: what a checkpoint is worth on speakers it never heard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from streamer.commands.train import show_progress
+from streamer.errors import UsageError
+from streamer.training.corpora import read_corpora
+from streamer.training.evaluate import EvaluationOptions, evaluate
+from streamer.training.report import markdown, write_report
+
+
+def run_evaluation(
+    checkpoint: str,
+    paths: Sequence[Path],
+    options: EvaluationOptions,
+    *,
+    output: Path,
+    work: Path,
+    threads: int | None = None,
+) -> None:
+    """Evaluate, print the report, and write it as JSON, Markdown and pictures to `output`.
+
+    Args:
+        checkpoint: `bundled` or a path.
+        paths: folders of corpora, or CSV files.
+        options: how much to measure.
+        output: folder of the report.
+        work: folder for decoded audio; a training's serves.
+        threads: of the CPU; torch's choice if None.
+
+    Raises:
+        StreamerError: see `streamer.training.evaluate.evaluate` and `streamer.training.corpora.read_corpora`.
+    """
+    if not paths:
+        raise UsageError(
+            "There is nothing to evaluate on; give folders of corpora, or CSV files of path,label,speaker."
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    evaluation = evaluate(checkpoint, read_corpora(paths), options, work, print, show_progress)
+    written = write_report(evaluation, output)
+    print(markdown(evaluation))
+    print("written: " + ", ".join(str(path) for path in written))

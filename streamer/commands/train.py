@@ -1,0 +1,62 @@
+"""`streamer train`: from corpora to a checkpoint."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from rich.progress import track
+
+from streamer.errors import UsageError
+from streamer.inference import choose_device
+from streamer.training.corpora import read_corpora
+from streamer.training.recipe import Recipe
+from streamer.training.train import Trainer, describe_split
+
+T = TypeVar("T")
+
+
+def run_training(
+    paths: Sequence[Path],
+    recipe: Recipe,
+    *,
+    output: Path,
+    work: Path,
+    resume: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+) -> None:
+    """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else.
+
+    Args:
+        paths: folders of corpora, or CSV files.
+        recipe: how to train; what `work` holds counts instead when resuming.
+        output: where the checkpoint goes.
+        work: a folder for stores and state.
+        resume: go on where a run in `work` stopped.
+        device: auto, cpu, cuda or mps.
+        threads: of the CPU; torch's choice if None.
+        workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
+
+    Raises:
+        StreamerError: see `streamer.training.train.Trainer` and `streamer.training.corpora.read_corpora`.
+    """
+    if not paths:
+        raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    corpora = read_corpora(paths)
+    chosen = torch.device(choose_device(device))
+    if workers is None:
+        workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
+    trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers)
+    print(describe_split(trainer.split, corpora))
+    trainer.prepare(show_progress)
+    trainer.run(output, show_progress)
+
+
+def show_progress(items: Sequence[T], what: str) -> Iterable[T]:
+    """Goes through `items` under a progress bar; under none where there is nothing to do."""
+    return track(items, description=what) if len(items) else items

@@ -1,0 +1,241 @@
+"""Corpora of emotional speech: which file holds which emotion, spoken by whom.
+
+Known by their file names: CREMA-D (Cao et al. 2014), RAVDESS (Livingstone & Russo 2018), nEMO (Christop 2024), EMO-DB
+(Burkhardt et al. 2005), TESS (Pichora-Fuller & Dupuis 2020), SAVEE (Haq & Jackson 2009). Any other data comes as a
+CSV file with the columns `path,label,speaker`.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamer.errors import UsageError
+
+LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a"})
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording of one emotion."""
+
+    path: Path
+    corpus: str
+    label: str  # one of LABELS
+    speaker: str  # unique within its corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The clips of one corpus, sorted by path."""
+
+    name: str
+    licence: str
+    clips: tuple[Clip, ...]
+    votes: dict[str, tuple[float, ...]] = field(default_factory=dict)  # file stem: share of votes, in LABELS' order
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that occur, in the order of LABELS."""
+        present = {clip.label for clip in self.clips}
+        return tuple(label for label in LABELS if label in present)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers that occur, sorted."""
+        return tuple(sorted({clip.speaker for clip in self.clips}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """How a corpus names its files. `pattern` gives the groups `emotion` and `speaker`, and matches the whole stem."""
+
+    name: str
+    licence: str
+    pattern: re.Pattern[str]
+    emotions: dict[str, str]
+    ignored: frozenset[str] = frozenset()  # emotions without a label here
+    speaker: Callable[[re.Match[str]], str] = lambda match: match["speaker"]
+
+
+_NAMINGS = (
+    _Naming(
+        "crema-d",
+        "ODbL 1.0 (database), DbCL 1.0 (contents)",
+        re.compile(r"(?P<speaker>1\d{3})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_[A-Z]{2}"),
+        {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"},
+    ),
+    _Naming(
+        "ravdess",
+        "CC BY-NC-SA 4.0",
+        re.compile(r"0[13]-01-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<speaker>\d\d)"),  # channel 01: speech, not song
+        {f"{number:02d}": label for number, label in enumerate(LABELS, start=1)},
+    ),
+    _Naming(
+        "nemo",
+        "CC BY-NC-SA 4.0",
+        re.compile(r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_\d+"),
+        {
+            "anger": "angry",
+            "fear": "fearful",
+            "happiness": "happy",
+            "neutral": "neutral",
+            "sadness": "sad",
+            "surprised": "surprised",
+        },
+    ),
+    _Naming(
+        "emo-db",
+        "no licence stated",
+        re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[WLEAFTN])[a-z]?"),
+        {"W": "angry", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"},
+        ignored=frozenset("L"),  # Langeweile: boredom
+    ),
+    _Naming(
+        "tess",
+        "CC BY-NC-ND 4.0",
+        re.compile(r"(?P<speaker>OAF|YAF|OA)_[a-z']+_(?P<emotion>[a-z]+)", re.IGNORECASE),
+        {
+            "angry": "angry",
+            "disgust": "disgust",
+            "fear": "fearful",
+            "happy": "happy",
+            "neutral": "neutral",
+            "sad": "sad",
+            "ps": "surprised",
+        },
+        speaker=lambda match: match["speaker"][:2].upper(),  # one file of the older actress says OA, the others OAF
+    ),
+    _Naming(
+        "savee",
+        "free for research, on registration",
+        re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|[adfhn])\d\d"),
+        {
+            "a": "angry",
+            "d": "disgust",
+            "f": "fearful",
+            "h": "happy",
+            "n": "neutral",
+            "sa": "sad",
+            "su": "surprised",
+        },
+    ),
+)
+
+
+def read_corpus(path: str | Path) -> Corpus:
+    """The corpus in a folder (of a known naming; subfolders are read too) or in a CSV file.
+
+    A folder may hold `voice_votes.csv` (`file`, then one column of counts a label): the crowd's answers.
+
+    Raises:
+        UsageError: nothing is there, no file name is of a known corpus, or the CSV file is wrong.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _read_csv(path)
+    if not path.is_dir():
+        raise UsageError(f"There is no corpus {path}; give a folder of recordings or a CSV file.")
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    naming, clips = _best_naming(files)
+    if not clips:
+        known = ", ".join(naming.name for naming in _NAMINGS)
+        raise UsageError(
+            f"No file under {path} is named as in a corpus that is known here ({known}); "
+            "list your recordings in a CSV file with the columns path,label,speaker."
+        )
+    votes = path / "voice_votes.csv"
+    return Corpus(naming.name, naming.licence, tuple(clips), _read_votes(votes) if votes.is_file() else {})
+
+
+def known_clips(files: Sequence[Path]) -> list[Clip]:
+    """The clips among `files`, by the naming that most of them follow; none where no file follows any."""
+    return _best_naming(files)[1]
+
+
+def read_corpora(paths: Sequence[str | Path]) -> list[Corpus]:
+    """Every corpus in `paths`.
+
+    Raises:
+        UsageError: as `read_corpus`; or two of them have the same name, whose speakers could not be told apart.
+    """
+    corpora = [read_corpus(path) for path in paths]
+    names = [corpus.name for corpus in corpora]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"Two of the corpora are called {name}; give each once, or join their CSV files.")
+    return corpora
+
+
+def clips_of(corpora: Iterable[Corpus]) -> list[Clip]:
+    """All clips, corpus by corpus."""
+    return [clip for corpus in corpora for clip in corpus.clips]
+
+
+def _best_naming(files: Sequence[Path]) -> tuple[_Naming, list[Clip]]:
+    found = [(naming, _match(naming, files)) for naming in _NAMINGS]
+    return max(found, key=lambda one: len(one[1]))
+
+
+def _match(naming: _Naming, files: Iterable[Path]) -> list[Clip]:
+    clips = []
+    for file in files:
+        match = naming.pattern.fullmatch(file.stem)
+        if match is None:
+            continue
+        emotion = match["emotion"]
+        label = naming.emotions.get(emotion) or naming.emotions.get(emotion.lower())
+        if label is not None:
+            clips.append(Clip(file, naming.name, label, naming.speaker(match)))
+    return clips
+
+
+def _read_csv(path: Path) -> Corpus:
+    """`path,label,speaker`; paths are relative to the file's folder."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            lost = {"path", "label", "speaker"} - set(rows.fieldnames or ())
+            if lost:
+                raise UsageError(f"{path} lacks the column {min(lost)}; its first line must read path,label,speaker.")
+            clips = [_clip_of_row(row, path, rows.line_num) for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"{path} is no CSV file in UTF-8; save it as one with the columns path,label,speaker."
+        ) from error
+    if not clips:
+        raise UsageError(f"{path} lists no recordings; add lines of path,label,speaker.")
+    return Corpus(path.stem, "as its owner says", tuple(sorted(clips, key=lambda clip: clip.path)))
+
+
+def _clip_of_row(row: dict[str, str], path: Path, line: int) -> Clip:
+    label, speaker = (row["label"] or "").strip().lower(), (row["speaker"] or "").strip()
+    if label not in LABELS:
+        raise UsageError(f"Line {line} of {path} has the label {label!r}; use one of {', '.join(LABELS)}.")
+    if not speaker:
+        raise UsageError(f"Line {line} of {path} names no speaker; splits by speaker need one.")
+    file = path.parent / (row["path"] or "").strip()
+    if not file.is_file():
+        raise UsageError(
+            f"Line {line} of {path} names {file}, which is not there; paths count from the CSV file's folder."
+        )
+    return Clip(file, path.stem, label, speaker)
+
+
+def _read_votes(path: Path) -> dict[str, tuple[float, ...]]:
+    """Counts of votes to shares, per file stem; files without a vote are left out."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.DictReader(stream)
+        unknown = set(rows.fieldnames or ()) - {"file", *LABELS}
+        if "file" not in (rows.fieldnames or ()) or unknown:
+            raise UsageError(
+                f"{path} must have the columns file and names of labels; rename or remove {min(unknown, default='it')}."
+            )
+        votes = {}
+        for row in rows:
+            counts = [float(row.get(label) or 0) for label in LABELS]
+            if sum(counts) > 0:
+                votes[row["file"]] = tuple(count / sum(counts) for count in counts)
+    return votes

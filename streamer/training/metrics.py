@@ -1,0 +1,94 @@
+"""Numbers that say how good answers are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+BINS = 10  # of confidence, for the calibration error and the reliability diagram
+
+
+def confusion(answers: Integers, guesses: Integers, labels: int) -> npt.NDArray[np.int64]:
+    """`[L, L]` counts: rows what it was, columns what was said."""
+    table = np.zeros((labels, labels), dtype=np.int64)
+    np.add.at(table, (answers, guesses), 1)
+    return table
+
+
+def recalls(table: npt.NDArray[np.int64]) -> Floats:
+    """`[L]` share of each label's clips that were named; NaN for a label without clips."""
+    counts = table.sum(axis=1).astype(np.float64)
+    shares: Floats = np.divide(np.diag(table), counts, out=np.full(len(table), np.nan), where=counts > 0)
+    return shares
+
+
+def f1_scores(table: npt.NDArray[np.int64]) -> Floats:
+    """`[L]` harmonic mean of precision and recall; 0 for a label that was never named rightly."""
+    total = table.sum(axis=1) + table.sum(axis=0)
+    scores: Floats = np.divide(2.0 * np.diag(table), total, out=np.zeros(len(table)), where=total > 0)
+    return scores
+
+
+def uar(answers: Integers, guesses: Integers) -> float:
+    """Unweighted average recall over the labels that occur in `answers`; NaN without any."""
+    if not len(answers):
+        return float("nan")
+    return float(np.mean([np.mean(guesses[answers == label] == label) for label in np.unique(answers)]))
+
+
+def uar_of_rows(answers: Integers, guesses: Integers, rows: Integers) -> float:
+    """`uar` of some clips."""
+    return uar(answers[rows], guesses[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How often an answer of each confidence is right; lists over the bins that hold answers."""
+
+    confidence: tuple[float, ...]  # mean in the bin
+    accuracy: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """Mean distance of accuracy from confidence, by counts (Naeini et al. 2015)."""
+        gaps = np.abs(np.subtract(self.confidence, self.accuracy))
+        return float(np.average(gaps, weights=self.counts))
+
+
+def reliability(probs: Floats, answers: Integers) -> Reliability:
+    """From probabilities `[N, L]` and right columns `[N]`, N >= 1, in ten bins of equal width."""
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == answers
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    used = np.unique(bins)
+    return Reliability(
+        tuple(float(confidence[bins == one].mean()) for one in used),
+        tuple(float(right[bins == one].mean()) for one in used),
+        tuple(int((bins == one).sum()) for one in used),
+    )
+
+
+def bootstrap_interval(
+    metric: Callable[[Integers], float], speakers: Sequence[str], seed: int, rounds: int = 1000
+) -> tuple[float, float]:
+    """The middle 95 % of a metric when speakers, not clips, are drawn with replacement (Efron & Tibshirani 1993).
+
+    Args:
+        metric: from the indices of clips to a number.
+        speakers: of each clip.
+        seed: of the draws.
+        rounds: how many draws.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.asarray(speakers)
+    clips = [np.flatnonzero(names == name) for name in np.unique(names)]
+    values = [
+        metric(np.concatenate([clips[drawn] for drawn in rng.integers(len(clips), size=len(clips))]))
+        for _ in range(rounds)
+    ]
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)

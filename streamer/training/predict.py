@@ -1,0 +1,131 @@
+"""What a model says of clips: logits over whole clips, and over windows from their middle."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from streamer.emotion import EmotionDetectionModel
+from streamer.rates import FRAME_RATE
+from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.losses import label_mask
+from streamer.training.material import AudioStore, StemStore, key_of, level
+from streamer.training.metrics import uar
+
+Logits = npt.NDArray[np.float64]
+Inputs = tuple[Tensor, list[int]]  # [B, F x 320] audio or [B, F, 512] features, and the frames of each row
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Uncalibrated logits of N clips, minus infinity where the clip's corpus lacks the label."""
+
+    clips: tuple[Clip, ...]
+    logits: Logits  # [N, 8]
+
+    @property
+    def answers(self) -> npt.NDArray[np.int64]:
+        """`[N]` the right columns."""
+        return np.array([LABELS.index(clip.label) for clip in self.clips], dtype=np.int64)
+
+    @property
+    def guesses(self) -> npt.NDArray[np.int64]:
+        """`[N]` the columns of the largest logits."""
+        columns: npt.NDArray[np.int64] = self.logits.argmax(axis=1)
+        return columns
+
+    def of_corpus(self, name: str) -> "Predictions":
+        """Those of one corpus."""
+        rows = [row for row, clip in enumerate(self.clips) if clip.corpus == name]
+        return Predictions(tuple(self.clips[row] for row in rows), self.logits[rows])
+
+    def uars(self) -> dict[str, float]:
+        """Unweighted average recall, corpus by corpus."""
+        names = dict.fromkeys(clip.corpus for clip in self.clips)
+        parts = {name: self.of_corpus(name) for name in names}
+        return {name: uar(part.answers, part.guesses) for name, part in parts.items()}
+
+
+def predict(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    corpora: Sequence[Corpus],
+    clips: Sequence[Clip],
+    windows_s: Sequence[float | None] = (None,),
+) -> list[Predictions]:
+    """Logits of every clip, for each length of window; None is the whole clip.
+
+    Args:
+        model: its pooling and classifier are used; left in evaluation mode.
+        to_frames: from what `load` gives to `[B, 128, F]`.
+        load: reads some clips.
+        corpora: tell which labels a clip can have.
+        clips: at least one.
+        windows_s: lengths; a window lies in the middle of the clip's frames.
+    """
+    masks = {corpus.name: label_mask(corpus.labels) for corpus in corpora}
+    logits = np.full((len(windows_s), len(clips), len(LABELS)), -np.inf)
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        for rows in _batches(clips):
+            inputs, counts = load([clips[row] for row in rows])
+            frames = to_frames(inputs.to(device))
+            for place, window_s in enumerate(windows_s):
+                real = _middle(counts, frames.shape[2], window_s).to(device)
+                pooled, _ = model.pooling(frames, real)
+                logits[place, rows] = model.classifier(pooled).double().cpu().numpy()
+    lacking = np.array([~masks[clip.corpus] for clip in clips])
+    logits[:, lacking] = -np.inf
+    return [Predictions(tuple(clips), one) for one in logits]
+
+
+def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:
+    """From levelled audio `[B, T]` to the model's frames `[B, 128, F]`."""
+
+    def encode(levelled: Tensor) -> Tensor:
+        frames: Tensor = model.encoder(levelled[:, None])
+        return frames
+
+    return encode
+
+
+def load_audio(audio: AudioStore) -> Callable[[Sequence[Clip]], Inputs]:
+    """Whole clips through the level normaliser: `[B, F x 320]`."""
+
+    def load(clips: Sequence[Clip]) -> Inputs:
+        levelled, frames = level([audio[key_of(clip)] for clip in clips])
+        return torch.from_numpy(levelled), frames
+
+    return load
+
+
+def load_stems(store: StemStore) -> Callable[[Sequence[Clip]], Inputs]:
+    """Stored features below the LSTM of the clean clips: `[B, F, 512]`."""
+
+    def load(clips: Sequence[Clip]) -> Inputs:
+        rows = [torch.from_numpy(store.versions[0][key_of(clip)].astype(np.float32)) for clip in clips]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
+
+    return load
+
+
+def _batches(clips: Sequence[Clip]) -> Iterator[list[int]]:
+    """Rows of clips, those of one corpus side by side: their lengths are alike."""
+    order = sorted(range(len(clips)), key=lambda row: clips[row].corpus)
+    for first in range(0, len(order), _BATCH):
+        yield order[first : first + _BATCH]
+
+
+def _middle(counts: Sequence[int], most: int, window_s: float | None) -> Tensor:
+    """`[B, most] bool`: the middle `window_s` of each row's frames."""
+    total = torch.tensor(counts)
+    wanted = total if window_s is None else total.clamp(max=max(1, round(window_s * FRAME_RATE)))
+    first = (total - wanted) // 2
+    places = torch.arange(most)
+    return (places >= first[:, None]) & (places < (first + wanted)[:, None])

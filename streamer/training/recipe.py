@@ -1,0 +1,76 @@
+"""How to train: every choice in one value, stored beside what comes of it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from streamer.errors import UsageError
+from streamer.training.augment import Augmentation
+from streamer.training.losses import Softness, Weights
+from streamer.training.splits import DEFAULT_SEED
+from streamer.training.student import Tune
+from streamer.training.teacher import DEFAULT_TEACHER
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The defaults suit the upper part of a trained encoder, with the teacher. UsageError for what cannot work."""
+
+    start: str = "bundled"  # bundled, pretrained, random, or a checkpoint's path
+    tune: Tune = "upper"
+    teacher: str | None = DEFAULT_TEACHER  # None: labels alone
+    epochs: int = 30
+    patience: int = 6  # epochs without a better validation before it stops
+    minutes: float | None = None  # wall time, after which the epoch under way is the last
+    batch_size: int = 32
+    window_s: float = 2.2
+    learning_rate: float = 1e-3  # of what is not encoder
+    encoder_learning_rate: float | None = (
+        None  # None: 5e-4 for `upper`, 1e-5 for `all` of a trained encoder, 5e-4 of a random one
+    )
+    weight_decay: float = 0.02
+    versions: int = 3  # stored per clip where the convolutions are frozen: the clean one and augmented ones
+    non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
+    delay_s: float = 0.2  # how much later than the teacher the student answers
+    seed: int = DEFAULT_SEED
+    weights: Weights = field(default_factory=Weights)
+    softness: Softness = field(default_factory=Softness)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if self.tune not in ("head", "upper", "all"):
+            raise UsageError(f"tune is {self.tune!r}; use head, upper or all.")
+        for name in ("epochs", "patience", "batch_size", "versions"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; use 1 or more.")
+        if not 0.1 <= self.window_s <= 30:
+            raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
+        if self.start == "random" and self.tune != "all":
+            raise UsageError("A random encoder has learnt nothing that could stay frozen; train it with tune all.")
+
+    @property
+    def encoder_rate(self) -> float:
+        """The encoder's peak learning rate."""
+        if self.encoder_learning_rate is not None:
+            return self.encoder_learning_rate
+        return 1e-5 if self.tune == "all" and self.start != "random" else 5e-4
+
+    def to_json(self) -> str:
+        """Every value."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: it is not.
+        """
+        values = json.loads(text)
+        values["weights"] = Weights(**values["weights"])
+        values["softness"] = Softness(**values["softness"])
+        ranges: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values["augmentation"].items()
+        }
+        values["augmentation"] = Augmentation(**ranges)
+        return cls(**values)

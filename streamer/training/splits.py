@@ -1,0 +1,93 @@
+"""Who is trained on, who is tuned on, who is tested on: whole speakers, never clips.
+
+A speaker's part follows from the seed, the corpus and its list of speakers alone, so that every command and every
+recipe splits alike.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from streamer.errors import UsageError
+from streamer.training.corpora import Clip, Corpus
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+DEFAULT_SEED = 20261122
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of a corpus's speakers, each at least one
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The speakers of each part, as `corpus/speaker`."""
+
+    seed: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def part_of(self, clip: Clip) -> Part | None:
+        """Where a clip's speaker stands; None if it is in no part."""
+        name = speaker_of(clip)
+        return next((part for part in PARTS if name in getattr(self, part)), None)
+
+    def select(self, clips: Iterable[Clip], part: Part) -> list[Clip]:
+        """The clips of one part, in their order."""
+        speakers = frozenset(getattr(self, part))
+        return [clip for clip in clips if speaker_of(clip) in speakers]
+
+    def save(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            UsageError: the file is not there or is no split.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(values["seed"], *(tuple(map(str, values[part])) for part in PARTS))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} holds no split of speakers; remove it to draw one anew.") from error
+
+
+def speaker_of(clip: Clip) -> str:
+    """A name that no other corpus's speaker has."""
+    return f"{clip.corpus}/{clip.speaker}"
+
+
+def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split:
+    """Holdout: of every corpus 20 % of the speakers to test, 10 % to validate, each at least one; the rest trains.
+
+    Raises:
+        UsageError: a corpus has fewer than three speakers.
+    """
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for corpus in corpora:
+        speakers = _shuffled(corpus, seed)
+        if len(speakers) < len(PARTS):
+            raise UsageError(
+                f"{corpus.name} has {len(speakers)} speaker(s), and training, validation and test need one each; "
+                "add speakers, or join it with another corpus in one CSV file."
+            )
+        test = max(1, round(TEST_SHARE * len(speakers)))
+        validation = max(1, round(VALIDATION_SHARE * len(speakers)))
+        parts["test"] += speakers[:test]
+        parts["validation"] += speakers[test : test + validation]
+        parts["train"] += speakers[test + validation :]
+    return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def _shuffled(corpus: Corpus, seed: int) -> list[str]:
+    """The corpus's speakers in an order that depends on the seed and their names, not on Python's or numpy's version."""
+
+    def key(speaker: str) -> str:
+        return hashlib.sha256(f"{seed}/{corpus.name}/{speaker}".encode()).hexdigest()
+
+    return [f"{corpus.name}/{speaker}" for speaker in sorted(corpus.speakers, key=key)]

@@ -1,0 +1,94 @@
+"""The model in training: the monitor's model, and beside it what answers the teacher."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from streamer.codec import Encoder
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.pooling import POOLED_DIM
+from streamer.rates import EMBEDDING_DIM
+from streamer.training.forward import stem, upper, upper_modules
+
+Tune = Literal["head", "upper", "all"]
+
+
+class Student(nn.Module):
+    """The model, and two linear answers to the teacher that are thrown away after training.
+
+    Args:
+        model: what will be saved.
+        components: width of the teacher's targets.
+        tune: what learns: pooling and classifier (`head`), also LSTM and last convolution (`upper`), or everything.
+    """
+
+    def __init__(self, model: EmotionDetectionModel, components: int, tune: Tune) -> None:
+        super().__init__()
+        self.model = model
+        self.tune = tune
+        self.frame_answer = nn.Linear(EMBEDDING_DIM, components)
+        self.utterance_answer = nn.Sequential(nn.LayerNorm(POOLED_DIM), nn.Linear(POOLED_DIM, components))
+        model.encoder.requires_grad_(tune == "all")
+        if tune == "upper":
+            for module in upper_modules(model.encoder):
+                module.requires_grad_()
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Those of the encoder that learn."""
+        return [parameter for parameter in self.model.encoder.parameters() if parameter.requires_grad]
+
+    def other_parameters(self) -> list[nn.Parameter]:
+        """Those outside the encoder."""
+        encoder = {id(parameter) for parameter in self.model.encoder.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
+
+    def frames(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
+        """Levelled audio `[B, T]`, T whole hops, or features below the LSTM `[B, F, 512]`, to `[B, 128, F]` float32."""
+        features = batch if batch.dim() == 3 else stem(self.model.encoder, batch, dtype)
+        with torch.autocast(batch.device.type, dtype, enabled=dtype != torch.float32):
+            frames = upper(self.model.encoder, features if dtype != torch.float32 else features.float())
+        return frames.float()
+
+    def answers(self, frames: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames `[B, 128, F]`, of which `real [B, F]` count, to logits `[B, 8]` and both answers to the teacher.
+
+        The answers are `[B, F, K]` at every frame and `[B, K]` over the window.
+        """
+        pooled, _ = self.model.pooling(frames, real)
+        logits: Tensor = self.model.classifier(pooled)
+        return logits, self.frame_answer(frames.transpose(1, 2)), self.utterance_answer(pooled)
+
+
+def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
+    """A model to begin with.
+
+    Args:
+        start: `random`; `pretrained` for Meta's encoder weights, fetched by the encodec package; `bundled`; or the path
+            of a checkpoint.
+        labels: number of labels.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if str(start) == "random":
+        return _spread(EmotionDetectionModel(labels))
+    if str(start) == "pretrained":
+        from streamer.codec.encodec_import import import_encodec
+
+        model = EmotionDetectionModel(labels)
+        pretrained = Encoder.from_encodec(import_encodec().EncodecModel.encodec_model_24khz(pretrained=True))
+        model.encoder.load_state_dict(pretrained.state_dict())
+        return model
+    return EmotionDetectionModel.from_checkpoint(start)
+
+
+def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:
+    """Weights of the scale that keeps a signal's variance through ELU (He et al. 2015): the default fades it out."""
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv1d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model

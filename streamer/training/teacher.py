@@ -1,0 +1,245 @@
+"""The teacher: frozen features of a speech recogniser's encoder, which the student learns to say at every frame.
+
+Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, arXiv 2212.04356), tiny.en:
+4 layers, width 384, 50 frames a second, MIT licence. It hears a whole clip at once, and only while training.
+
+Distillation by regression of a teacher's layers: Chang et al., "DistilHuBERT", 2022 (arXiv 2110.01900).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from streamer.errors import StreamerError, UsageError
+from streamer.rates import FRAME_RATE, SAMPLE_RATE
+
+Floats = npt.NDArray[np.float32]
+
+TEACHER_RATE = 16_000  # Hz
+TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convolution's stride
+TEACHER_RMS = 0.05
+DEFAULT_TEACHER = "openai/whisper-tiny.en"
+MELS, WIDTH, HEADS, LAYERS = 80, 384, 6, 4
+_FFT, _MEL_HOP = 400, 160  # 25 ms and 10 ms
+_ENCODER = "model.encoder."  # what keys begin with where the decoder is in the file too
+_SLOW_FRAMES = 10  # to each side: 21 frames at 50 a second are 0.42 s
+_MAX_FRAMES = 1500  # 30 s x 50: rows in the table of positions
+
+
+class _Attention(nn.Module):
+    """Multi-head self-attention; keys have no bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.k_proj = nn.Linear(WIDTH, WIDTH, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, F, 384]` to the same."""
+        query, key, value = (
+            layer(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )  # [1, 6, F, 64]
+        mixed: Tensor = self.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class _Layer(nn.Module):
+    """A transformer layer, normalised before each half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.self_attn = _Attention()
+        self.self_attn_layer_norm = nn.LayerNorm(WIDTH)
+        self.fc1, self.fc2 = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+        self.final_layer_norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, F, 384]` to the same."""
+        x = x + self.self_attn(self.self_attn_layer_norm(x))
+        y: Tensor = self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return x + y
+
+
+class WhisperTeacher(nn.Module):
+    """Whisper tiny's encoder: one clip of speech to the outputs of chosen layers.
+
+    Keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30 s.
+
+    Args:
+        chosen: which layers' outputs, counted from 1; the last one's is taken after the final norm.
+    """
+
+    def __init__(self, chosen: tuple[int, ...] = (3, 4)) -> None:
+        super().__init__()
+        self.chosen = chosen
+        self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
+        self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(_MAX_FRAMES, WIDTH)
+        self.layers = nn.ModuleList(_Layer() for _ in range(LAYERS))
+        self.layer_norm = nn.LayerNorm(WIDTH)
+        self.mel_filters: Tensor
+        self.hann: Tensor
+        self.register_buffer("mel_filters", torch.from_numpy(mel_filters()), persistent=False)  # [80, 201]
+        self.register_buffer("hann", torch.hann_window(_FFT), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, source: str | Path = DEFAULT_TEACHER) -> Self:
+        """From a safetensors file with the encoder's weights, or by a name on the Hugging Face hub.
+
+        Raises:
+            UsageError: huggingface_hub is wanted and not installed, or the weights are of another model.
+            StreamerError: the weights cannot be had.
+        """
+        teacher = cls()
+        try:
+            teacher.load_state_dict(_weights(source))
+        except RuntimeError as error:
+            raise UsageError(f"{source} does not hold the encoder of Whisper tiny; give one that does.") from error
+        return teacher
+
+    @torch.no_grad()
+    def forward(self, audio: Tensor) -> Tensor:
+        """`[T]` float at 16 kHz, T >= 1, to `[F, chosen x 384]`, 50 frames a second; past 30 s it hears nothing."""
+        x = F.gelu(self.conv1(self.log_mel(audio)[None]))  # [1, 384, 2F]
+        x = F.gelu(self.conv2(x)).transpose(1, 2)  # [1, F, 384]
+        x = x + self.embed_positions.weight[: x.shape[1]]
+        outputs = []
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x)
+        outputs[-1] = self.layer_norm(x)
+        return torch.cat([outputs[number - 1][0] for number in self.chosen], dim=-1)
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """`[T]` at 16 kHz to `[80, 2F]`: log10 of mel power, the upper 80 dB of it, scaled to about [-1, 1]."""
+        audio = audio[: _MAX_FRAMES * 2 * _MEL_HOP]
+        audio = F.pad(audio, (0, -len(audio) % (2 * _MEL_HOP)))
+        spectrum = torch.stft(audio, _FFT, _MEL_HOP, window=self.hann, return_complex=True)[:, :-1]
+        log = (self.mel_filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
+        return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
+
+    def features(self, audio: Floats) -> Floats:
+        """A clean clip `[T]` at 24 kHz, brought to RMS 0.05, to `[F, chosen x 384]` at 50 frames a second."""
+        rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+        heard = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
+        result: Floats = self(torch.from_numpy(heard).to(self.hann.device)).float().cpu().numpy()
+        return result
+
+
+def mel_filters() -> Floats:
+    """`[80, 201]` triangular filters of unit area, 0 to 8 kHz, on Slaney's scale: linear below 1 kHz, log above.
+
+    Slaney, "Auditory Toolbox", 1998.
+    """
+    per_hz, knee_hz = 3 / 200, 1000.0
+    knee, log_step = knee_hz * per_hz, np.log(6.4) / 27
+    top = knee + np.log(TEACHER_RATE / 2 / knee_hz) / log_step
+    mels = np.linspace(0, top, MELS + 2)
+    edges_hz = np.where(mels < knee, mels / per_hz, knee_hz * np.exp(log_step * (mels - knee)))
+    bins_hz = np.linspace(0, TEACHER_RATE / 2, _FFT // 2 + 1)
+    low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    triangles = np.clip(np.minimum((bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle)), 0, None)
+    filters: Floats = (triangles * 2 / (high - low)).astype(np.float32)
+    return filters
+
+
+def _weights(source: str | Path) -> dict[str, Tensor]:
+    file = Path(source) if Path(source).is_file() else _fetch(str(source))
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise UsageError(f"{source} is no safetensors file; give the teacher's encoder as one.") from error
+    whole = any(name.startswith(_ENCODER) for name in tensors)  # a whole Whisper, of which the encoder is taken
+    return {
+        name.removeprefix(_ENCODER): tensor.float()
+        for name, tensor in tensors.items()
+        if not whole or name.startswith(_ENCODER)
+    }
+
+
+def _fetch(name: str) -> Path:
+    """The weights of a model on the Hugging Face hub, from its cache if they are there."""
+    cure = "give the path of its encoder's safetensors file"
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise UsageError(
+            f"The teacher {name} is fetched by the package huggingface_hub; install streamer[train], or {cure}."
+        ) from error
+    try:
+        return Path(hf_hub_download(name, "model.safetensors"))
+    except (OSError, ValueError) as error:  # the hub's own errors are of these two kinds
+        raise StreamerError(f"The teacher {name} cannot be fetched; {cure}.") from error
+
+
+def at_student_frames(features: Floats, frames: int, delay_s: float, start_s: float = 0.0, pace: float = 1.0) -> Floats:
+    """What the teacher said `delay_s` before the middle of each of the student's frames.
+
+    Args:
+        features: `[F, D]` at 50 a second, F >= 1.
+        frames: how many frames of the student, at 75 a second.
+        delay_s: how much later than the teacher the student answers: the teacher looks ahead, and it cannot.
+        start_s: where in the clip the student's first frame begins.
+        pace: how many seconds of the clip the student hears in a second.
+
+    Returns:
+        `[frames, D]`, linear between the teacher's frames, constant beyond its ends.
+    """
+    times_s = start_s + pace * ((np.arange(frames) + 0.5) / FRAME_RATE - delay_s)
+    places = np.clip(times_s * TEACHER_FRAME_RATE - 0.5, 0, len(features) - 1)
+    below = np.floor(places).astype(np.int64)
+    above = np.minimum(below + 1, len(features) - 1)
+    share = (places - below).astype(np.float32)[:, None]
+    return features[below] * (1 - share) + features[above] * share
+
+
+def slow(features: Floats) -> Floats:
+    """The mean of `[F, D]` over 0.42 s around each frame: how something is said, without the single sounds.
+
+    A student of half the teacher's depth that hears no future cannot say the sounds: of the single frames it explains
+    a tenth. The first two frames are set to the third, for there the teacher keeps sums of its own.
+    """
+    if len(features) > 2:
+        features = np.concatenate([features[2:3], features[2:3], features[2:]])
+    sums = np.cumsum(np.concatenate([np.zeros_like(features[:1]), features]), axis=0, dtype=np.float64)
+    places = np.arange(len(features))
+    first, last = np.maximum(places - _SLOW_FRAMES, 0), np.minimum(places + _SLOW_FRAMES + 1, len(features))
+    return np.asarray((sums[last] - sums[first]) / (last - first)[:, None], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Standardised principal components of the teacher's features: a narrow target in place of a wide one."""
+
+    mean: Floats  # [D]
+    matrix: Floats  # [D, K]: scaling and rotation in one
+
+    @classmethod
+    def fit(cls, features: Floats, components: int) -> Self:
+        """From frames `[N, D]`, N and D >= components.
+
+        Features are standardised first. A component is divided by the fourth root of its variance, half way between
+        principal components and whitened ones: the loss hears the small ones, and does not chase noise.
+        """
+        mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
+        standard = (features - mean) / deviation
+        variances, vectors = np.linalg.eigh(standard.T @ standard / len(standard))  # ascending
+        variances, vectors = variances[::-1][:components], vectors[:, ::-1][:, :components]
+        scale = np.maximum(variances, 1e-8) ** -0.25
+        scale = scale / np.sqrt(np.mean(variances * scale**2))  # the mean variance of a component is 1
+        matrix: Floats = (vectors * scale / deviation[:, None]).astype(np.float32)
+        return cls(mean.astype(np.float32), matrix)
+
+    def __call__(self, features: Floats) -> Floats:
+        """`[N, D]` to `[N, K]`."""
+        return np.asarray((features - self.mean) @ self.matrix, dtype=np.float32)

@@ -1,0 +1,294 @@
+"""From corpora to a checkpoint: `streamer train`."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from streamer.errors import StreamerError, UsageError
+from streamer.rates import FRAME_RATE
+from streamer.training.corpora import LABELS, Corpus, clips_of
+from streamer.training.finish import finish
+from streamer.training.losses import masked_cross_entropy, masked_mean_square
+from streamer.training.material import COMPONENTS, AudioStore, Progress, StemStore, TeacherStore, key_of
+from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
+from streamer.training.recipe import Recipe
+from streamer.training.splits import PARTS, Split, split_speakers
+from streamer.training.student import Student, initial_model
+from streamer.training.teacher import WhisperTeacher
+from streamer.training.windows import AudioInputs, Batch, EpochBatches, StemInputs, Windows, draw_epoch
+
+Log = Callable[[str], None]
+_WARM_UP_STEPS = 100
+_LAST_RATE = 0.02  # of the peak, at the end of the cosine
+
+
+@dataclass
+class _State:
+    """How far training has come; what `state.pt` holds beside weights and optimiser."""
+
+    epoch: int = 0  # finished ones
+    best: float = -1.0  # mean of the corpora's UAR on validation speakers
+    best_epoch: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+
+
+class Trainer:
+    """One training run in one work folder.
+
+    The folder holds `recipe.json`, `split.json`, `log.txt`, `state.pt` (to resume), `best.pt` and the stores of audio,
+    of the teacher's answers and of features; the stores serve later runs in the same folder too.
+
+    Args:
+        corpora: what to learn from.
+        recipe: how.
+        work: the folder; made if it is not there.
+        resume: go on where a run in this folder stopped, with its recipe and split; otherwise begin anew.
+        device: where to compute.
+        log: takes one line at a time.
+        workers: processes that cut and change windows; 0 does it in between. A GPU waits for fewer than its machine has.
+
+    Raises:
+        UsageError: there is nothing to resume, or a corpus is too small to split.
+        CheckpointError: the model to start from cannot be read.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        recipe: Recipe,
+        work: Path,
+        resume: bool,
+        device: torch.device,
+        log: Log,
+        workers: int = 0,
+    ) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self.corpora, self.work, self.device, self.workers = corpora, work, device, workers
+        self._log = log
+        self.recipe, self.split = _begin(corpora, recipe, work, resume)
+        self.dtype = training_dtype(device)
+        torch.manual_seed(self.recipe.seed)
+        self.student = Student(initial_model(self.recipe.start, len(LABELS)), COMPONENTS, self.recipe.tune).to(device)
+        if tuple(self.student.model.labels) != LABELS:
+            raise UsageError(
+                f"{self.recipe.start} names other labels than {', '.join(LABELS)}; start from another checkpoint."
+            )
+        self.optimizer = _optimizer(self.student, self.recipe)
+        self.state = _State()
+        if resume:
+            self._restore()
+
+    def run(self, output: Path, progress: Progress[Any]) -> Path:
+        """Train until the recipe's end or until validation stops getting better, then write the checkpoint.
+
+        `prepare` comes before.
+
+        Returns:
+            `output`.
+        """
+        while not self._is_over():
+            began = time.monotonic()
+            loss = self._epoch(began, progress)
+            uars = self.validate()[0].uars()
+            score = sum(uars.values()) / len(uars)
+            self.state.epoch += 1
+            self.state.seconds += time.monotonic() - began
+            if better := score > self.state.best:
+                self.state.best, self.state.best_epoch = score, self.state.epoch
+                torch.save(self.student.model.state_dict(), self.work / "best.pt")
+            self._save()
+            heard = "  ".join(f"{name} {value:.3f}" for name, value in uars.items())
+            mark = "  best" if better else ""
+            self._say(
+                f"epoch {self.state.epoch}  loss {loss}  validation UAR {heard}  {self.state.seconds:.0f} s{mark}"
+            )
+        best = torch.load(self.work / "best.pt", map_location=self.device, weights_only=True)
+        self.student.model.load_state_dict(best)
+        return finish(self, output, self._say)
+
+    def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
+        """What the model says of the validation speakers' clips, for each length of window."""
+        clips = self.split.select(clips_of(self.corpora), "validation")
+        return predict(self.student.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+
+    def test(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
+        """What the model says of the test speakers' clips. For the card; nothing may be chosen by it."""
+        clips = self.split.select(clips_of(self.corpora), "test")
+        return predict(self.student.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+
+    def _to_frames(self, inputs: Tensor) -> Tensor:
+        return self.student.frames(inputs, torch.float32)
+
+    def prepare(self, progress: Progress[Any]) -> None:
+        """Compute what the work folder does not hold yet.
+
+        Raises:
+            StreamerError: a recording cannot be read, or the teacher cannot be had.
+        """
+        recipe, clips = self.recipe, clips_of(self.corpora)
+        learning = self.split.select(clips, "train")
+        audio = AudioStore(self.work)
+        audio.prepare(clips, progress)
+        teacher = None
+        if recipe.teacher is not None:
+            teacher = TeacherStore(self.work)
+            asked = WhisperTeacher.load(recipe.teacher).to(self.device)
+            teacher.prepare(asked, learning, audio, recipe.seed, progress)
+        self._load: Callable[[Any], Inputs]
+        inputs: AudioInputs | StemInputs
+        if recipe.tune == "all":
+            voices = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
+            inputs, self._load = AudioInputs(audio, recipe.augmentation, voices), load_audio(audio)
+        else:
+            stems = StemStore(self.work, self.student.model.encoder, recipe.versions)
+            encoder = self.student.model.encoder
+            noises = math.ceil(recipe.non_speech * len(learning))
+            stems.prepare(encoder, clips, audio, recipe.augmentation, noises, recipe.seed, self.dtype, progress)
+            inputs, self._load = StemInputs(stems), load_stems(stems)
+        frames = round(recipe.window_s * FRAME_RATE)
+        self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s)
+        self._learning = learning
+
+    def _epoch(self, began: float, progress: Progress[Any]) -> str:
+        """One pass over the training speakers; the mean losses as text."""
+        recipe = self.recipe
+        # The draws depend on the epoch alone: a resumed run goes on as if it had not stopped.
+        epoch_seed = [recipe.seed, self.state.epoch]
+        torch.manual_seed(recipe.seed + self.state.epoch)
+        keys = draw_epoch(self._learning, recipe.non_speech, np.random.default_rng(epoch_seed))
+        batches = EpochBatches(self._windows, keys, recipe.batch_size, epoch_seed)
+        loader = DataLoader(batches, batch_size=None, num_workers=self.workers)
+        self.student.train()
+        totals = torch.zeros(3)
+        for number, drawn in zip(progress(range(len(batches)), f"epoch {self.state.epoch + 1}"), loader, strict=True):
+            batch = drawn.to(self.device)
+            self._set_rates((self.state.epoch + number / len(batches)) / recipe.epochs, time.monotonic() - began)
+            losses = self._losses(batch)
+            weights = recipe.weights
+            loss = weights.frames * losses[0] + weights.utterance * losses[1] + weights.labels * losses[2]
+            if not torch.isfinite(loss):
+                raise StreamerError(
+                    "Training diverged: the loss is not finite; train again with a lower learning rate."
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+            self.optimizer.step()
+            self.state.steps += 1
+            totals += torch.stack(losses).detach().cpu()
+        frames, utterance, labels = (totals / len(batches)).tolist()
+        told = f"teacher {frames:.3f} {utterance:.3f}  " if recipe.teacher else ""
+        return f"{told}labels {labels:.3f}"
+
+    def _losses(self, batch: Batch) -> list[Tensor]:
+        frames = self.student.frames(batch.inputs, self.dtype)
+        logits, said, meant = self.student.answers(frames, batch.real)
+        return [
+            masked_mean_square(said, batch.teacher_frames, batch.real & batch.taught[:, None]),
+            masked_mean_square(meant, batch.teacher_utterances, batch.taught),
+            masked_cross_entropy(logits, batch.targets, batch.masks),
+        ]
+
+    def _set_rates(self, progress: float, epoch_s: float) -> None:
+        """A linear start, then half a cosine (Loshchilov & Hutter 2017) over epochs or minutes, which end first."""
+        if self.recipe.minutes is not None:
+            progress = max(progress, (self.state.seconds + epoch_s) / (60 * self.recipe.minutes))
+        fall = _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        scale = min(1.0, (self.state.steps + 1) / _WARM_UP_STEPS) * fall
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * scale
+
+    def _is_over(self) -> bool:
+        state, recipe = self.state, self.recipe
+        late = recipe.minutes is not None and state.seconds >= 60 * recipe.minutes
+        stale = state.epoch - state.best_epoch >= recipe.patience
+        return state.epoch > 0 and (late or stale or state.epoch >= recipe.epochs)
+
+    def _save(self) -> None:
+        partial = self.work / "state.pt.part"
+        torch.save(
+            {
+                "student": self.student.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "state": vars(self.state),
+            },
+            partial,
+        )
+        partial.replace(self.work / "state.pt")
+
+    def _restore(self) -> None:
+        path = self.work / "state.pt"
+        if not path.is_file():
+            return  # it was cut off before the first epoch's end
+        stored = torch.load(path, map_location=self.device, weights_only=True)
+        self.student.load_state_dict(stored["student"])
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.state = _State(**stored["state"])
+
+    def _say(self, line: str) -> None:
+        self._log(line)
+        with (self.work / "log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+def training_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on CUDA and on processors that multiply it (AVX512_BF16), float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def describe_split(split: Split, corpora: Iterable[Corpus]) -> str:
+    """A line a part: how many speakers and clips, and who the speakers are."""
+    clips = clips_of(corpora)
+    lines = [f"split, seed {split.seed}:"]
+    for part in PARTS:
+        speakers = getattr(split, part)
+        lines.append(
+            f"  {part}: {len(speakers)} speakers, {len(split.select(clips, part))} clips: {' '.join(speakers)}"
+        )
+    return "\n".join(lines)
+
+
+def _begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, resume: bool) -> tuple[Recipe, Split]:
+    """The recipe and the split to train with: stored ones when resuming, else new ones, stored."""
+    recipe_path, split_path = work / "recipe.json", work / "split.json"
+    if resume:
+        if not recipe_path.is_file():
+            raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
+        try:
+            return Recipe.from_json(recipe_path.read_text(encoding="utf-8")), Split.load(split_path)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"{recipe_path} is damaged or of another version; leave --resume out.") from error
+    split = split_speakers(corpora, recipe.seed)
+    for stale in ("state.pt", "best.pt", "log.txt"):
+        (work / stale).unlink(missing_ok=True)
+    split.save(split_path)
+    recipe_path.write_text(recipe.to_json() + "\n", encoding="utf-8")
+    return recipe, split
+
+
+def _optimizer(student: Student, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019); norms and biases do not decay."""
+    groups: list[dict[str, Any]] = []
+    for parameters, rate in (
+        (student.encoder_parameters(), recipe.encoder_rate),
+        (student.other_parameters(), recipe.learning_rate),
+    ):
+        for decay, chosen in (
+            (recipe.weight_decay, [parameter for parameter in parameters if parameter.dim() > 1]),
+            (0.0, [parameter for parameter in parameters if parameter.dim() <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups)

@@ -1,0 +1,203 @@
+"""Batches of windows to learn from: cut anywhere, of every corpus, with what the labels and the teacher say of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from streamer.rates import FRAME_RATE, HOP
+from streamer.training.augment import Augmentation, Samples, non_speech, speed
+from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
+from streamer.training.material import COMPONENTS, AudioStore, StemStore, TeacherStore, key_of, level
+from streamer.training.teacher import at_student_frames
+
+Floats = npt.NDArray[np.float32]
+NON_SPEECH = ""  # the key of sound without a voice
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of up to F frames; rows are left-aligned."""
+
+    inputs: Tensor  # [B, F x 320] levelled audio, or [B, F, 512] features below the LSTM
+    real: Tensor  # [B, F] bool: frames that a row has
+    targets: Tensor  # [B, 8] distributions over LABELS
+    masks: Tensor  # [B, 8] bool: labels that the corpus has
+    teacher_frames: Tensor  # [B, F, K]
+    teacher_utterances: Tensor  # [B, K]
+    taught: Tensor  # [B] bool: rows that the teacher has heard
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One window of one clip."""
+
+    rows: Floats  # [F x 320] audio before the level normaliser, or [F, 512]
+    start_s: float  # where in the clip it begins
+    pace: float  # seconds of the clip in a second of the window
+
+
+class Inputs(Protocol):
+    """Where windows are cut from."""
+
+    def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
+        """A window of up to `frames` frames from anywhere in the clip, or of sound without a voice."""
+
+    def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
+        """Rows of several lengths to one tensor, and the frames of each."""
+
+
+class AudioInputs:
+    """Augmented anew at every draw, then levelled as a stream that begins with the window."""
+
+    def __init__(self, audio: AudioStore, augmentation: Augmentation, voices: tuple[Samples, ...]) -> None:
+        self.audio, self.augmentation, self.voices = audio, augmentation, voices
+
+    def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
+        """See `Inputs.cut`."""
+        if key == NON_SPEECH:
+            return Cut(non_speech(frames * HOP, rng), 0.0, 1.0)
+        pace = float(rng.uniform(0.9, 1.1)) if rng.random() < self.augmentation.speed else 1.0
+        wanted = min(int(frames * pace), self.audio.frames(key))
+        first = int(rng.integers(self.audio.frames(key) - wanted + 1))
+        window = self.audio[key][first * HOP : (first + wanted) * HOP]
+        if pace != 1.0:
+            window = speed(window, pace)
+        return Cut(self.augmentation(window[: frames * HOP], rng, self.voices), first / FRAME_RATE, pace)
+
+    def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
+        """See `Inputs.collate`: `[B, F x 320]`."""
+        audio, frames = level(rows)
+        return torch.from_numpy(audio), frames
+
+
+class StemInputs:
+    """From the stored versions of features below the LSTM."""
+
+    def __init__(self, store: StemStore) -> None:
+        self.store = store
+        self._non_speech = list(store.non_speech)
+
+    def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
+        """See `Inputs.cut`."""
+        if key == NON_SPEECH:
+            features = self.store.non_speech[self._non_speech[rng.integers(len(self._non_speech))]]
+        else:
+            features = self.store.versions[rng.integers(len(self.store.versions))][key]
+        first = int(rng.integers(max(1, len(features) - frames + 1)))
+        return Cut(features[first : first + frames].astype(np.float32), first / FRAME_RATE, 1.0)
+
+    def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
+        """See `Inputs.collate`: `[B, F, 512]`."""
+        padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)
+        return padded, [len(row) for row in rows]
+
+
+class Windows:
+    """Draws batches.
+
+    Args:
+        corpora: with what their labels are, and the crowd's votes.
+        inputs: where windows are cut from.
+        teacher: its answers; None to learn from labels alone.
+        softness: of the targets.
+        frames: of a window, at most.
+        delay_s: how much later than the teacher the student answers.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        inputs: Inputs,
+        teacher: TeacherStore | None,
+        softness: Softness,
+        frames: int,
+        delay_s: float,
+    ) -> None:
+        self.inputs, self.teacher, self.frames, self.delay_s = inputs, teacher, frames, delay_s
+        self._targets: dict[str, Floats] = {NON_SPEECH: no_emotion_target()}
+        self._masks = {NON_SPEECH: label_mask(LABELS)}
+        for corpus in corpora:
+            mask = label_mask(corpus.labels)
+            for clip in corpus.clips:
+                votes = corpus.votes.get(clip.path.stem)
+                self._targets[key_of(clip)] = label_target(clip.label, corpus.labels, votes, softness)
+                self._masks[key_of(clip)] = mask
+
+    def batch(self, keys: Sequence[str], rng: np.random.Generator) -> Batch:
+        """One window of each clip in `keys`; NON_SPEECH stands for sound without a voice."""
+        cuts = [self.inputs.cut(key, self.frames, rng) for key in keys]
+        inputs, frames = self.inputs.collate([cut.rows for cut in cuts])
+        most = max(frames)
+        said = np.zeros((len(keys), most, COMPONENTS), dtype=np.float32)
+        meant = np.zeros((len(keys), COMPONENTS), dtype=np.float32)
+        taught = [self.teacher is not None and key in self.teacher.utterances for key in keys]
+        for row, (key, cut) in enumerate(zip(keys, cuts, strict=True)):
+            if self.teacher is not None and taught[row]:
+                heard = self.teacher.frames[key].astype(np.float32)
+                said[row, : frames[row]] = at_student_frames(heard, frames[row], self.delay_s, cut.start_s, cut.pace)
+                meant[row] = self.teacher.utterances[key][0]
+        return Batch(
+            inputs=inputs,
+            real=torch.arange(most) < torch.tensor(frames)[:, None],
+            targets=torch.from_numpy(np.stack([self._targets[key] for key in keys])),
+            masks=torch.from_numpy(np.stack([self._masks[key] for key in keys])),
+            teacher_frames=torch.from_numpy(said),
+            teacher_utterances=torch.from_numpy(meant),
+            taught=torch.tensor(taught),
+        )
+
+
+class EpochBatches(Dataset[Batch]):
+    """The batches of one epoch by their number, for a DataLoader: each draws from a generator of its own.
+
+    Args:
+        windows: what draws them.
+        keys: of all batches, one after the other.
+        batch_size: keys in a batch; what is left over at the end is dropped, unless it is all there is.
+        seed: numbers that name the epoch.
+    """
+
+    def __init__(self, windows: Windows, keys: Sequence[str], batch_size: int, seed: Sequence[int]) -> None:
+        self.windows, self.keys, self.batch_size, self.seed = windows, keys, batch_size, seed
+
+    def __len__(self) -> int:
+        return max(1, len(self.keys) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch `number`, the same whoever asks for it."""
+        first = number * self.batch_size
+        return self.windows.batch(
+            self.keys[first : first + self.batch_size], np.random.default_rng([*self.seed, number])
+        )
+
+
+def draw_epoch(clips: Sequence[Clip], non_speech_share: float, rng: np.random.Generator) -> list[str]:
+    """Keys for one epoch: as many as there are clips, and sound without a voice beside them.
+
+    A corpus is drawn from in proportion to the root of its size, so that a large one does not drown the others; within
+    a corpus every clip comes once before any comes again.
+    """
+    of_corpus: dict[str, list[str]] = {}
+    for clip in clips:
+        of_corpus.setdefault(clip.corpus, []).append(key_of(clip))
+    shares: Mapping[str, float] = {name: len(keys) ** 0.5 for name, keys in of_corpus.items()}
+    drawn: list[str] = []
+    for name, keys in of_corpus.items():
+        wanted = round(len(clips) * shares[name] / sum(shares.values()))
+        left = wanted
+        while left > 0:
+            drawn += [keys[place] for place in rng.permutation(len(keys))[:left]]
+            left -= len(keys)
+    drawn += [NON_SPEECH] * round(non_speech_share * len(clips))
+    return [drawn[place] for place in rng.permutation(len(drawn))]

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+import soundfile
+from training_corpus import write_corpus
+
+from streamer.commands.evaluate import run_evaluation
+from streamer.commands.train import run_training
+from streamer.errors import UsageError
+from streamer.training.evaluate import EvaluationOptions
+from streamer.training.recipe import Recipe
+
+LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
+
+
+def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, model, work = write_corpus(tmp_path / "corpus"), tmp_path / "out" / "mine.safetensors", tmp_path / "work"
+    recipe = Recipe(teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0)
+    run_training([corpus], recipe, output=model, work=work, device="cpu")
+    printed = capsys.readouterr().out
+    assert "split, seed" in printed
+    assert "epoch 1" in printed
+    assert "test ravdess: UAR" in printed
+
+    run_evaluation(str(model), [corpus], LEAST, output=tmp_path / "report", work=work)
+    assert "# mine" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.md").is_file()
+
+
+def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to train on"):
+        run_training([], Recipe(), output=tmp_path / "m.safetensors", work=tmp_path)
+    with pytest.raises(UsageError, match="nothing to evaluate on"):
+        run_evaluation("bundled", [], LEAST, output=tmp_path, work=tmp_path)
+
+
+def test_peers_are_trained_on_the_same_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    from streamer.training import peers
+    from streamer.training.corpora import read_corpus
+    from streamer.training.material import AudioStore
+
+    corpus = read_corpus(write_corpus(tmp_path / "corpus"))
+    for clip in corpus.clips:  # make the angry ones louder: the level meter alone then tells them apart
+        audio, rate_hz = soundfile.read(clip.path)
+        soundfile.write(clip.path, audio * (3 if clip.label == "angry" else 0.3), rate_hz)
+    audio = AudioStore(tmp_path / "work")
+    audio.prepare(corpus.clips, lambda items, what: items)
+    train, test = corpus.clips[:12], corpus.clips[12:]
+    monkeypatch.setattr(peers, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
+    assert peers.peer_uars(audio, train, test, lambda items, what: items) == {"loudness only": 1.0}

@@ -1,0 +1,68 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.errors import UsageError
+from streamer.training.corpora import Clip, Corpus
+from streamer.training.splits import PARTS, Split, split_speakers
+
+
+def corpus_of(name: str, speakers: int) -> Corpus:
+    clips = [Clip(Path(f"{s}-{k}.wav"), name, "sad", f"{s:03d}") for s in range(speakers) for k in range(2)]
+    return Corpus(name, "none", tuple(clips))
+
+
+@given(counts=st.lists(st.integers(3, 60), min_size=1, max_size=4), seed=st.integers(0, 2**32))
+def test_every_speaker_is_in_exactly_one_part_and_no_part_is_empty(counts: list[int], seed: int) -> None:
+    corpora = [corpus_of(f"c{number}", count) for number, count in enumerate(counts)]
+    split = split_speakers(corpora, seed)
+    parts = [set(getattr(split, part)) for part in PARTS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == sum(counts)
+    for corpus in corpora:
+        for part in PARTS:
+            chosen = split.select(corpus.clips, part)
+            assert chosen
+            assert all(split.part_of(clip) == part for clip in chosen)
+
+
+def test_a_corpus_splits_alike_whatever_is_beside_it() -> None:
+    alone = split_speakers([corpus_of("a", 30)])
+    beside = split_speakers([corpus_of("b", 12), corpus_of("a", 30)])
+    assert set(alone.test) < set(beside.test)
+    assert set(alone.validation) < set(beside.validation)
+
+
+def test_another_seed_splits_otherwise() -> None:
+    assert split_speakers([corpus_of("a", 30)], 1).test != split_speakers([corpus_of("a", 30)], 2).test
+
+
+def test_speakers_of_one_name_in_two_corpora_are_two_people() -> None:
+    split = split_speakers([corpus_of("a", 10), corpus_of("b", 10)])
+    assert len({*split.train, *split.validation, *split.test}) == 20
+
+
+def test_two_speakers_are_too_few() -> None:
+    with pytest.raises(UsageError, match="2 speaker"):
+        split_speakers([corpus_of("a", 2)])
+
+
+def test_a_split_comes_back_from_its_file(tmp_path: Path) -> None:
+    split = split_speakers([corpus_of("a", 9)])
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json") == split
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"seed": 1}', '{"seed": 1, "train": 3, "validation": [], "test": []}'])
+def test_a_damaged_split_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "split.json").write_text(text)
+    with pytest.raises(UsageError, match="no split"):
+        Split.load(tmp_path / "split.json")
+
+
+def test_a_speaker_of_no_part_stands_nowhere() -> None:
+    corpus = corpus_of("a", 9)
+    stranger = replace(corpus.clips[0], speaker="stranger")
+    assert split_speakers([corpus]).part_of(stranger) is None

@@ -1,0 +1,153 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_corpus import write_corpus
+
+from streamer.emotion import EmotionDetectionModel, load_checkpoint
+from streamer.errors import UsageError
+from streamer.training.corpora import clips_of, read_corpora
+from streamer.training.recipe import Recipe
+from streamer.training.train import Trainer
+from streamer.training.windows import NON_SPEECH, draw_epoch
+
+QUICK = Recipe(teacher=None, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2)
+
+
+def silent(items: Any, what: str) -> Any:
+    return items
+
+
+def trainer(corpus: Path, work: Path, recipe: Recipe = QUICK, resume: bool = False) -> Trainer:
+    made = Trainer(read_corpora([corpus]), recipe, work, resume, torch.device("cpu"), lambda line: None)
+    made.prepare(silent)
+    return made
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("data") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of a run that was not interrupted."""
+    work = tmp_path_factory.mktemp("trained")
+    trainer(corpus, work).run(work / "model.safetensors", silent)
+    return work
+
+
+def test_training_leaves_a_checkpoint_with_its_card(trained: Path) -> None:
+    card = load_checkpoint(trained / "model.safetensors").card
+    assert card.training_data == ("ravdess: 16 clips, 4 speakers, CC BY-NC-SA 4.0",)
+    assert card.licence == "CC BY-NC-SA 4.0"
+    assert [accuracy.corpus for accuracy in card.accuracy] == ["ravdess"]
+    assert card.accuracy[0].chance == 0.5
+    assert {calibration.window_s for calibration in card.calibrations} == {1.0, 2.0, 3.0, 5.0}
+    logits = EmotionDetectionModel.from_checkpoint(trained / "model.safetensors")(torch.zeros(1, 1, 4800))
+    assert torch.isfinite(logits).all()
+
+
+def test_every_epoch_has_a_line_in_the_log(trained: Path) -> None:
+    lines = (trained / "log.txt").read_text().splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["epoch", "1"], ["epoch", "2"]]
+    assert all("validation UAR ravdess" in line for line in lines[:2])
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    class InterruptedRunError(Exception):
+        pass
+
+    def until_the_second_epoch(items: Any, what: str) -> Any:
+        if what == "epoch 2":
+            raise InterruptedRunError
+        return items
+
+    with pytest.raises(InterruptedRunError):
+        trainer(corpus, tmp_path).run(tmp_path / "model.safetensors", until_the_second_epoch)
+    other = replace(QUICK, epochs=9)  # what the folder holds counts
+    trainer(corpus, tmp_path, other, resume=True).run(tmp_path / "model.safetensors", silent)
+    ended, whole = (load_checkpoint(folder / "model.safetensors").tensors for folder in (tmp_path, trained))
+    assert all(torch.equal(ended[name], whole[name]) for name in whole)
+
+
+def test_the_upper_part_learns_and_the_convolutions_stay(trained: Path) -> None:
+    before = load_checkpoint("bundled").tensors
+    after = load_checkpoint(trained / "model.safetensors").tensors
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
+    assert not any(name.startswith(f"encoder.model.{layer}.") for layer in range(13) for name in changed)
+    assert {"encoder.model.13.lstm.weight_hh_l0", "encoder.model.15.conv.conv.weight"} <= changed
+
+
+def test_everything_learns_from_a_random_start(corpus: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, start="random", tune="all", epochs=1, batch_size=8)
+    run = trainer(corpus, tmp_path, recipe)
+    before = {name: tensor.clone() for name, tensor in run.student.model.encoder.state_dict().items()}
+    run.run(tmp_path / "model.safetensors", silent)
+    after = run.student.model.encoder.state_dict()
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_other_processes_cut_the_same_windows(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    run = Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, workers=2)
+    run.prepare(silent)
+    run.run(tmp_path / "model.safetensors", silent)
+    mine, theirs = (load_checkpoint(folder / "model.safetensors").tensors for folder in (tmp_path, trained))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_stale_validation_ends_training(corpus: Path, tmp_path: Path) -> None:
+    still = replace(QUICK, epochs=20, patience=2, learning_rate=1e-12, encoder_learning_rate=1e-12)
+    run = trainer(corpus, tmp_path, still)
+    run.run(tmp_path / "model.safetensors", silent)
+    assert run.state.epoch - run.state.best_epoch == 2
+
+
+def test_what_cannot_be_resumed_is_said(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no training to resume"):
+        trainer(corpus, tmp_path / "empty", resume=True)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(UsageError, match="damaged"):
+        trainer(corpus, tmp_path, resume=True)
+
+
+def test_a_recipe_comes_back_from_its_json() -> None:
+    assert Recipe.from_json(QUICK.to_json()) == QUICK
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"tune": "some"}, "head, upper or all"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"window_s": math.nan}, "window_s"),
+        ({"start": "random"}, "tune all"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        replace(QUICK, **change)
+
+
+def test_an_epoch_draws_small_corpora_more_often_and_no_clip_twice_before_all(tmp_path: Path) -> None:
+    import numpy as np
+
+    from streamer.training.corpora import Clip
+
+    large = [Clip(Path(f"{number}.wav"), "large", "sad", "1") for number in range(100)]
+    small = [Clip(Path(f"{number}.wav"), "small", "sad", "1") for number in range(4)]
+    keys = draw_epoch([*large, *small], 0.1, np.random.default_rng(0))
+    counts = {key: keys.count(key) for key in keys}
+    assert counts[NON_SPEECH] == 10
+    assert sum(key.startswith("small/") for key in keys) == round(104 * 2 / 12)
+    of_small = [counts[key] for key in counts if key.startswith("small/")]
+    assert max(of_small) - min(of_small) <= 1
+    assert max(counts[key] for key in counts if key.startswith("large/")) == 1
+
+
+def test_clips_keep_their_corpus_order(corpus: Path) -> None:
+    clips = clips_of(read_corpora([corpus]))
+    assert clips == sorted(clips, key=lambda clip: clip.path)
