@@ -1,0 +1,139 @@
+"""Rows that were computed already, by the content of the recording they come from.
+
+Two files that only grow: the rows' bytes, and a journal with one JSON line for each recording, which is written after
+its rows are. A process that is killed leaves at worst rows without a line, which the next one overwrites, and half a
+line, which it skips. The checksum in each line tells rows that were lost with the power.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[Any]  # [n, D] float32, or int16 for codes
+
+CHUNK_ROWS = 65_536  # read at once: 32 MB of 128 floats
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where the rows of one recording are."""
+
+    sha256: str  # of the recording
+    offset: int  # bytes
+    rows: int
+    width: int
+    dtype: str
+    crc32: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.rows * self.width * np.dtype(self.dtype).itemsize
+
+
+class RowCache:
+    """The cache of one way to compute rows. For one process at a time; use it in a `with` statement."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._data_path = folder / f"{key}.rows"
+        self._journal_path = folder / f"{key}.jsonl"
+        self._entries = {entry.sha256: entry for entry in self._read_journal()}
+        self._data: IO[bytes] | None = None
+        self._journal: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._data_path.touch()
+        self._data = self._data_path.open("r+b")
+        self._data.seek(max((entry.offset + entry.size for entry in self._entries.values()), default=0))
+        self._data.truncate()
+        self._journal = self._journal_path.open("a", encoding="utf-8")
+        if self._journal.tell():
+            self._journal.write("\n")  # ends the half line of a process that was killed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._data, self._journal):
+            if file is not None:
+                file.close()
+        self._data = self._journal = None
+
+    def __contains__(self, sha256: object) -> bool:
+        return sha256 in self._entries
+
+    def __getitem__(self, sha256: str) -> Entry:
+        return self._entries[sha256]
+
+    def put(self, recordings: Iterable[tuple[str, Iterable[Rows]]]) -> None:
+        """Stores the rows of recordings, each as its SHA-256 and `[n, D]` piece by piece.
+
+        All of them become known together; if `recordings` or a piece raises, none of them does.
+        """
+        if self._data is None or self._journal is None:
+            raise RuntimeError("The cache is not open; use it in a with statement.")
+        begin = self._data.tell()
+        try:
+            entries = [self._append(self._data, sha256, pieces) for sha256, pieces in recordings]
+        except BaseException:
+            self._data.seek(begin)
+            self._data.truncate()
+            raise
+        self._data.flush()  # the rows are there before the lines that say so
+        self._journal.write("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
+        self._journal.flush()
+        self._entries.update((entry.sha256, entry) for entry in entries)
+
+    @staticmethod
+    def _append(data: IO[bytes], sha256: str, pieces: Iterable[Rows]) -> Entry:
+        offset = data.tell()
+        crc, rows, width, dtype = 0, 0, 0, np.dtype(np.float32)
+        for piece in pieces:
+            content = piece.tobytes()
+            crc = zlib.crc32(content, crc)
+            data.write(content)
+            rows, width, dtype = rows + len(piece), piece.shape[1], piece.dtype
+        return Entry(sha256, offset, rows, width, dtype.str, crc)
+
+    def pieces(self, sha256: str) -> Iterator[Rows]:
+        """The rows of one recording, `[n, D]` in pieces of at most 65,536."""
+        entry = self._entries[sha256]
+        with self._data_path.open("rb") as data:
+            yield from _pieces(data, entry)
+
+    def forget_damaged(self, wanted: Iterable[str]) -> None:
+        """Forgets those of the `wanted` recordings whose rows are not what they were when they were stored."""
+        for sha256 in [sha256 for sha256 in wanted if sha256 in self._entries]:
+            crc, rows = 0, 0
+            for piece in self.pieces(sha256):
+                crc, rows = zlib.crc32(piece.tobytes(), crc), rows + len(piece)
+            entry = self._entries[sha256]
+            if (crc, rows) != (entry.crc32, entry.rows):
+                del self._entries[sha256]
+
+    def _read_journal(self) -> Iterator[Entry]:
+        if not self._journal_path.is_file() or not self._data_path.is_file():
+            return
+        size = self._data_path.stat().st_size
+        with self._journal_path.open(encoding="utf-8", errors="replace") as journal:
+            for line in journal:
+                try:
+                    entry = Entry(**json.loads(line))
+                except (ValueError, TypeError):
+                    continue  # half a line, or an empty one
+                if entry.offset + entry.size <= size:
+                    yield entry
+
+
+def _pieces(data: IO[bytes], entry: Entry) -> Iterator[Rows]:
+    data.seek(entry.offset)
+    dtype = np.dtype(entry.dtype)
+    for begin in range(0, entry.rows, CHUNK_ROWS):
+        rows = min(CHUNK_ROWS, entry.rows - begin)
+        values = np.frombuffer(data.read(rows * entry.width * dtype.itemsize), dtype)
+        yield values[: len(values) // entry.width * entry.width].reshape(-1, entry.width)

@@ -1,0 +1,128 @@
+"""A folder of recordings to arrays: resumable, in bounded memory, past whatever cannot be read."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamer.analysis.cache import RowCache
+from streamer.analysis.embedder import Embedder
+from streamer.analysis.reading import Facts, Samples, UnreadableError, read_blocks, read_facts, read_whole
+from streamer.analysis.recordings import Recording
+from streamer.rates import SAMPLE_RATE
+
+LONG_SAMPLES = 60 * SAMPLE_RATE  # longer recordings are streamed, so that memory does not grow with them
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A recording that could not be embedded, and why: `name reason` is a sentence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One recording whose rows are in the cache."""
+
+    recording: Recording
+    facts: Facts
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the recordings, in the order they were given."""
+
+    embedded: list[Embedded] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    reused: int = 0  # how many of `embedded` the cache already had
+
+
+class Progress(Protocol):
+    """Somebody who watches."""
+
+    def begin(self, seconds: float) -> None:
+        """So many seconds of sound are about to be encoded."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """So many more seconds are done."""
+        ...
+
+
+def embed_recordings(
+    recordings: Sequence[Recording], embedder: Embedder, cache: RowCache, progress: Progress
+) -> Outcome:
+    """Brings the rows of every recording that can be read into `cache`, which is open."""
+    outcome = Outcome()
+    readable = list(_readable(recordings, outcome))
+    cache.forget_damaged({item.facts.sha256 for item in readable})
+    unique = {item.facts.sha256: item for item in readable}
+    outcome.reused = sum(item.facts.sha256 in cache for item in readable)
+    progress.begin(sum(item.facts.seconds for item in unique.values() if item.facts.sha256 not in cache))
+    broken: dict[str, str] = {}  # by sha256
+    for planned in plan_batches(unique.values(), embedder.batch_size):
+        batch = [item for item in planned if item.facts.sha256 not in cache]
+        if batch:
+            broken.update(_embed_batch(batch, embedder, cache, progress))
+    for item in readable:
+        if item.facts.sha256 in cache:
+            outcome.embedded.append(item)
+        else:
+            outcome.failures.append(Failure(item.recording.name, broken[item.facts.sha256]))
+    return outcome
+
+
+def plan_batches(items: Iterable[Embedded], batch_size: int) -> Iterator[list[Embedded]]:
+    """Items by length, in batches of `batch_size`; long ones come alone.
+
+    The plan depends on nothing else, so that a repeated run forms the same batches: their rows are the same to the last
+    bit then, which those of other batches are not.
+    """
+    batch: list[Embedded] = []
+    for item in sorted(items, key=lambda item: (item.facts.samples, item.facts.sha256)):
+        alone = item.facts.samples > LONG_SAMPLES
+        if batch and (alone or len(batch) == batch_size):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _readable(recordings: Sequence[Recording], outcome: Outcome) -> Iterator[Embedded]:
+    for recording in recordings:
+        try:
+            yield Embedded(recording, read_facts(recording.path))
+        except UnreadableError as error:
+            outcome.failures.append(Failure(recording.name, str(error)))
+
+
+def _embed_batch(
+    batch: Sequence[Embedded], embedder: Embedder, cache: RowCache, progress: Progress
+) -> Iterator[tuple[str, str]]:
+    """Gives (sha256, reason) for every recording that turns out to be broken."""
+    if batch[0].facts.samples > LONG_SAMPLES:
+        (item,) = batch
+        try:
+            cache.put([(item.facts.sha256, embedder.streamed(_watched(item, progress)))])
+        except UnreadableError as error:
+            yield item.facts.sha256, str(error)
+        return
+    whole, samples = [], []
+    for item in batch:
+        try:
+            samples.append(read_whole(item.recording.path, item.facts))
+            whole.append(item)
+        except UnreadableError as error:
+            yield item.facts.sha256, str(error)
+    rows = embedder.whole(samples)
+    cache.put((item.facts.sha256, [computed]) for item, computed in zip(whole, rows, strict=True))
+    progress.advance(sum(item.facts.seconds for item in batch))
+
+
+def _watched(item: Embedded, progress: Progress) -> Iterator[Samples]:
+    """The blocks of one long recording, each reported once it was taken."""
+    for block in read_blocks(item.recording.path, item.facts):
+        yield block
+        progress.advance(len(block) / SAMPLE_RATE)

@@ -1,0 +1,120 @@
+"""Pictures, readable for everybody: Okabe and Ito's colours, and never colour alone."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from streamer.analysis.project import Projection
+from streamer.analysis.similarity import LabelSimilarity
+
+# Okabe and Ito, "Color Universal Design", 2008; yellow darkened to be seen on white
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+NOT_KNOWN = "#AAAAAA"
+MAX_NAMES = 40  # more do not fit a legend, nor can they be told apart
+DPI = 120
+
+Matrix = npt.NDArray[np.floating[Any]]
+
+
+def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
+    """A projection with each recording drawn by its name (`what`: label, speaker); PNG.
+
+    Eight colours times eight markers tell the names apart; with more than forty names all others share one.
+    """
+    figure = Figure(figsize=(8.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    counts = {name: names.count(name) for name in dict.fromkeys(sorted(names)) if name}
+    shown = sorted(sorted(counts, key=lambda name: -counts[name])[:MAX_NAMES])
+    told = np.array([name if name in shown else "" for name in names])
+    size = float(np.clip(18_000 / max(1, len(names)), 12, 40))
+    order = np.random.default_rng(0).permutation(len(names))  # so that no name covers the others
+    for place, name in enumerate(["", *shown]):
+        members = order[told[order] == name]
+        if len(members):
+            colour, marker = (NOT_KNOWN, ".") if name == "" else _look(place - 1)
+            axes.scatter(
+                projection.points[members, 0],
+                projection.points[members, 1],
+                s=size,
+                c=colour,
+                marker=marker,
+                alpha=0.75,
+                linewidths=0,
+                label=f"{name or ('others' if counts else 'not known')} ({len(members)})",
+            )
+    axes.set_title(f"{projection.name} by {what}: {len(names):,} recordings")
+    axes.set_xlabel(projection.axes[0])
+    axes.set_ylabel(projection.axes[1])
+    _quiet(axes)
+    columns = 1 + len(shown) // 22
+    figure.legend(
+        loc="outside right upper", title=f"{what} (recordings)", ncols=columns, frameon=False, markerscale=1.6
+    )
+    return _png(figure)
+
+
+def similarity_maps(similarity: LabelSimilarity) -> bytes:
+    """Cosine similarity and Euclidean distance between labels, with their numbers; PNG."""
+    side = 1.6 + 0.62 * len(similarity.labels)
+    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _heat(left, similarity.cosine, similarity.labels, "cosine similarity (-1 to 1)", "{:.2f}")
+    _heat(right, similarity.euclidean, similarity.labels, "Euclidean distance (standard deviations)", "{:.1f}")
+    figure.suptitle("Likeness of labels: mean over pairs of recordings")
+    return _png(figure)
+
+
+def confusion_map(confusion: npt.NDArray[np.int64], labels: Sequence[str]) -> bytes:
+    """The recall in each row, with its numbers; PNG."""
+    side = 2.4 + 0.62 * len(labels)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    _heat(axes, shares, labels, "share of the row (%)", "{:.0f}")
+    axes.set_title("Linear probe, speakers never heard: confusion")
+    axes.set_xlabel("recognised")
+    axes.set_ylabel("meant")
+    return _png(figure)
+
+
+def _heat(axes: Axes, values: Matrix, labels: Sequence[str], what: str, pattern: str) -> None:
+    colours = mpl.colormaps["cividis"]  # Nuñez, Anderton and Renslow, 2018: the same with and without colour blindness
+    image = axes.imshow(values, cmap=colours)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    for row, column in np.ndindex(*values.shape):
+        value = values[row, column]
+        if np.isfinite(value):
+            dark = (value - np.nanmin(values)) < 0.5 * np.ptp(values[np.isfinite(values)])
+            axes.text(
+                column, row, pattern.format(value), ha="center", va="center", size=8, color="white" if dark else "black"
+            )
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label(what)
+    axes.spines[:].set_visible(False)
+
+
+def _look(place: int) -> tuple[str, str]:
+    """Colour and marker: for up to eight names both differ, after that the pair does."""
+    turn, colour = divmod(place, len(COLOURS))
+    return COLOURS[colour], MARKERS[(colour + turn) % len(MARKERS)]
+
+
+def _quiet(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
