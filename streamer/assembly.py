@@ -1,0 +1,81 @@
+"""From settings to the parts that need torch: the model on its device, the batch of rows, and what to tell about them."""
+
+import torch
+
+from streamer import __version__
+from streamer.config import Settings
+from streamer.emotion.card import CheckpointCard
+from streamer.emotion.claim import ClaimRule
+from streamer.emotion.model import EmotionDetectionModel
+from streamer.emotion.tracker import TrackerSettings
+from streamer.errors import UsageError
+from streamer.events import Info
+from streamer.inference import Inference, choose_device
+from streamer.rates import SAMPLE_RATE
+from streamer.stream import StreamSettings
+
+
+def build_inference(settings: Settings, rows: int) -> Inference:
+    """The model of `settings`, loaded, on its device, warmed up, with state for `rows` streams."""
+    torch.set_num_threads(settings.model.threads)
+    torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32 on CUDA too, as the encoder promises
+    model = EmotionDetectionModel.from_checkpoint(settings.model.checkpoint, settings.window.window_s)
+    inference = Inference(
+        model,
+        rows,
+        window_frames=settings.window.frames,
+        hop_frames=settings.window.hop_frames,
+        device=choose_device(settings.model.device),
+        voice_threshold=settings.voice.threshold,
+        min_speech=settings.voice.min_speech,
+    )
+    inference.warm_up()
+    return inference
+
+
+def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamSettings:
+    """What every stream needs of the settings, with `auto` taken from the checkpoint.
+
+    Raises:
+        UsageError: the tracker's thresholds contradict each other.
+    """
+    wanted = settings.tracker
+    calibrated = _card(model).calibration_for(settings.window.window_s).threshold
+    threshold = calibrated if settings.model.threshold == "auto" else settings.model.threshold
+    usual = TrackerSettings.around(threshold)
+    try:
+        tracker = TrackerSettings(
+            enter=usual.enter if wanted.enter == "auto" else wanted.enter,
+            exit=usual.exit if wanted.exit == "auto" else wanted.exit,
+            smoothing_s=wanted.smoothing_s,
+            dwell_s=wanted.dwell_s,
+            hang_s=wanted.hang_s,
+        )
+    except ValueError as error:
+        raise UsageError(f"config.toml: [tracker]: {error}") from error
+    return StreamSettings(
+        labels=model.labels,
+        window_frames=settings.window.frames,
+        hop_frames=settings.window.hop_frames,
+        rule=ClaimRule(threshold, settings.voice.min_speech),
+        tracker=tracker,
+    )
+
+
+def describe(settings: Settings, inference: Inference, streams: list[str]) -> Info:
+    """The retained `info` message."""
+    return Info(
+        version=__version__,
+        model=_card(inference.model).name,
+        model_sha256=inference.model.sha256 or "",
+        labels=inference.model.labels,
+        sample_rate_hz=SAMPLE_RATE,
+        window_s=settings.window.window_s,
+        hop_s=settings.window.hop_s,
+        streams=tuple(streams),
+    )
+
+
+def _card(model: EmotionDetectionModel) -> CheckpointCard:
+    assert model.card is not None, "only a model that was loaded from a checkpoint is monitored with"
+    return model.card

@@ -1,0 +1,147 @@
+"""The researcher's half of the command line: train, evaluate, embed, analyze. `cli.py` registers these."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Corpora = Annotated[
+    list[Path], typer.Argument(help="Folders of corpora, or CSV files of path,label,speaker.", show_default=False)
+]
+Work = Annotated[Path, typer.Option(help="Folder for decoded audio, features and the state of a run.")]
+Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's choice without.")]
+
+
+class Tune(StrEnum):
+    """How much of the model is trained."""
+
+    HEAD = "head"
+    UPPER = "upper"
+    ALL = "all"
+
+
+class EmbeddingKind(StrEnum):
+    """What is kept of each frame."""
+
+    encoder = "encoder"
+    quantized = "quantized"
+    codes = "codes"
+
+
+def train(
+    corpora: Corpora,
+    output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.safetensors"),
+    work: Work = Path("training-work"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --work stopped.")] = False,
+    start: Annotated[str, typer.Option(help="bundled | pretrained (Meta's) | random | a checkpoint.")] = "bundled",
+    tune: Annotated[Tune, typer.Option(help="Train the head, the LSTM and what follows, or all.")] = Tune.UPPER,
+    teacher: Annotated[str | None, typer.Option(help="A teacher's file; default: Whisper tiny.en, fetched.")] = None,
+    no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Learn from labels alone.")] = False,
+    epochs: Annotated[int, typer.Option(help="At most so many.")] = 30,
+    patience: Annotated[int, typer.Option(help="Epochs without a better validation before it stops.")] = 6,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall time after which the epoch under way is the last.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Windows a step.")] = 32,
+    window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.2,
+    learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 1e-3,
+    encoder_learning_rate: Annotated[
+        float | None, typer.Option(help="Of the encoder; default 5e-4 (upper, random) or 1e-5 (all).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that cut windows.")] = None,
+) -> None:
+    """Train a model of emotions on corpora, speaker-independent, resumable."""
+    from streamer.commands.train import run_training
+    from streamer.training.recipe import Recipe
+    from streamer.training.splits import DEFAULT_SEED
+    from streamer.training.teacher import DEFAULT_TEACHER
+
+    recipe = Recipe(
+        start=start,
+        tune=tune.value,
+        teacher=None if no_teacher else teacher or DEFAULT_TEACHER,
+        epochs=epochs,
+        patience=patience,
+        minutes=minutes,
+        batch_size=batch_size,
+        window_s=window_s,
+        learning_rate=learning_rate,
+        encoder_learning_rate=encoder_learning_rate,
+        seed=DEFAULT_SEED if seed is None else seed,
+    )
+    run_training(
+        corpora, recipe, output=output, work=work, resume=resume, device=device, threads=threads, workers=workers
+    )
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help='"bundled" or a .safetensors file.', show_default=False)],
+    corpora: Corpora,
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
+    work: Work = Path("training-work"),
+    split: Annotated[Path | None, typer.Option(help="A training's split.json; default: the seed's split.")] = None,
+    peers: Annotated[bool, typer.Option(help="eGeMAPS and ComParE with an SVM beside it.")] = True,
+    threads: Threads = None,
+) -> None:
+    """Measure a checkpoint on speakers that no training has used."""
+    from streamer.commands.evaluate import run_evaluation
+    from streamer.training.evaluate import EvaluationOptions
+
+    options = EvaluationOptions(split=split, peers=peers)
+    run_evaluation(checkpoint, corpora, options, output=output, work=work, threads=threads)
+
+
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of recordings, or recordings.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder, or a file that ends in .parquet.", show_default=False)
+    ],
+    model: Annotated[str, typer.Option(help='"bundled", "pretrained" (EnCodec\'s own weights) or a file.')] = "bundled",
+    kind: Annotated[
+        EmbeddingKind, typer.Option(help="Before the quantiser, after it, or its codes.")
+    ] = EmbeddingKind.encoder,
+    bandwidth: Annotated[float | None, typer.Option(metavar="KBPS", help="1.5, 3, 6, 12 or 24; default 6.")] = None,
+    pool: Annotated[str | None, typer.Option(help="mean | max | attention | learned | multi; default mean.")] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Keep every frame, 75 a second.")] = False,
+    level: Annotated[
+        bool | None,
+        typer.Option("--level/--no-level", help="Level first; default for the models that were trained so."),
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="CSV with the columns path,label,speaker.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Turn recordings into EnCodec embeddings: NumPy arrays and a CSV, resumable."""
+    from streamer.commands.embed import run_embed
+
+    run_embed(
+        paths,
+        out,
+        model=model,
+        kind=kind.value,
+        pool=pool,
+        frames=frames,
+        bandwidth=bandwidth,
+        level=level,
+        table=table,
+        device=device,
+        threads=threads,
+    )
+
+
+def analyze(
+    folder: Annotated[Path, typer.Argument(help="What `streamer embed` wrote.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Where the report goes; default FOLDER/analysis.")] = None,
+    neighbours_of: Annotated[
+        str | None, typer.Option(metavar="NAME", help="List what is most like this recording.")
+    ] = None,
+) -> None:
+    """Show what embeddings hold: projections, clusters, likeness, a linear probe, in one report."""
+    from streamer.commands.analyze import run_analyze
+
+    run_analyze(folder, out=out, neighbours_of=neighbours_of)

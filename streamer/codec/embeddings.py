@@ -1,0 +1,89 @@
+"""EnCodec's continuous embeddings, before quantisation, of whole recordings.
+
+The same numbers as inside `EncodecModel.encode`: Défossez et al., "High Fidelity Neural Audio Compression", 2022 (arXiv
+2210.13438), section 3.1; the 48 kHz model cuts the audio into segments of 1 s that overlap by 1 % and divides each by
+its volume first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import Tensor
+
+from streamer.codec.encoder import Encoder
+from streamer.codec.waveform import audio_format, check_shape, convert_audio
+from streamer.rates import EMBEDDING_DIM
+
+if TYPE_CHECKING:
+    from encodec.model import EncodecModel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What the encoder makes of one segment; a model without segments makes one of the whole recording."""
+
+    embeddings: Tensor  # [B, 128, F]
+    scale: Tensor | None  # [B, 1] the volume that the audio was divided by; None where the model does not normalise
+
+
+def encoder_embeddings(
+    model: "EncodecModel | Encoder", audio: Tensor, sample_rate: int | None = None
+) -> Tensor | list[Tensor]:
+    """Continuous embeddings, before quantisation.
+
+    Args:
+        model: a model of the `encodec` package, or an `Encoder` of this one.
+        audio: `[B, 1, T]` mono for the 24 kHz model, `[B, 2, T]` stereo for the 48 kHz one, float in [-1, 1]. The other
+            channel count is converted, with an `AudioConversionWarning`.
+        sample_rate: of `audio`, in Hz, if it is not the model's: it is resampled, with the same warning.
+
+    Returns:
+        `[B, 128, ceil(T / 320)]` for the 24 kHz model, 75 frames a second. For the 48 kHz model a list of one such
+        tensor per segment of 1 s (150 frames), the segments starting every 0.99 s as its `encode` makes them.
+        Gradients flow back to the model; wrap the call in `torch.no_grad()` where they are not wanted.
+
+    Raises:
+        ValueError: the shape is wrong; the message says what `[B, C, T]` should have been.
+    """
+    return per_segment(model, [segment.embeddings for segment in encode_segments(model, audio, sample_rate)])
+
+
+def encode_segments(
+    model: "EncodecModel | Encoder", audio: Tensor, sample_rate: int | None = None
+) -> Iterator[Segment]:
+    """Segment after segment, in the order of time, with the volume that `EncodecModel.encode` returns as `scale`.
+
+    Arguments and errors are those of `encoder_embeddings`.
+    """
+    wanted = audio_format(model)
+    check_shape(audio, wanted)
+    audio = convert_audio(audio, sample_rate or wanted.sample_rate, model)
+    if isinstance(model, Encoder):
+        yield Segment(model(audio), scale=None)
+        return
+    length, stride = model.segment_length, model.segment_stride
+    if length is None or stride is None:
+        yield _encode(model, audio)
+        return
+    for begin in range(0, audio.shape[-1], stride):
+        yield _encode(model, audio[..., begin : begin + length])
+
+
+def per_segment(model: "EncodecModel | Encoder", values: list[T]) -> T | list[T]:
+    """The list for a model that works in segments, its only element for one that does not."""
+    in_segments = not isinstance(model, Encoder) and model.segment_length is not None
+    return values if in_segments else values[0]
+
+
+def _encode(model: "EncodecModel", audio: Tensor) -> Segment:
+    """One segment `[B, C, S]`, as `EncodecModel._encode_frame` prepares it."""
+    if audio.shape[-1] == 0:
+        return Segment(audio.new_zeros(audio.shape[0], EMBEDDING_DIM, 0), scale=None)
+    if not model.normalize:
+        return Segment(model.encoder(audio), scale=None)
+    mono = audio.mean(dim=1, keepdim=True)  # [B, 1, S]
+    scale = mono.square().mean(dim=2, keepdim=True).sqrt() + 1e-8  # [B, 1, 1]; the constant is EnCodec's
+    return Segment(model.encoder(audio / scale), scale.view(-1, 1))

@@ -1,0 +1,208 @@
+"""EnCodec's residual vector quantiser: which codewords stand for a frame, and what they keep of it.
+
+Zeghidour et al., "SoundStream", 2021 (arXiv 2107.03312), algorithm 1: the nearest codeword of the first codebook, then
+the nearest of the second to what is left, and so on. A bandwidth decides how many codebooks take part: a code of 10
+bits for each of 75 frames a second is 0.75 kbit/s, so that 6 kbit/s are 8 codebooks.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+
+from streamer.codec.embeddings import encode_segments, per_segment
+from streamer.codec.streaming import StreamingEncoder
+from streamer.rates import FRAME_RATE
+
+if TYPE_CHECKING:
+    from encodec.model import EncodecModel
+
+DEFAULT_BANDWIDTH = 6.0  # kbit/s
+BANDWIDTHS_24KHZ = (1.5, 3.0, 6.0, 12.0, 24.0)  # kbit/s
+TIE = 1e-4  # two codewords are equally near where their distances differ by less, relative to the larger one
+BITS = 10  # a code; 2**10 = 1,024 codewords
+NO_CODE = -1  # fills up the rows of streams that gave fewer frames than others
+_CODEBOOK_KEY = re.compile(r"quantizer\.(vq\.)?layers\.(?P<place>\d+)\._?codebook\.embed")
+
+
+def quantized_codes(
+    model: "EncodecModel", audio: Tensor, bandwidth: float = DEFAULT_BANDWIDTH, sample_rate: int | None = None
+) -> Tensor | list[Tensor]:
+    """The codes that `model.encode(audio)` gives at `bandwidth` kbit/s.
+
+    Args:
+        model: a model of the `encodec` package; its own `bandwidth` is neither used nor changed.
+        audio: as for `encoder_embeddings`.
+        bandwidth: 1.5, 3, 6, 12 or 24 for the 24 kHz model; 3, 6, 12 or 24 for the 48 kHz one.
+        sample_rate: of `audio`, in Hz, if it is not the model's.
+
+    Returns:
+        `[B, K, ceil(T / 320)] int64`, K codebooks with values from 0 to 1,023; a list per segment for the 48 kHz model.
+
+    Raises:
+        ValueError: the bandwidth is none of the model's, or the shape is wrong.
+    """
+    check_bandwidth(bandwidth, model.target_bandwidths)
+    codes = []
+    for segment in encode_segments(model, audio, sample_rate):
+        encoded = model.quantizer.encode(segment.embeddings, model.frame_rate, bandwidth)  # [K, B, F]
+        codes.append(encoded.transpose(0, 1))
+    return per_segment(model, codes)
+
+
+def quantized_embeddings(
+    model: "EncodecModel", audio: Tensor, bandwidth: float = DEFAULT_BANDWIDTH, sample_rate: int | None = None
+) -> Tensor | list[Tensor]:
+    """What the quantiser keeps of the embeddings at `bandwidth` kbit/s: the sum of the chosen codewords.
+
+    Equal to `model.quantizer.decode(codes)` over `model.encode(audio)`. Arguments and errors are those of
+    `quantized_codes`, the shapes those of `encoder_embeddings`.
+    """
+    codes = quantized_codes(model, audio, bandwidth, sample_rate)
+    if isinstance(codes, list):
+        return [_decode(model, segment) for segment in codes]
+    return _decode(model, codes)
+
+
+def check_bandwidth(bandwidth: float, known: Sequence[float]) -> None:
+    """Raises ValueError where `bandwidth` is none of the `known` ones, in kbit/s."""
+    if bandwidth not in known:
+        raise ValueError(
+            f"The bandwidth must be one of {', '.join(f'{b:g}' for b in known)} kbit/s; got {bandwidth:g}."
+        )
+
+
+def _decode(model: "EncodecModel", codes: Tensor) -> Tensor:
+    """`[B, K, F]` to `[B, 128, F]`."""
+    return model.quantizer.decode(codes.transpose(0, 1))  # type: ignore[no-any-return]
+
+
+class Quantizer(nn.Module):
+    """The codebooks of an EnCodec model by themselves, for embeddings that are there already.
+
+    Attributes:
+        codebooks: `[n, 1024, 128]`.
+        bandwidths: those the model was trained for, in kbit/s.
+        bandwidth_per_codebook: in kbit/s.
+    """
+
+    codebooks: Tensor
+
+    def __init__(self, codebooks: Tensor, bandwidths: Sequence[float], bandwidth_per_codebook: float) -> None:
+        super().__init__()
+        self.register_buffer("codebooks", codebooks)
+        self.bandwidths = tuple(bandwidths)
+        self.bandwidth_per_codebook = bandwidth_per_codebook
+
+    @classmethod
+    def from_encodec(cls, model: "EncodecModel") -> Self:
+        """A copy of the codebooks of `model`, which is left as it is."""
+        codebooks = torch.stack([layer._codebook.embed for layer in model.quantizer.vq.layers])
+        return cls(
+            codebooks.detach().clone(),
+            model.target_bandwidths,
+            model.quantizer.get_bandwidth_per_quantizer(model.frame_rate),
+        )
+
+    @classmethod
+    def from_weights(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+        """The codebooks among a 24 kHz model's weights, by the keys of the package or of Hugging Face; None without."""
+        found = {}
+        for key, tensor in tensors.items():
+            if match := _CODEBOOK_KEY.fullmatch(key):
+                found[int(match["place"])] = tensor.float()
+        if not found:
+            return None
+        return cls(torch.stack([found[place] for place in sorted(found)]), BANDWIDTHS_24KHZ, FRAME_RATE * BITS / 1000)
+
+    def codebook_count(self, bandwidth: float) -> int:
+        """How many codebooks take part at `bandwidth` kbit/s.
+
+        Raises:
+            ValueError: the bandwidth is none of the model's.
+        """
+        check_bandwidth(bandwidth, self.bandwidths)
+        return int(bandwidth / self.bandwidth_per_codebook)
+
+    def encode(self, embeddings: Tensor, bandwidth: float = DEFAULT_BANDWIDTH) -> Tensor:
+        """`[B, 128, F]` to codes `[B, K, F] int64`."""
+        return self.encode_with_margins(embeddings, bandwidth)[0]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes `[B, K, F]` to the sum of their codewords, `[B, 128, F]`."""
+        kept = self.codebooks.new_zeros(codes.shape[0], codes.shape[2], self.codebooks.shape[2])
+        for codebook, indices in zip(self.codebooks, codes.unbind(1), strict=False):
+            kept = kept + codebook[indices]  # [B, F, 128]
+        return kept.transpose(1, 2)
+
+    def encode_with_margins(self, embeddings: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
+        """Codes `[B, K, F] int64`, and by how much the nearest codeword won.
+
+        The margins `[B, K, F]` are the difference between the distances to the second nearest and to the nearest
+        codeword, relative to the former. Below `TIE` rounding decides which of the two is taken.
+        """
+        batch, channels, frames = embeddings.shape
+        residual = embeddings.transpose(1, 2).reshape(batch * frames, channels)  # [N, 128]
+        codes, margins = [], []
+        for codebook in self.codebooks[: self.codebook_count(bandwidth)]:
+            # |x|² - 2 x·c + |c|² in this order, as the package computes it: other orders round otherwise
+            squared = residual.square().sum(1, keepdim=True) - 2 * residual @ codebook.t() + codebook.square().sum(1)
+            nearest = squared.topk(2, dim=1, largest=False)  # [N, 2], the nearest first
+            first, second = nearest.values.clamp(min=0).sqrt().unbind(1)
+            codes.append(nearest.indices[:, 0])
+            margins.append((second - first) / second.clamp(min=torch.finfo(second.dtype).tiny))
+            residual = residual - codebook[codes[-1]]
+        shape = (len(codes), batch, frames)
+        return torch.stack(codes).reshape(shape).transpose(0, 1), torch.stack(margins).reshape(shape).transpose(0, 1)
+
+
+class StreamingQuantizer(nn.Module):
+    """Codes from audio that comes in chunks of any length: a `StreamingEncoder` with a `Quantizer` behind it.
+
+    The codes are those of the offline model but for ties: where the two nearest codewords are equally near (within
+    1e-4), the last bit of a float decides, and with it all later codebooks of that frame.
+
+    Attributes:
+        frame_counts: `[B] int64`: how many frames of each row of the last `step` or `flush` are real.
+        tied_frames: `[B] int64`: frames so far, since the stream's reset, in which at least one codebook met a tie.
+    """
+
+    def __init__(self, model: "EncodecModel", bandwidth: float = DEFAULT_BANDWIDTH, batch_size: int = 1) -> None:
+        super().__init__()
+        self.quantizer = Quantizer.from_encodec(model)
+        self.quantizer.codebook_count(bandwidth)  # an unknown bandwidth is an error now
+        self.bandwidth = bandwidth
+        self.encoder = StreamingEncoder.from_encodec(model, batch_size)
+        self.tied_frames = torch.zeros(batch_size, dtype=torch.int64)
+
+    @property
+    def frame_counts(self) -> Tensor:
+        """`[B] int64` on the CPU."""
+        return self.encoder.frame_counts
+
+    def step(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
+        """The codes of the frames that `audio: [B, 1, S]` completes: `[B, K, F] int64`, -1 where there is no frame.
+
+        Arguments and errors are those of `StreamingEncoder.step`.
+        """
+        return self._quantize(self.encoder.step(audio, exec_mask))
+
+    def flush(self, mask: Tensor | None = None) -> Tensor:
+        """Ends the streams of `mask: [B] bool` (all, if None) and returns the codes that were left, as `step` does."""
+        return self._quantize(self.encoder.flush(mask))
+
+    def reset(self, mask: Tensor | None = None) -> None:
+        """Starts the streams of `mask: [B] bool` (all, if None) anew."""
+        self.encoder.reset(mask)
+        self.tied_frames[slice(None) if mask is None else mask.cpu()] = 0
+
+    @torch.inference_mode()
+    def _quantize(self, embeddings: Tensor) -> Tensor:
+        """`[B, 128, F]` to `[B, K, F]`."""
+        codes, margins = self.quantizer.encode_with_margins(embeddings, self.bandwidth)
+        counts = self.frame_counts.to(codes.device)
+        real = torch.arange(codes.shape[2], device=codes.device) < counts[:, None]  # [B, F]
+        self.tied_frames += ((margins < TIE).any(dim=1) & real).sum(dim=1).cpu()
+        return codes.masked_fill(~real[:, None], NO_CODE)
