@@ -109,12 +109,14 @@ def doctor(config: Config = None) -> None:
 @app.command()
 def info(
     checkpoint: Annotated[str, typer.Argument(help='"bundled" or a .safetensors file.')] = "bundled",
+    batch: Annotated[int, typer.Option(min=1, help="Recordings at once, for the memory they need.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of each of them.")] = 3.0,
     as_json: Json = False,
 ) -> None:
-    """Show a checkpoint's model card."""
+    """Show a checkpoint's model card, and what its encoder takes, gives and needs."""
     from streamer.commands.info import print_info
 
-    print_info(checkpoint, as_json=as_json)
+    print_info(checkpoint, batch=batch, seconds=seconds, as_json=as_json)
 
 
 @app.command()

@@ -57,6 +57,8 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
 def test_the_model_card_tells_data_licence_and_accuracy() -> None:
     text = runner.invoke(app, ["info"]).output
     assert [word for word in ("CC BY-NC-SA", "UAR", "CREMA-D", "neutral", "temperature") if word not in text] == []
+    text = runner.invoke(app, ["info", "--batch", "16", "--seconds", "2"]).output
+    assert [word for word in ("24,000 Hz", "128 dimensions", "16 x 2 s", "parameters") if word not in text] == []
     card = json.loads(runner.invoke(app, ["info", "--json"]).output)
     assert len(card["labels"]) == 8
     assert len(card["sha256"]) == 64

@@ -10,8 +10,8 @@ from streamer.emotion.card import Accuracy, Calibration, CheckpointCard
 from streamer.emotion.checkpoint import load_checkpoint
 
 
-def print_info(path: str, *, as_json: bool) -> None:
-    """Print the card of the checkpoint at `path`, or of the bundled one.
+def print_info(path: str, *, batch: int, seconds: float, as_json: bool) -> None:
+    """Print the card of the checkpoint at `path`, or of the bundled one, with the memory for `batch` x `seconds`.
 
     Raises:
         CheckpointError: it cannot be read, or is not what it says it is.
@@ -27,20 +27,20 @@ def print_info(path: str, *, as_json: bool) -> None:
     for name, text in _lines(checkpoint.card).items():
         table.add_row(name, text)
     table.add_row("parameters", f"{parameters:,}")
-    for name, text in _encoder_facts(path):
+    for name, text in _encoder_facts(path, batch, seconds):
         table.add_row(name, text)
     table.add_row("sha256", checkpoint.sha256)
     Console().print(table)
 
 
-def _encoder_facts(path: str) -> list[tuple[str, str]]:
+def _encoder_facts(path: str, batch: int, seconds: float) -> list[tuple[str, str]]:
     """What the encoder takes, gives and needs."""
     from streamer.analysis.facts import fact_rows, model_facts
     from streamer.analysis.models import load_embedding_model
     from streamer.inference import choose_device
 
-    facts = model_facts(load_embedding_model(path), choose_device("auto"), batch_size=1, seconds=3.0)
-    return fact_rows(facts, batch_size=1, seconds=3.0)[1:]
+    facts = model_facts(load_embedding_model(path), choose_device("auto"), batch_size=batch, seconds=seconds)
+    return fact_rows(facts, batch_size=batch, seconds=seconds)[1:]
 
 
 def _lines(card: CheckpointCard) -> dict[str, str]:
