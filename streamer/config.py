@@ -8,7 +8,6 @@ Anything wrong is one line that names the file (or variable, or flag), the key, 
 import math
 import os
 import re
-import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamer.errors import UsageError
-from streamer.names import reduce_name
 from streamer.rates import FRAME_RATE
 
 PREFIX = "STREAMER_"
@@ -123,11 +121,6 @@ class Mqtt(_Table):
     window_every: Annotated[int, Field(ge=1, le=10_000)] = 1
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     health_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
-
-    @property
-    def node_name(self) -> str:
-        """The topic part that names this machine."""
-        return reduce_name(socket.gethostname()) if self.node == "auto" else self.node
 
 
 class Dashboard(_Table):

@@ -19,7 +19,6 @@ from streamer.errors import StreamerError
 T = TypeVar("T")
 
 SCHEMA = 1
-SILENCE_DBFS = -120.0  # the floor of every level: digital silence has no logarithm
 
 Status = Literal["starting", "warming", "live", "silence", "no signal", "mic lost", "behind", "paused", "ended"]
 STATUSES: tuple[Status, ...] = get_args(Status)

@@ -18,7 +18,8 @@ from streamer.audio.voice import VoiceDetector
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
-from streamer.rates import EMBEDDING_DIM, HOP, SAMPLE_RATE
+from streamer.errors import UsageError
+from streamer.rates import EMBEDDING_DIM, HOP, STARTUP_FRAMES
 
 Samples = npt.NDArray[np.float32]
 
@@ -74,7 +75,7 @@ class Inference:
     def warm_up(self) -> None:
         """Run every shape once on silence, so that the first real window is not the slowest; then forget it."""
         everyone = range(len(self._rows))
-        silence = np.zeros(max(self.hop_frames, 7) * HOP, dtype=np.float32)
+        silence = np.zeros(max(self.hop_frames, STARTUP_FRAMES) * HOP, dtype=np.float32)
         for _ in range(3):
             self.hear(dict.fromkeys(everyone, silence))
         for row in everyone:
@@ -192,8 +193,6 @@ def choose_device(wanted: str) -> str:
     Raises:
         UsageError: the device asked for is not there.
     """
-    from streamer.errors import UsageError
-
     if wanted == "auto":
         if torch.cuda.is_available():
             return "cuda"
@@ -207,8 +206,3 @@ def choose_device(wanted: str) -> str:
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise UsageError("model.device = 'mps': torch finds no Apple GPU here; use --device auto or cpu.")
     return wanted
-
-
-def seconds(samples: int) -> float:
-    """Sample position to seconds: position / 24,000, nothing rounded."""
-    return samples / SAMPLE_RATE

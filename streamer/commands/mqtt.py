@@ -4,6 +4,7 @@ from pathlib import Path
 
 from streamer.config import Mqtt
 from streamer.publish.mqtt_settings import MqttSettings
+from streamer.publish.topics import default_node
 
 
 def mqtt_settings(table: Mqtt, url: str) -> MqttSettings:
@@ -19,7 +20,7 @@ def mqtt_settings(table: Mqtt, url: str) -> MqttSettings:
     return MqttSettings(
         url=url,
         prefix=table.prefix,
-        node=table.node_name,
+        node=default_node() if table.node == "auto" else table.node,
         username=table.username or None,
         password=table.password.get_secret_value() or None,
         ca_file=path(table.ca_file),

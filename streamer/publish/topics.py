@@ -1,11 +1,11 @@
 """The names of the MQTT topics, and which of them are allowed."""
 
-import re
 import socket
 from dataclasses import dataclass
 
 from streamer.errors import UsageError
 from streamer.events import Event, Info
+from streamer.names import reduce_name
 
 KINDS = ("window", "state", "transition", "health")
 ONLINE, OFFLINE = b"online", b"offline"
@@ -13,7 +13,7 @@ ONLINE, OFFLINE = b"online", b"offline"
 
 def default_node() -> str:
     """This host's name, reduced to [a-z0-9_-]."""
-    return re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().lower()).strip("-") or "node"
+    return reduce_name(socket.gethostname(), "node")
 
 
 @dataclass(frozen=True, slots=True)
