@@ -19,6 +19,7 @@ class Tune(StrEnum):
 
     HEAD = "head"
     UPPER = "upper"
+    DEEP = "deep"
     ALL = "all"
 
 
@@ -36,7 +37,9 @@ def train(
     work: Work = Path("training-work"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --work stopped.")] = False,
     start: Annotated[str, typer.Option(help="bundled | pretrained (Meta's) | random | a checkpoint.")] = "bundled",
-    tune: Annotated[Tune, typer.Option(help="Train the head, the LSTM and what follows, or all.")] = Tune.UPPER,
+    tune: Annotated[
+        Tune, typer.Option(help="Train the head, the LSTM and what follows, from the 600 Hz layers on, or all.")
+    ] = Tune.UPPER,
     teacher: Annotated[str | None, typer.Option(help="A teacher's file; default: Whisper tiny.en, fetched.")] = None,
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Learn from labels alone.")] = False,
     epochs: Annotated[int, typer.Option(help="At most so many.")] = 30,

@@ -59,7 +59,7 @@ def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path
         ),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(output, trainer.student.model.state_dict(), card)
+    save_checkpoint(output, trainer.kept.model.state_dict(), card)
     for accuracy in accuracies:
         log(f"test {accuracy.corpus}: UAR {accuracy.value:.3f}, {accuracy.protocol}")
     chosen = card.calibration_for(_WINDOW_S)

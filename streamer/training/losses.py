@@ -28,21 +28,31 @@ class Softness:
     """How sure the targets are."""
 
     votes: float = 0.3  # the crowd's share of a target, where there are votes
+    teacher: float = 0.4  # the teacher's share of what comes of that, where it has answered
     smoothing: float = 0.05  # spread over the corpus's labels (Szegedy et al. 2016, arXiv 1512.00567)
 
 
-def label_target(label: str, present: Sequence[str], votes: Sequence[float] | None, softness: Softness) -> Floats:
+def label_target(
+    label: str,
+    present: Sequence[str],
+    votes: Sequence[float] | None,
+    softness: Softness,
+    answer: Sequence[float] | Floats | None = None,
+) -> Floats:
     """`[8]` a distribution over LABELS for one clip.
 
     Args:
         label: what the actor meant.
         present: the labels that the corpus has; no other gets a share.
         votes: what listeners heard, as shares in LABELS' order.
+        answer: what a classifier on the teacher's features takes it for, likewise.
     """
     target = np.zeros(len(LABELS), dtype=np.float32)
     target[LABELS.index(label)] = 1
     if votes is not None:
         target = (1 - softness.votes) * target + softness.votes * np.asarray(votes, dtype=np.float32)
+    if answer is not None:
+        target = (1 - softness.teacher) * target + softness.teacher * np.asarray(answer, dtype=np.float32)
     spread = label_mask(present) / len(present)
     return ((1 - softness.smoothing) * target + softness.smoothing * spread).astype(np.float32)
 

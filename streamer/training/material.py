@@ -1,4 +1,4 @@
-"""What is computed once per work folder: decoded audio, the teacher's answers, features below the LSTM."""
+"""What is computed once per work folder: decoded audio, and features below the layers that learn."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,19 +13,16 @@ import torch
 from streamer.audio.level import normalize
 from streamer.codec import Encoder
 from streamer.rates import HOP, SAMPLE_RATE
-from streamer.training.augment import Augmentation, Samples, non_speech
+from streamer.training.augment import Augmentation, Samples, non_speech, speed
 from streamer.training.corpora import Clip
-from streamer.training.forward import STEM_DIM, STEM_LAYERS, stem
+from streamer.training.forward import STEM_DIMS, stem
 from streamer.training.recordings import read_recording
 from streamer.training.store import RaggedStore
-from streamer.training.teacher import Projection, WhisperTeacher, slow
 
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T")
 Progress = Callable[[Sequence[T], str], Iterable[T]]  # goes through a sequence and shows how far it is
 
-COMPONENTS = 128  # of the teacher's features: as many as an embedding has channels
-_PROJECTION_CLIPS = 600  # drawn to find the components
 _NON_SPEECH_SAMPLES = 4 * SAMPLE_RATE
 _STEM_BATCH = 8
 _DECODED_AT_ONCE = 64
@@ -62,88 +59,67 @@ class AudioStore:
         return max(1, self._store.rows(key) // HOP)
 
 
-class TeacherStore:
-    """What the teacher says of each clean clip: principal components of its layers, and of their mean and deviation."""
-
-    def __init__(self, folder: Path) -> None:
-        self.frames = RaggedStore(folder / "teacher-frames", COMPONENTS)  # at 50 a second
-        self.utterances = RaggedStore(folder / "teacher-utterances", COMPONENTS, np.float32)  # one row a clip
-        self._projection_path = folder / "teacher-projection.npz"
-
-    def prepare(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]
-    ) -> None:
-        """Ask the teacher about what it was not asked yet. The first clips seen fix the components."""
-        left = [clip for clip in clips if key_of(clip) not in self.utterances]
-        if not left:
-            return
-        of_frames, of_utterances = self._projections(teacher, clips, audio, seed, progress)
-        for clip in progress(left, "asking the teacher"):
-            features = teacher.features(audio[key_of(clip)])
-            if key_of(clip) not in self.frames:  # a run may have been cut off between the two
-                self.frames.append(key_of(clip), of_frames(slow(features)))
-            self.utterances.append(key_of(clip), of_utterances(_statistics(features)[None]))
-
-    def _projections(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]
-    ) -> tuple[Projection, Projection]:
-        if not self._projection_path.is_file():
-            drawn = np.random.default_rng(seed).permutation(len(clips))[:_PROJECTION_CLIPS]
-            heard = [
-                teacher.features(audio[key_of(clip)]) for clip in progress([clips[i] for i in drawn], "components")
-            ]
-            of_frames = Projection.fit(np.concatenate([slow(features)[::3] for features in heard]), COMPONENTS)
-            of_utterances = Projection.fit(np.stack([_statistics(features) for features in heard]), COMPONENTS)
-            partial = self._projection_path.with_suffix(".part.npz")
-            np.savez(partial, fm=of_frames.mean, fx=of_frames.matrix, um=of_utterances.mean, ux=of_utterances.matrix)
-            partial.replace(self._projection_path)
-        stored = np.load(self._projection_path)
-        return Projection(stored["fm"], stored["fx"]), Projection(stored["um"], stored["ux"])
-
-
 class StemStore:
-    """Features below the LSTM, of clips (version 0 clean, the others augmented) and of sound without a voice.
+    """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
-    They belong to one set of weights: the file's name holds a digest of them.
+    It belongs to one set of weights: the files' names hold a digest of them.
+
+    Args:
+        folder: where the files are.
+        encoder: whose lower layers give the features.
+        versions: of each clip that is learnt from.
+        cut: the first layer that learns, a key of STEM_DIMS.
+        seed: of the augmentations.
+        changes: how likely a version is spoken faster or slower, and what else happens to it.
     """
 
-    def __init__(self, folder: Path, encoder: Encoder, versions: int) -> None:
+    def __init__(
+        self, folder: Path, encoder: Encoder, versions: int, cut: int, seed: int, changes: Augmentation
+    ) -> None:
+        self._cut, self._seed, self._changes = cut, seed, changes
         digest = hashlib.sha256()
-        for layer in list(encoder.model)[:STEM_LAYERS]:
+        for layer in list(encoder.model)[:cut]:
             for parameter in layer.parameters():
                 digest.update(parameter.detach().cpu().float().numpy().tobytes())
-        name = f"stem-{digest.hexdigest()[:12]}"
-        self.versions = [RaggedStore(folder / f"{name}-{version}", STEM_DIM) for version in range(versions)]
-        self.non_speech = RaggedStore(folder / f"{name}-non-speech", STEM_DIM)
+        name, width = f"stem-{digest.hexdigest()[:12]}", STEM_DIMS[cut]
+        self.versions = [RaggedStore(folder / f"{name}-{version}", width) for version in range(versions)]
+        self.non_speech = RaggedStore(folder / f"{name}-non-speech", width)
+
+    def pace(self, version: int, key: str) -> float:
+        """How many seconds of the clip a second of this version holds."""
+        rng = generator(self._seed, version, f"{key} pace")
+        return float(rng.uniform(0.9, 1.1)) if version and rng.random() < self._changes.speed else 1.0
 
     def prepare(
         self,
         encoder: Encoder,
-        clips: Sequence[Clip],
+        learning: Sequence[Clip],
+        others: Sequence[Clip],
         audio: AudioStore,
-        augmentation: Augmentation,
         non_speech_clips: int,
-        seed: int,
         dtype: torch.dtype,
         progress: Progress[int],
     ) -> None:
-        """Compute what is not there yet."""
-        keys = [key_of(clip) for clip in clips]
+        """Compute what is not there yet: every version of the clips to learn from, the clean one of the others."""
+        keys = [key_of(clip) for clip in learning]
         voices = tuple(audio[key] for key in keys[:: max(1, len(keys) // 50)])
         for version, store in enumerate(self.versions):
-            left = sorted((key for key in keys if key not in store), key=audio.frames)
+            wanted = keys if version else [*keys, *map(key_of, others)]
+            left = sorted((key for key in wanted if key not in store), key=audio.frames)
 
             def heard(key: str, version: int = version) -> Samples:
                 if version == 0:
                     return audio[key]
-                return augmentation(audio[key], generator(seed, version, key), voices)
+                pace = self.pace(version, key)
+                spoken = audio[key] if pace == 1.0 else speed(audio[key], pace)
+                return self._changes(spoken, generator(self._seed, version, key), voices)
 
             self._fill(store, left, heard, encoder, dtype, progress, f"features {version + 1}/{len(self.versions)}")
         quiet = [f"non-speech/{number:04d}" for number in range(non_speech_clips)]
         left = [key for key in quiet if key not in self.non_speech]
 
         def synthesise(key: str) -> Samples:
-            return non_speech(_NON_SPEECH_SAMPLES, generator(seed, 0, key))
+            return non_speech(_NON_SPEECH_SAMPLES, generator(self._seed, 0, key))
 
         self._fill(self.non_speech, left, synthesise, encoder, dtype, progress, "features of noise and music")
 
@@ -162,8 +138,8 @@ class StemStore:
             batch = keys[first : first + _STEM_BATCH]
             levelled = level([heard(key) for key in batch])
             with torch.no_grad():
-                features = stem(encoder, torch.from_numpy(levelled[0]).to(device), dtype).float().cpu().numpy()
-            for key, row, frames in zip(batch, features, levelled[1], strict=True):
+                features = stem(encoder, torch.from_numpy(levelled[0]).to(device), dtype, self._cut)
+            for key, row, frames in zip(batch, features.float().cpu().numpy(), levelled[1], strict=True):
                 store.append(key, row[:frames])
 
 
@@ -184,8 +160,3 @@ def generator(seed: int, version: int, key: str) -> np.random.Generator:
     """Draws that depend on the seed, the version and the clip alone."""
     digest = hashlib.sha256(f"{seed}/{version}/{key}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-
-def _statistics(features: Floats) -> Floats:
-    """`[F, D]` to mean and standard deviation over frames, `[2D]`."""
-    return np.concatenate([features.mean(axis=0), features.std(axis=0)])

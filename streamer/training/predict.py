@@ -106,10 +106,10 @@ def load_audio(audio: AudioStore) -> Callable[[Sequence[Clip]], Inputs]:
 
 
 def load_stems(store: StemStore) -> Callable[[Sequence[Clip]], Inputs]:
-    """Stored features below the LSTM of the clean clips: `[B, F, 512]`."""
+    """Stored features of the clean clips, below the layers that learn: `[B, F, D]`."""
 
     def load(clips: Sequence[Clip]) -> Inputs:
-        rows = [torch.from_numpy(store.versions[0][key_of(clip)].astype(np.float32)) for clip in clips]
+        rows = [torch.from_numpy(np.array(store.versions[0][key_of(clip)])) for clip in clips]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
 
     return load

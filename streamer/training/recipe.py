@@ -26,10 +26,12 @@ class Recipe:
     window_s: float = 2.2
     learning_rate: float = 1e-3  # of what is not encoder
     encoder_learning_rate: float | None = (
-        None  # None: 5e-4 for `upper`, 1e-5 for `all` of a trained encoder, 5e-4 of a random one
+        None  # None: 5e-4 for `upper` and `deep`, 1e-5 for `all` of a trained encoder, 5e-4 of a random one
     )
     weight_decay: float = 0.02
     versions: int = 3  # stored per clip where the convolutions are frozen: the clean one and augmented ones
+    feature_noise: float = 0.1  # at most so much of the stored features' deviation is added as noise
+    averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
     non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
     delay_s: float = 0.2  # how much later than the teacher the student answers
     seed: int = DEFAULT_SEED
@@ -38,11 +40,13 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        if self.tune not in ("head", "upper", "all"):
-            raise UsageError(f"tune is {self.tune!r}; use head, upper or all.")
+        if self.tune not in ("head", "upper", "deep", "all"):
+            raise UsageError(f"tune is {self.tune!r}; use head, upper, deep or all.")
         for name in ("epochs", "patience", "batch_size", "versions"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; use 1 or more.")
+        if not 0 <= self.averaging < 1:
+            raise UsageError(f"averaging is {self.averaging}; use 0 (none) or more, below 1.")
         if not 0.1 <= self.window_s <= 30:
             raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
         if self.start == "random" and self.tune != "all":

@@ -10,9 +10,9 @@ from streamer.codec import Encoder
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import EMBEDDING_DIM
-from streamer.training.forward import stem, upper, upper_modules
+from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
 
-Tune = Literal["head", "upper", "all"]
+Tune = Literal["head", "upper", "deep", "all"]
 
 
 class Student(nn.Module):
@@ -21,7 +21,8 @@ class Student(nn.Module):
     Args:
         model: what will be saved.
         components: width of the teacher's targets.
-        tune: what learns: pooling and classifier (`head`), also LSTM and last convolution (`upper`), or everything.
+        tune: what learns: pooling and classifier (`head`), also LSTM and last convolution (`upper`), also the convolutions
+            at 600 Hz and below (`deep`), or everything.
     """
 
     def __init__(self, model: EmotionDetectionModel, components: int, tune: Tune) -> None:
@@ -31,8 +32,9 @@ class Student(nn.Module):
         self.frame_answer = nn.Linear(EMBEDDING_DIM, components)
         self.utterance_answer = nn.Sequential(nn.LayerNorm(POOLED_DIM), nn.Linear(POOLED_DIM, components))
         model.encoder.requires_grad_(tune == "all")
-        if tune == "upper":
-            for module in upper_modules(model.encoder):
+        self.cut = DEEP_LAYER if tune == "deep" else LSTM_LAYER  # the layer that features are given to
+        if tune in ("upper", "deep"):
+            for module in upper_modules(model.encoder, self.cut):
                 module.requires_grad_()
 
     def encoder_parameters(self) -> list[nn.Parameter]:
@@ -45,11 +47,9 @@ class Student(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
     def frames(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        """Levelled audio `[B, T]`, T whole hops, or features below the LSTM `[B, F, 512]`, to `[B, 128, F]` float32."""
-        features = batch if batch.dim() == 3 else stem(self.model.encoder, batch, dtype)
-        with torch.autocast(batch.device.type, dtype, enabled=dtype != torch.float32):
-            frames = upper(self.model.encoder, features if dtype != torch.float32 else features.float())
-        return frames.float()
+        """Levelled audio `[B, T]`, T whole hops, or what `stem` gives at the cut `[B, F, D]`, to `[B, 128, F]` float32."""
+        features = batch if batch.dim() == 3 else stem(self.model.encoder, batch, dtype, self.cut)
+        return upper(self.model.encoder, features, dtype, self.cut)
 
     def answers(self, frames: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frames `[B, 128, F]`, of which `real [B, F]` count, to logits `[B, 8]` and both answers to the teacher.

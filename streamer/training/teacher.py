@@ -29,6 +29,8 @@ TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convo
 TEACHER_RMS = 0.05
 DEFAULT_TEACHER = "openai/whisper-tiny.en"
 MELS, WIDTH, HEADS, LAYERS = 80, 384, 6, 4
+_ASKED = (3, 4)  # of its layers, the two that tell emotions best
+LAYERS_ASKED = len(_ASKED)
 _FFT, _MEL_HOP = 400, 160  # 25 ms and 10 ms
 _ENCODER = "model.encoder."  # what keys begin with where the decoder is in the file too
 _SLOW_FRAMES = 10  # to each side: 21 frames at 50 a second are 0.42 s
@@ -78,7 +80,7 @@ class WhisperTeacher(nn.Module):
         chosen: which layers' outputs, counted from 1; the last one's is taken after the final norm.
     """
 
-    def __init__(self, chosen: tuple[int, ...] = (3, 4)) -> None:
+    def __init__(self, chosen: tuple[int, ...] = _ASKED) -> None:
         super().__init__()
         self.chosen = chosen
         self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)

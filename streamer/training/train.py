@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from streamer.errors import StreamerError, UsageError
@@ -17,11 +18,12 @@ from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.finish import finish
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
-from streamer.training.material import COMPONENTS, AudioStore, Progress, StemStore, TeacherStore, key_of
+from streamer.training.material import AudioStore, Progress, StemStore, key_of
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.splits import PARTS, Split, split_speakers
 from streamer.training.student import Student, initial_model
+from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.windows import AudioInputs, Batch, EpochBatches, StemInputs, Windows, draw_epoch
 
@@ -82,10 +84,19 @@ class Trainer:
             raise UsageError(
                 f"{self.recipe.start} names other labels than {', '.join(LABELS)}; start from another checkpoint."
             )
+        average = get_ema_multi_avg_fn(self.recipe.averaging)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.student, multi_avg_fn=average)
         self.optimizer = _optimizer(self.student, self.recipe)
         self.state = _State()
         if resume:
             self._restore()
+
+    @property
+    def kept(self) -> Student:
+        """The mean of the weights over the last steps: what is validated and kept."""
+        module = self.averaged.module
+        assert isinstance(module, Student)
+        return module
 
     def run(self, output: Path, progress: Progress[Any]) -> Path:
         """Train until the recipe's end or until validation stops getting better, then write the checkpoint.
@@ -104,7 +115,7 @@ class Trainer:
             self.state.seconds += time.monotonic() - began
             if better := score > self.state.best:
                 self.state.best, self.state.best_epoch = score, self.state.epoch
-                torch.save(self.student.model.state_dict(), self.work / "best.pt")
+                torch.save(self.kept.model.state_dict(), self.work / "best.pt")
             self._save()
             heard = "  ".join(f"{name} {value:.3f}" for name, value in uars.items())
             mark = "  best" if better else ""
@@ -112,21 +123,21 @@ class Trainer:
                 f"epoch {self.state.epoch}  loss {loss}  validation UAR {heard}  {self.state.seconds:.0f} s{mark}"
             )
         best = torch.load(self.work / "best.pt", map_location=self.device, weights_only=True)
-        self.student.model.load_state_dict(best)
+        self.kept.model.load_state_dict(best)
         return finish(self, output, self._say)
 
     def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the validation speakers' clips, for each length of window."""
         clips = self.split.select(clips_of(self.corpora), "validation")
-        return predict(self.student.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+        return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
 
     def test(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the test speakers' clips. For the card; nothing may be chosen by it."""
         clips = self.split.select(clips_of(self.corpora), "test")
-        return predict(self.student.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+        return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
 
     def _to_frames(self, inputs: Tensor) -> Tensor:
-        return self.student.frames(inputs, torch.float32)
+        return self.kept.frames(inputs, self.dtype)
 
     def prepare(self, progress: Progress[Any]) -> None:
         """Compute what the work folder does not hold yet.
@@ -149,10 +160,11 @@ class Trainer:
             voices = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
             inputs, self._load = AudioInputs(audio, recipe.augmentation, voices), load_audio(audio)
         else:
-            stems = StemStore(self.work, self.student.model.encoder, recipe.versions)
             encoder = self.student.model.encoder
+            stems = StemStore(self.work, encoder, recipe.versions, self.student.cut, recipe.seed, recipe.augmentation)
+            others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
-            stems.prepare(encoder, clips, audio, recipe.augmentation, noises, recipe.seed, self.dtype, progress)
+            stems.prepare(encoder, learning, others, audio, noises, self.dtype, progress)
             inputs, self._load = StemInputs(stems), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s)
@@ -172,7 +184,7 @@ class Trainer:
         for number, drawn in zip(progress(range(len(batches)), f"epoch {self.state.epoch + 1}"), loader, strict=True):
             batch = drawn.to(self.device)
             self._set_rates((self.state.epoch + number / len(batches)) / recipe.epochs, time.monotonic() - began)
-            losses = self._losses(batch)
+            losses = self._losses(self._noisy(batch))
             weights = recipe.weights
             loss = weights.frames * losses[0] + weights.utterance * losses[1] + weights.labels * losses[2]
             if not torch.isfinite(loss):
@@ -183,11 +195,21 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
             self.optimizer.step()
+            self.averaged.update_parameters(self.student)
             self.state.steps += 1
             totals += torch.stack(losses).detach().cpu()
         frames, utterance, labels = (totals / len(batches)).tolist()
         told = f"teacher {frames:.3f} {utterance:.3f}  " if recipe.teacher else ""
         return f"{told}labels {labels:.3f}"
+
+    def _noisy(self, batch: Batch) -> Batch:
+        """Stored features with noise of a strength drawn for each row; audio as it is, it was changed before."""
+        inputs = batch.inputs
+        if inputs.dim() == 2 or not self.recipe.feature_noise:
+            return batch
+        inputs = inputs.to(self.dtype)
+        strength = self.recipe.feature_noise * inputs.std() * torch.rand(len(inputs), 1, 1, device=inputs.device)
+        return replace(batch, inputs=inputs + strength.to(inputs.dtype) * torch.randn_like(inputs))
 
     def _losses(self, batch: Batch) -> list[Tensor]:
         frames = self.student.frames(batch.inputs, self.dtype)
@@ -218,6 +240,7 @@ class Trainer:
         torch.save(
             {
                 "student": self.student.state_dict(),
+                "averaged": self.averaged.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "state": vars(self.state),
             },
@@ -231,6 +254,7 @@ class Trainer:
             return  # it was cut off before the first epoch's end
         stored = torch.load(path, map_location=self.device, weights_only=True)
         self.student.load_state_dict(stored["student"])
+        self.averaged.load_state_dict(stored["averaged"])
         self.optimizer.load_state_dict(stored["optimizer"])
         self.state = _State(**stored["state"])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from streamer.rates import FRAME_RATE, HOP
 from streamer.training.augment import Augmentation, Samples, non_speech, speed
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
-from streamer.training.material import COMPONENTS, AudioStore, StemStore, TeacherStore, key_of, level
+from streamer.training.material import AudioStore, StemStore, key_of, level
+from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import at_student_frames
 
 Floats = npt.NDArray[np.float32]
@@ -25,7 +26,7 @@ NON_SPEECH = ""  # the key of sound without a voice
 class Batch:
     """B windows of up to F frames; rows are left-aligned."""
 
-    inputs: Tensor  # [B, F x 320] levelled audio, or [B, F, 512] features below the LSTM
+    inputs: Tensor  # [B, F x 320] levelled audio, or [B, F, D] features below the layers that learn
     real: Tensor  # [B, F] bool: frames that a row has
     targets: Tensor  # [B, 8] distributions over LABELS
     masks: Tensor  # [B, 8] bool: labels that the corpus has
@@ -42,7 +43,7 @@ class Batch:
 class Cut:
     """One window of one clip."""
 
-    rows: Floats  # [F x 320] audio before the level normaliser, or [F, 512]
+    rows: npt.NDArray[np.floating[Any]]  # [F x 320] audio before the level normaliser, or [F, D]
     start_s: float  # where in the clip it begins
     pace: float  # seconds of the clip in a second of the window
 
@@ -82,7 +83,7 @@ class AudioInputs:
 
 
 class StemInputs:
-    """From the stored versions of features below the LSTM."""
+    """From the stored versions of features below the layers that learn."""
 
     def __init__(self, store: StemStore) -> None:
         self.store = store
@@ -90,16 +91,18 @@ class StemInputs:
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
         """See `Inputs.cut`."""
+        pace = 1.0
         if key == NON_SPEECH:
             features = self.store.non_speech[self._non_speech[rng.integers(len(self._non_speech))]]
         else:
-            features = self.store.versions[rng.integers(len(self.store.versions))][key]
+            version = int(rng.integers(len(self.store.versions)))
+            features, pace = self.store.versions[version][key], self.store.pace(version, key)
         first = int(rng.integers(max(1, len(features) - frames + 1)))
-        return Cut(features[first : first + frames].astype(np.float32), first / FRAME_RATE, 1.0)
+        return Cut(features[first : first + frames], pace * first / FRAME_RATE, pace)
 
     def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
-        """See `Inputs.collate`: `[B, F, 512]`."""
-        padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)
+        """See `Inputs.collate`: `[B, F, D]`."""
+        padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(np.array(row)) for row in rows], batch_first=True)
         return padded, [len(row) for row in rows]
 
 
@@ -131,7 +134,8 @@ class Windows:
             mask = label_mask(corpus.labels)
             for clip in corpus.clips:
                 votes = corpus.votes.get(clip.path.stem)
-                self._targets[key_of(clip)] = label_target(clip.label, corpus.labels, votes, softness)
+                answer = None if teacher is None else teacher.answer(key_of(clip))
+                self._targets[key_of(clip)] = label_target(clip.label, corpus.labels, votes, softness, answer)
                 self._masks[key_of(clip)] = mask
 
     def batch(self, keys: Sequence[str], rng: np.random.Generator) -> Batch:
@@ -141,12 +145,12 @@ class Windows:
         most = max(frames)
         said = np.zeros((len(keys), most, COMPONENTS), dtype=np.float32)
         meant = np.zeros((len(keys), COMPONENTS), dtype=np.float32)
-        taught = [self.teacher is not None and key in self.teacher.utterances for key in keys]
+        taught = [self.teacher is not None and key in self.teacher for key in keys]
         for row, (key, cut) in enumerate(zip(keys, cuts, strict=True)):
             if self.teacher is not None and taught[row]:
                 heard = self.teacher.frames[key].astype(np.float32)
                 said[row, : frames[row]] = at_student_frames(heard, frames[row], self.delay_s, cut.start_s, cut.pace)
-                meant[row] = self.teacher.utterances[key][0]
+                meant[row] = self.teacher.utterance(key)
         return Batch(
             inputs=inputs,
             real=torch.arange(most) < torch.tensor(frames)[:, None],

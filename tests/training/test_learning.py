@@ -10,7 +10,7 @@ from streamer.codec import Encoder
 from streamer.rates import HOP
 from streamer.training.calibration import choose_threshold, fit_temperature, probabilities
 from streamer.training.corpora import LABELS
-from streamer.training.forward import stem, upper
+from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, STEM_DIMS, stem, upper
 from streamer.training.losses import (
     Softness,
     label_mask,
@@ -29,14 +29,17 @@ from streamer.training.metrics import (
 )
 
 
+@pytest.mark.parametrize("cut", [LSTM_LAYER, DEEP_LAYER])
 @pytest.mark.parametrize("frames", [7, 20])
-def test_stem_and_upper_part_are_the_encoder(frames: int) -> None:
+def test_stem_and_upper_part_are_the_encoder(frames: int, cut: int) -> None:
     torch.manual_seed(0)
     encoder = Encoder()
     audio = 0.1 * torch.randn(2, frames * HOP)
     with torch.no_grad():
         whole = encoder(audio[:, None])
-        parts = upper(encoder, stem(encoder, audio))
+        features = stem(encoder, audio, end=cut)
+        parts = upper(encoder, features, begin=cut)
+    assert features.shape == (2, frames, STEM_DIMS[cut])
     assert parts.shape == whole.shape
     assert torch.allclose(parts, whole, atol=1e-5)
 
@@ -64,6 +67,12 @@ def test_a_target_is_a_distribution_over_the_corpus_s_labels(
     assert target.sum() == pytest.approx(1, abs=1e-5)
     assert (target >= 0).all()
     assert not target[~label_mask(present)].any()
+
+
+def test_the_teacher_s_answer_has_its_share_of_the_target() -> None:
+    heard = np.array([0, 0, 0.5, 0.5, 0, 0, 0, 0], dtype=np.float32)
+    target = label_target("sad", ("happy", "sad"), None, Softness(teacher=0.4, smoothing=0.0), heard)
+    assert target == pytest.approx([0, 0, 0.2, 0.8, 0, 0, 0, 0])
 
 
 def test_a_corpus_says_nothing_about_labels_it_lacks() -> None:

@@ -82,6 +82,34 @@ def test_the_upper_part_learns_and_the_convolutions_stay(trained: Path) -> None:
     assert {"encoder.model.13.lstm.weight_hh_l0", "encoder.model.15.conv.conv.weight"} <= changed
 
 
+def test_the_deep_part_learns_and_what_lies_below_stays(corpus: Path, tmp_path: Path) -> None:
+    run = trainer(corpus, tmp_path, replace(QUICK, tune="deep", epochs=1))
+    before = {name: tensor.clone() for name, tensor in run.student.model.encoder.state_dict().items()}
+    run.run(tmp_path / "model.safetensors", silent)
+    after = run.student.model.encoder.state_dict()
+    changed = {int(name.split(".")[1]) for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {10, 12, 13, 15}  # a residual block, a convolution, the LSTM, a convolution
+
+
+def test_what_is_kept_is_the_mean_of_the_weights_over_steps(corpus: Path, tmp_path: Path) -> None:
+    run = trainer(corpus, tmp_path, replace(QUICK, epochs=1, averaging=0.9))
+    name = "encoder.model.15.conv.conv.weight"
+    weights, seen = run.student.model.state_dict()[name], []
+    update = run.averaged.update_parameters
+
+    def note(student: torch.nn.Module) -> None:
+        seen.append(weights.clone())
+        update(student)  # type: ignore[no-untyped-call]
+
+    run.averaged.update_parameters = note  # type: ignore[method-assign, assignment]
+    run.run(tmp_path / "model.safetensors", silent)
+    mean = seen[0]
+    for later in seen[1:]:
+        mean = 0.9 * mean + 0.1 * later
+    assert len(seen) > 1
+    assert torch.allclose(run.kept.model.state_dict()[name], mean, atol=1e-6)
+
+
 def test_everything_learns_from_a_random_start(corpus: Path, tmp_path: Path) -> None:
     recipe = replace(QUICK, start="random", tune="all", epochs=1, batch_size=8)
     run = trainer(corpus, tmp_path, recipe)
@@ -121,7 +149,7 @@ def test_a_recipe_comes_back_from_its_json() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"tune": "some"}, "head, upper or all"),
+        ({"tune": "some"}, "head, upper, deep or all"),
         ({"epochs": 0}, "epochs is 0"),
         ({"window_s": math.nan}, "window_s"),
         ({"start": "random"}, "tune all"),
