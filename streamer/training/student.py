@@ -1,7 +1,7 @@
 """The model in training: the monitor's model, and beside it what answers the teacher."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,23 @@ from streamer.codec import Encoder
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import EMBEDDING_DIM
+from streamer.training.descriptors import DESCRIPTORS
 from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
 
 Tune = Literal["head", "upper", "deep", "all"]
 
 
+class Answers(NamedTuple):
+    """What a student says of B windows of F frames."""
+
+    logits: Tensor  # [B, 8]
+    frames: Tensor  # [B, F, K] to the teacher
+    descriptors: Tensor  # [B, F, 89]
+    utterance: Tensor  # [B, K] to the teacher, over the window
+
+
 class Student(nn.Module):
-    """The model, and two linear answers to the teacher that are thrown away after training.
+    """The model, and linear answers to the teacher and of what can be measured, thrown away after training.
 
     Args:
         model: what will be saved.
@@ -30,6 +40,7 @@ class Student(nn.Module):
         self.model = model
         self.tune = tune
         self.frame_answer = nn.Linear(EMBEDDING_DIM, components)
+        self.descriptor_answer = nn.Linear(EMBEDDING_DIM, DESCRIPTORS)
         self.utterance_answer = nn.Sequential(nn.LayerNorm(POOLED_DIM), nn.Linear(POOLED_DIM, components))
         model.encoder.requires_grad_(tune == "all")
         self.cut = DEEP_LAYER if tune == "deep" else LSTM_LAYER  # the layer that features are given to
@@ -51,14 +62,16 @@ class Student(nn.Module):
         features = batch if batch.dim() == 3 else stem(self.model.encoder, batch, dtype, self.cut)
         return upper(self.model.encoder, features, dtype, self.cut)
 
-    def answers(self, frames: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames `[B, 128, F]`, of which `real [B, F]` count, to logits `[B, 8]` and both answers to the teacher.
-
-        The answers are `[B, F, K]` at every frame and `[B, K]` over the window.
-        """
+    def answers(self, frames: Tensor, real: Tensor) -> Answers:
+        """What comes of frames `[B, 128, F]`, of which `real [B, F]` count."""
         pooled, _ = self.model.pooling(frames, real)
-        logits: Tensor = self.model.classifier(pooled)
-        return logits, self.frame_answer(frames.transpose(1, 2)), self.utterance_answer(pooled)
+        said = frames.transpose(1, 2)  # [B, F, 128]
+        return Answers(
+            logits=self.model.classifier(pooled),
+            frames=self.frame_answer(said),
+            descriptors=self.descriptor_answer(said),
+            utterance=self.utterance_answer(pooled),
+        )
 
 
 def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:

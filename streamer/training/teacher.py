@@ -138,17 +138,22 @@ class WhisperTeacher(nn.Module):
         return result
 
 
-def mel_filters() -> Floats:
-    """`[80, 201]` triangular filters of unit area, 0 to 8 kHz, on Slaney's scale: linear below 1 kHz, log above.
+def mel_filters(
+    mels: int = MELS, fft: int = _FFT, rate_hz: int = TEACHER_RATE, low_hz: float = 0.0, high_hz: float | None = None
+) -> Floats:
+    """`[mels, fft / 2 + 1]` triangular filters of unit area on Slaney's scale: linear below 1 kHz, log above.
 
-    Slaney, "Auditory Toolbox", 1998.
+    Slaney, "Auditory Toolbox", 1998. They lie between `low_hz` and `high_hz`, half the sample rate if that is None.
     """
     per_hz, knee_hz = 3 / 200, 1000.0
     knee, log_step = knee_hz * per_hz, np.log(6.4) / 27
-    top = knee + np.log(TEACHER_RATE / 2 / knee_hz) / log_step
-    mels = np.linspace(0, top, MELS + 2)
-    edges_hz = np.where(mels < knee, mels / per_hz, knee_hz * np.exp(log_step * (mels - knee)))
-    bins_hz = np.linspace(0, TEACHER_RATE / 2, _FFT // 2 + 1)
+
+    def mel(hz: float) -> float:
+        return hz * per_hz if hz < knee_hz else float(knee + np.log(hz / knee_hz) / log_step)
+
+    scale = np.linspace(mel(low_hz), mel(rate_hz / 2 if high_hz is None else high_hz), mels + 2)
+    edges_hz = np.where(scale < knee, scale / per_hz, knee_hz * np.exp(log_step * (scale - knee)))
+    bins_hz = np.linspace(0, rate_hz / 2, fft // 2 + 1)
     low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     triangles = np.clip(np.minimum((bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle)), 0, None)
     filters: Floats = (triangles * 2 / (high - low)).astype(np.float32)
@@ -184,21 +189,29 @@ def _fetch(name: str) -> Path:
         raise StreamerError(f"The teacher {name} cannot be fetched; {cure}.") from error
 
 
-def at_student_frames(features: Floats, frames: int, delay_s: float, start_s: float = 0.0, pace: float = 1.0) -> Floats:
-    """What the teacher said `delay_s` before the middle of each of the student's frames.
+def at_student_frames(
+    features: Floats,
+    frames: int,
+    delay_s: float,
+    start_s: float = 0.0,
+    pace: float = 1.0,
+    rate: int = TEACHER_FRAME_RATE,
+) -> Floats:
+    """What was said of the sound `delay_s` before the middle of each of the student's frames.
 
     Args:
-        features: `[F, D]` at 50 a second, F >= 1.
+        features: `[F, D]` at `rate` a second, F >= 1.
         frames: how many frames of the student, at 75 a second.
         delay_s: how much later than the teacher the student answers: the teacher looks ahead, and it cannot.
         start_s: where in the clip the student's first frame begins.
         pace: how many seconds of the clip the student hears in a second.
+        rate: of `features`, the teacher's if not told.
 
     Returns:
-        `[frames, D]`, linear between the teacher's frames, constant beyond its ends.
+        `[frames, D]`, linear between frames, constant beyond the ends.
     """
     times_s = start_s + pace * ((np.arange(frames) + 0.5) / FRAME_RATE - delay_s)
-    places = np.clip(times_s * TEACHER_FRAME_RATE - 0.5, 0, len(features) - 1)
+    places = np.clip(times_s * rate - 0.5, 0, len(features) - 1)
     below = np.floor(places).astype(np.int64)
     above = np.minimum(below + 1, len(features) - 1)
     share = (places - below).astype(np.float32)[:, None]

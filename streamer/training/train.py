@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from streamer.errors import StreamerError, UsageError
 from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Corpus, clips_of
+from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
 from streamer.training.material import AudioStore, Progress, StemStore, key_of
@@ -79,7 +80,8 @@ class Trainer:
         self.recipe, self.split = _begin(corpora, recipe, work, resume)
         self.dtype = training_dtype(device)
         torch.manual_seed(self.recipe.seed)
-        self.student = Student(initial_model(self.recipe.start, len(LABELS)), COMPONENTS, self.recipe.tune).to(device)
+        model = initial_model(self.recipe.start, len(LABELS))
+        self.student = Student(model, COMPONENTS, self.recipe.tune).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
                 f"{self.recipe.start} names other labels than {', '.join(LABELS)}; start from another checkpoint."
@@ -155,6 +157,10 @@ class Trainer:
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
             teacher.prepare(asked, learning, audio, recipe.seed, progress)
         self._load: Callable[[Any], Inputs]
+        descriptors = None
+        if recipe.weights.descriptors:
+            descriptors = DescriptorStore(self.work)
+            descriptors.prepare(learning, audio, recipe.seed, progress)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
             voices = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
@@ -167,7 +173,7 @@ class Trainer:
             stems.prepare(encoder, learning, others, audio, noises, self.dtype, progress)
             inputs, self._load = StemInputs(stems), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
-        self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s)
+        self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
         self._learning = learning
 
     def _epoch(self, began: float, progress: Progress[Any]) -> str:
@@ -180,13 +186,14 @@ class Trainer:
         batches = EpochBatches(self._windows, keys, recipe.batch_size, epoch_seed)
         loader = DataLoader(batches, batch_size=None, num_workers=self.workers)
         self.student.train()
-        totals = torch.zeros(3)
+        counted = recipe.weights
+        weights = torch.tensor([counted.frames, counted.descriptors, counted.utterance, counted.labels]).to(self.device)
+        totals = torch.zeros(4)
         for number, drawn in zip(progress(range(len(batches)), f"epoch {self.state.epoch + 1}"), loader, strict=True):
             batch = drawn.to(self.device)
             self._set_rates((self.state.epoch + number / len(batches)) / recipe.epochs, time.monotonic() - began)
-            losses = self._losses(self._noisy(batch))
-            weights = recipe.weights
-            loss = weights.frames * losses[0] + weights.utterance * losses[1] + weights.labels * losses[2]
+            losses = torch.stack(self._losses(self._noisy(batch)))
+            loss = losses @ weights
             if not torch.isfinite(loss):
                 raise StreamerError(
                     "Training diverged: the loss is not finite; train again with a lower learning rate."
@@ -197,10 +204,11 @@ class Trainer:
             self.optimizer.step()
             self.averaged.update_parameters(self.student)
             self.state.steps += 1
-            totals += torch.stack(losses).detach().cpu()
-        frames, utterance, labels = (totals / len(batches)).tolist()
-        told = f"teacher {frames:.3f} {utterance:.3f}  " if recipe.teacher else ""
-        return f"{told}labels {labels:.3f}"
+            totals += losses.detach().cpu()
+        frames, descriptors, utterance, labels = (totals / len(batches)).tolist()
+        taught = f"teacher {frames:.3f} {utterance:.3f}  " if recipe.teacher else ""
+        described = f"descriptors {descriptors:.3f}  " if recipe.weights.descriptors else ""
+        return f"{taught}{described}labels {labels:.3f}"
 
     def _noisy(self, batch: Batch) -> Batch:
         """Stored features with noise of a strength drawn for each row; audio as it is, it was changed before."""
@@ -213,11 +221,13 @@ class Trainer:
 
     def _losses(self, batch: Batch) -> list[Tensor]:
         frames = self.student.frames(batch.inputs, self.dtype)
-        logits, said, meant = self.student.answers(frames, batch.real)
+        said = self.student.answers(frames, batch.real)
+        described = batch.real & batch.described[:, None]
         return [
-            masked_mean_square(said, batch.teacher_frames, batch.real & batch.taught[:, None]),
-            masked_mean_square(meant, batch.teacher_utterances, batch.taught),
-            masked_cross_entropy(logits, batch.targets, batch.masks),
+            masked_mean_square(said.frames, batch.teacher_frames, batch.real & batch.taught[:, None]),
+            masked_mean_square(said.descriptors, batch.descriptors, described),
+            masked_mean_square(said.utterance, batch.teacher_utterances, batch.taught),
+            masked_cross_entropy(said.logits, batch.targets, batch.masks),
         ]
 
     def _set_rates(self, progress: float, epoch_s: float) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from streamer.rates import FRAME_RATE, HOP
 from streamer.training.augment import Augmentation, Samples, non_speech, speed
 from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.descriptors import DESCRIPTORS, DescriptorStore
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
 from streamer.training.material import AudioStore, StemStore, key_of, level
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -33,6 +34,8 @@ class Batch:
     teacher_frames: Tensor  # [B, F, K]
     teacher_utterances: Tensor  # [B, K]
     taught: Tensor  # [B] bool: rows that the teacher has heard
+    descriptors: Tensor  # [B, F, 89]
+    described: Tensor  # [B] bool: rows that have descriptors
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -116,6 +119,7 @@ class Windows:
         softness: of the targets.
         frames: of a window, at most.
         delay_s: how much later than the teacher the student answers.
+        descriptors: of the clips; None if they are not to be learnt.
     """
 
     def __init__(
@@ -126,8 +130,10 @@ class Windows:
         softness: Softness,
         frames: int,
         delay_s: float,
+        descriptors: DescriptorStore | None = None,
     ) -> None:
         self.inputs, self.teacher, self.frames, self.delay_s = inputs, teacher, frames, delay_s
+        self.descriptors = descriptors
         self._targets: dict[str, Floats] = {NON_SPEECH: no_emotion_target()}
         self._masks = {NON_SPEECH: label_mask(LABELS)}
         for corpus in corpora:
@@ -151,6 +157,7 @@ class Windows:
                 heard = self.teacher.frames[key].astype(np.float32)
                 said[row, : frames[row]] = at_student_frames(heard, frames[row], self.delay_s, cut.start_s, cut.pace)
                 meant[row] = self.teacher.utterance(key)
+        described, measured = self._measured(keys, cuts, frames)
         return Batch(
             inputs=inputs,
             real=torch.arange(most) < torch.tensor(frames)[:, None],
@@ -159,7 +166,23 @@ class Windows:
             teacher_frames=torch.from_numpy(said),
             teacher_utterances=torch.from_numpy(meant),
             taught=torch.tensor(taught),
+            descriptors=torch.from_numpy(measured),
+            described=torch.tensor(described),
         )
+
+    def _measured(self, keys: Sequence[str], cuts: Sequence[Cut], frames: Sequence[int]) -> tuple[list[bool], Floats]:
+        """Which rows have descriptors, and the descriptors `[B, F, 89]`."""
+        measured = np.zeros((len(keys), max(frames), DESCRIPTORS), dtype=np.float32)
+        if self.descriptors is None:
+            return [False] * len(keys), measured
+        described = [key in self.descriptors.frames for key in keys]
+        for row, (key, cut) in enumerate(zip(keys, cuts, strict=True)):
+            if described[row]:
+                heard = self.descriptors.frames[key].astype(np.float32)
+                measured[row, : frames[row]] = at_student_frames(
+                    heard, frames[row], 0.0, cut.start_s, cut.pace, FRAME_RATE
+                )
+        return described, measured
 
 
 class EpochBatches(Dataset[Batch]):

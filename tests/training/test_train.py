@@ -10,6 +10,7 @@ from training_corpus import write_corpus
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import clips_of, read_corpora
+from streamer.training.losses import Weights
 from streamer.training.recipe import Recipe
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
@@ -108,6 +109,16 @@ def test_what_is_kept_is_the_mean_of_the_weights_over_steps(corpus: Path, tmp_pa
         mean = 0.9 * mean + 0.1 * later
     assert len(seen) > 1
     assert torch.allclose(run.kept.model.state_dict()[name], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_descriptors_are_learnt_where_they_have_a_weight(corpus: Path, tmp_path: Path, weight: float) -> None:
+    run = trainer(corpus, tmp_path, replace(QUICK, weights=Weights(descriptors=weight), epochs=1))
+    run.run(tmp_path / "model.safetensors", silent)
+    gradient = run.student.descriptor_answer.weight.grad
+    assert gradient is not None
+    assert bool(gradient.abs().sum() > 0) == (weight > 0)
+    assert ("loss descriptors" in (tmp_path / "log.txt").read_text()) == (weight > 0)
 
 
 def test_everything_learns_from_a_random_start(corpus: Path, tmp_path: Path) -> None:

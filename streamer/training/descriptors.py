@@ -1,0 +1,98 @@
+"""What can be read off the sound at every frame: log-mel energies and the low-level descriptors of eGeMAPS.
+
+A student that must say them keeps pitch, loudness and timbre. Eyben et al., "The Geneva Minimalistic Acoustic Parameter
+Set (GeMAPS) for Voice Research and Affective Computing", 2016 (25 descriptors, computed by openSMILE).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from streamer.errors import UsageError
+from streamer.rates import FRAME_RATE, HOP, SAMPLE_RATE
+from streamer.training.corpora import Clip
+from streamer.training.material import AudioStore, Progress, key_of
+from streamer.training.store import RaggedStore
+from streamer.training.teacher import mel_filters
+
+Floats = npt.NDArray[np.float32]
+
+MELS, LOW_LEVEL = 64, 25
+DESCRIPTORS = MELS + LOW_LEVEL
+_FFT = 1024  # 43 ms, ending with the frame
+_LOW_HZ, _HIGH_HZ = 60.0, 11_000.0
+_SMILE_RATE = 100  # frames a second of openSMILE's descriptors
+_SCALE_CLIPS = 300  # drawn to standardise
+
+
+class DescriptorStore:
+    """Descriptors of clean clips at the student's own frame rate, standardised, `[F, 89]` a clip."""
+
+    def __init__(self, folder: Path) -> None:
+        self.frames = RaggedStore(folder / "descriptors", DESCRIPTORS)
+        self._scale_path = folder / "descriptors-scale.npz"
+
+    def prepare(self, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]) -> None:
+        """Compute what is not there yet. The first clips seen fix the scale.
+
+        Raises:
+            UsageError: openSMILE is not installed.
+        """
+        left = [clip for clip in clips if key_of(clip) not in self.frames]
+        if not left:
+            return
+        smile = low_level_extractor()
+
+        def describe(clip: Clip) -> Floats:
+            sound = audio[key_of(clip)]
+            sound = sound * np.float32(0.05 / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-6))
+            mels = log_mel(sound)
+            return np.concatenate([mels, smile(sound, len(mels))], axis=1)
+
+        if not self._scale_path.is_file():
+            drawn = np.random.default_rng(seed).permutation(len(clips))[:_SCALE_CLIPS]
+            seen = np.concatenate([describe(clips[i]) for i in drawn])
+            partial = self._scale_path.with_suffix(".part.npz")
+            np.savez(partial, mean=seen.mean(axis=0), deviation=seen.std(axis=0) + 1e-6)
+            partial.replace(self._scale_path)
+        scale = np.load(self._scale_path)
+        for clip in progress(left, "describing"):
+            standard = (describe(clip) - scale["mean"]) / scale["deviation"]
+            self.frames.append(key_of(clip), np.clip(standard, -8, 8))
+
+
+def log_mel(audio: Floats) -> Floats:
+    """`[T]` at 24 kHz, T >= 1, to `[F, 64]` at 75 a second: log10 of mel power of the 1,024 samples that end each frame."""
+    frames = max(1, len(audio) // HOP)
+    padded = np.zeros(_FFT - HOP + frames * HOP, dtype=np.float32)
+    padded[_FFT - HOP :][: len(audio)] = audio[: frames * HOP]
+    spectrum = torch.stft(
+        torch.from_numpy(padded), _FFT, HOP, window=torch.hann_window(_FFT), center=False, return_complex=True
+    )  # [513, F]
+    filters = torch.from_numpy(mel_filters(MELS, _FFT, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ))  # [64, 513]
+    log: Floats = (filters @ spectrum.abs().square()).clamp(min=1e-8).log10().T.numpy()
+    return log
+
+
+def low_level_extractor() -> Callable[[Floats, int], Floats]:
+    """A function from `[T]` at 24 kHz and a number of frames F to eGeMAPS' descriptors `[F, 25]` at 75 a second.
+
+    Raises:
+        UsageError: openSMILE is not installed.
+    """
+    try:
+        import opensmile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UsageError("Descriptors are computed by openSMILE; install streamer[train].") from error
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors)
+
+    def extract(audio: Floats, frames: int) -> Floats:
+        values = smile.process_signal(np.pad(audio, (0, max(0, SAMPLE_RATE // 10 - len(audio)))), SAMPLE_RATE)
+        rows = values.to_numpy(np.float32)  # [N, 25], 100 a second
+        places = np.clip(np.round((np.arange(frames) + 0.5) / FRAME_RATE * _SMILE_RATE - 0.5), 0, len(rows) - 1)
+        return np.asarray(rows[places.astype(np.int64)])
+
+    return extract
