@@ -39,19 +39,20 @@ def train(
     start: Annotated[str, typer.Option(help="bundled | pretrained (Meta's) | random | a checkpoint.")] = "bundled",
     tune: Annotated[
         Tune, typer.Option(help="Train the head, the LSTM and what follows, from the 600 Hz layers on, or all.")
-    ] = Tune.UPPER,
+    ] = Tune.DEEP,
     teacher: Annotated[str | None, typer.Option(help="A teacher's file; default: Whisper tiny.en, fetched.")] = None,
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Learn from labels alone.")] = False,
-    epochs: Annotated[int, typer.Option(help="At most so many.")] = 30,
+    descriptors: Annotated[float, typer.Option(help="Weight of log-mel and eGeMAPS descriptors at every frame.")] = 0.0,
+    epochs: Annotated[int, typer.Option(help="At most so many.")] = 40,
     patience: Annotated[int, typer.Option(help="Epochs without a better validation before it stops.")] = 6,
     minutes: Annotated[
         float | None, typer.Option(help="Wall time after which the epoch under way is the last.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Windows a step.")] = 32,
-    window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.2,
-    learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 1e-3,
+    window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.4,
+    learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 8e-4,
     encoder_learning_rate: Annotated[
-        float | None, typer.Option(help="Of the encoder; default 5e-4 (upper, random) or 1e-5 (all).")
+        float | None, typer.Option(help="Of the encoder; default 4e-4, or 1e-5 for all of a trained one.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     device: Device = "auto",
@@ -60,6 +61,7 @@ def train(
 ) -> None:
     """Train a model of emotions on corpora, speaker-independent, resumable."""
     from streamer.commands.train import run_training
+    from streamer.training.losses import Weights
     from streamer.training.recipe import Recipe
     from streamer.training.splits import DEFAULT_SEED
     from streamer.training.teacher import DEFAULT_TEACHER
@@ -75,6 +77,7 @@ def train(
         window_s=window_s,
         learning_rate=learning_rate,
         encoder_learning_rate=encoder_learning_rate,
+        weights=Weights(descriptors=descriptors),
         seed=DEFAULT_SEED if seed is None else seed,
     )
     run_training(

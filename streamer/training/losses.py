@@ -21,7 +21,7 @@ class Weights:
     frames: float = 1.0  # the teacher's layers at every frame
     descriptors: float = 0.0  # log-mel energies and low-level descriptors at every frame; 0: none are computed
     utterance: float = 1.0  # mean and deviation of the teacher's layers over the clip
-    labels: float = 0.5
+    labels: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,23 +14,21 @@ from streamer.training.teacher import DEFAULT_TEACHER
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The defaults suit the upper part of a trained encoder, with the teacher. UsageError for what cannot work."""
+    """The defaults suit a trained encoder, with the teacher. UsageError for what cannot work."""
 
     start: str = "bundled"  # bundled, pretrained, random, or a checkpoint's path
-    tune: Tune = "upper"
+    tune: Tune = "deep"
     teacher: str | None = DEFAULT_TEACHER  # None: labels alone
-    epochs: int = 30
+    epochs: int = 40
     patience: int = 6  # epochs without a better validation before it stops
     minutes: float | None = None  # wall time, after which the epoch under way is the last
     batch_size: int = 32
-    window_s: float = 2.2
-    learning_rate: float = 1e-3  # of what is not encoder
-    encoder_learning_rate: float | None = (
-        None  # None: 5e-4 for `upper` and `deep`, 1e-5 for `all` of a trained encoder, 5e-4 of a random one
-    )
+    window_s: float = 2.4
+    learning_rate: float = 8e-4  # of what is not encoder
+    encoder_learning_rate: float | None = None  # None: 4e-4, but 1e-5 for `all` of a trained encoder
     weight_decay: float = 0.02
-    versions: int = 3  # stored per clip where the convolutions are frozen: the clean one and augmented ones
-    feature_noise: float = 0.1  # at most so much of the stored features' deviation is added as noise
+    versions: int = 2  # stored per clip where the convolutions are frozen: the clean one and augmented ones
+    feature_noise: float = 0.0  # at most so much of the stored features' deviation is added as noise
     averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
     non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
     delay_s: float = 0.2  # how much later than the teacher the student answers
@@ -57,7 +55,7 @@ class Recipe:
         """The encoder's peak learning rate."""
         if self.encoder_learning_rate is not None:
             return self.encoder_learning_rate
-        return 1e-5 if self.tune == "all" and self.start != "random" else 5e-4
+        return 1e-5 if self.tune == "all" and self.start != "random" else 4e-4
 
     def to_json(self) -> str:
         """Every value."""
