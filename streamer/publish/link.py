@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ Session = Callable[[aiomqtt.Client, asyncio.Event], Awaitable[None]]
 
 CLOSE_S = 1.0  # from the wish to close to the end of the thread, whatever the broker does
 _DISCONNECT_S = 0.1  # of which for the orderly DISCONNECT
+# Else the second of two small messages waits for the first one's TCP acknowledgement, which may be 40 ms late.
+_AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
 _LOG = logging.getLogger(__name__)
 _PAHO_LOG = logging.getLogger("streamer.publish.paho")
@@ -160,6 +163,7 @@ class MqttLink:
             keepalive=self._timing.keepalive_s,
             timeout=self._timing.answer_s,
             max_queued_incoming_messages=10_000,
+            socket_options=_AT_ONCE,
             logger=_PAHO_LOG,
         )
         async with client:

@@ -10,7 +10,8 @@ import pytest
 from event_samples import INFO, health, state, transition, window
 from real_broker import eventually, free_port
 
-from streamer.publish.link import Timing, race
+from streamer.publish.broker import EmbeddedBroker
+from streamer.publish.link import MqttLink, Timing, race
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 
@@ -108,3 +109,21 @@ def test_a_race_cancels_the_losers_and_raises_what_the_first_raised() -> None:
     with pytest.raises(aiomqtt.MqttError, match="lost"):
         asyncio.run(race(loser(), fails(), loser()))
     assert cancelled == [True, True]
+
+
+def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
+    told: list[int] = []
+
+    async def session(client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        told.append(client._client.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await closing.wait()
+
+    broker = EmbeddedBroker(port=free_port())
+    link = MqttLink(MqttSettings(url=broker.start(), node="n"), session, name="test", client_id="test", timing=QUICK)
+    try:
+        link.start()
+        eventually(lambda: told != [])
+        assert told[0] != 0
+    finally:
+        link.close()
+        broker.stop()
