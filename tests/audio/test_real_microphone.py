@@ -106,9 +106,9 @@ def test_a_burst_is_heard_at_its_moment_before_and_after_the_microphone_was_unpl
     played.append(time.time())
     microphone.play(burst)
     time.sleep(0.3)
-    microphone.unload()
+    microphone.unplug()
     listener.wait_for("no signal" if microphone.always_sink else "lost")
-    microphone.reload()
+    microphone.plug_in()
     if microphone.always_sink:
         time.sleep(1.5)  # its state changes only when there is something to hear
     else:

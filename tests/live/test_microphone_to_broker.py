@@ -80,9 +80,9 @@ def test_an_unplugged_microphone_is_noticed_and_comes_back_by_itself(burst: Path
     ):
         program.until(lambda: program.of("window"))
         microphone.play(burst)
-        microphone.unload()
+        microphone.unplug()
         program.until(lambda: program.of("health")[-1]["status"] in ("mic lost", "no signal"), 20)
-        microphone.reload()
+        microphone.plug_in()
         if not always_sink:
             microphone.pactl("set-default-source", "vmic.monitor")
         back = time.time()

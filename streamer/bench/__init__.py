@@ -1,0 +1,1 @@
+"""Measurements of the whole program and of its parts, by `streamer bench`."""
