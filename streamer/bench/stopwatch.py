@@ -1,0 +1,143 @@
+"""Where one stream's audio is when: the moments at the seams of the monitor, taken from outside of its parts.
+
+The parts carry no stopwatch. A ring notes its writes and reads, a PortAudio notes its callbacks, and the calls into the
+model are wrapped; all moments are of the monotonic clock, which the processes of a machine share. Notes are plain tuples
+appended to lists, so that noting costs the measured threads next to nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from streamer.audio.portaudio import InputStream, PortAudio
+from streamer.audio.ring import Chunk, RingBuffer, Samples
+from streamer.events import Event, Window
+from streamer.inference import Inference
+from streamer.rates import SAMPLE_RATE
+
+CLICK_LEVEL = 0.25  # a click is played at 0.8; nothing else is in the virtual microphone
+CLICK_APART = SAMPLE_RATE // 5  # samples within which a click still rings
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One callback's audio on its way into the ring."""
+
+    called_s: float  # when the callback came
+    written_s: float  # when its samples stood in the ring
+    heard_position: float  # the stream up to which the callback has brought audio, at 24 kHz
+    written_position: int  # the stream up to which the ring holds it: the resampler keeps some back
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """One window, and the moments of the step that gave it."""
+
+    seq: int
+    position: int  # of its end
+    captured_s: float  # of its last sample, by the capture clock
+    read_s: float
+    encode_s: float  # the encoder begins; level and voice activity come before it
+    encoded_s: float
+    sent_s: float  # handed to the publisher
+
+
+class StopwatchPortAudio(PortAudio):
+    """Notes when each callback came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls_s: list[float] = []
+        self.stated_latency_s: float | None = None
+
+    def open(
+        self, index: int, *, rate_hz: float, channels: int, blocksize: int, callback: Any, source: str = ""
+    ) -> InputStream:
+        """As PortAudio's own, with the moments noted and the latency asked for."""
+
+        def noting(*arguments: Any) -> None:
+            self.calls_s.append(time.monotonic())
+            callback(*arguments)
+
+        stream = super().open(
+            index, rate_hz=rate_hz, channels=channels, blocksize=blocksize, callback=noting, source=source
+        )
+        self.stated_latency_s = getattr(stream, "latency", None)
+        return stream
+
+
+class StopwatchRing(RingBuffer):
+    """Notes its live writes beside the callbacks they came from, its reads, and the clicks in what is written."""
+
+    def __init__(self, capacity: int, on_write: threading.Event, calls_s: list[float]) -> None:
+        super().__init__(capacity, on_write)
+        self.writes: list[Write] = []
+        self.clicks: list[int] = []  # positions at which one begins
+        self.read_s = 0.0
+        self.broken = False  # by a gap: writes and callbacks do not pair any more
+        self._calls_s = calls_s
+        self._position = 0
+
+    def write(self, samples: Samples, captured: tuple[float, float] | None = None) -> None:
+        """As the ring's own."""
+        super().write(samples, captured)
+        written_s = time.monotonic()
+        if captured is not None:
+            called_s = self._calls_s[len(self.writes)]  # the k-th live write is the k-th callback's
+            self.writes.append(Write(called_s, written_s, captured[0], self._position + len(samples)))
+        loud = np.flatnonzero(np.abs(samples) > CLICK_LEVEL)
+        if len(loud) and (not self.clicks or self._position + loud[0] - self.clicks[-1] > CLICK_APART):
+            self.clicks.append(self._position + int(loud[0]))
+        self._position += len(samples)
+
+    def mark_gap(self) -> None:
+        """As the ring's own."""
+        self.broken = self.broken or self._position > 0
+        super().mark_gap()
+
+    def read(self, least: int, most: int, multiple: int = 1) -> Chunk | None:
+        """As the ring's own."""
+        chunk = super().read(least, most, multiple)
+        if chunk is not None:
+            self.read_s = time.monotonic()
+        return chunk
+
+
+@dataclass
+class StopwatchStep:
+    """The worker's step: wraps the encoder of an inference, and is the worker's outlet on the way to `publish`."""
+
+    ring: StopwatchRing
+    publish: Callable[[Event], None]
+    emitted: list[Emitted] = field(default_factory=list)
+    _encode_s: float = 0.0
+    _encoded_s: float = 0.0
+
+    def watch(self, inference: Inference) -> None:
+        """Note the encoder's moments from now on."""
+        encoder = inference._encoder  # the one seam that is not public: between it and the pooling there is none
+        step = encoder.step
+
+        def noting(audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
+            self._encode_s = time.monotonic()
+            frames = step(audio, exec_mask)
+            self._encoded_s = time.monotonic()
+            return frames
+
+        encoder.step = noting  # type: ignore[method-assign]
+
+    def send(self, event: Event) -> None:
+        """One event on its way out."""
+        if isinstance(event, Window):
+            now_s = time.monotonic()
+            captured_s = event.time - (time.time() - now_s)
+            position = round(event.end_s * SAMPLE_RATE)
+            self.emitted.append(
+                Emitted(event.seq, position, captured_s, self.ring.read_s, self._encode_s, self._encoded_s, now_s)
+            )
+        self.publish(event)
