@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from streamer.cli_research import analyze, embed, evaluate, train
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, UsageError
 
 
 class PcmEncoding(StrEnum):
@@ -138,11 +138,41 @@ def bench(
     as_json: Json = False,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     repeats: Annotated[int, typer.Option(help="Rounds: one re-encoding and ten steps of every chunk each.")] = 3,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="From a virtual microphone to an MQTT subscriber.")
+    ] = False,
+    clicks: Annotated[int, typer.Option(help="With --latency: how many clicks are played.")] = 100,
+    soak: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="Hear a virtual microphone for so long.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="With --soak: so many minutes of audio as fast as it goes.")
+    ] = False,
+    load: Annotated[bool, typer.Option("--load", help="With --soak: beside streams that keep all cores busy.")] = False,
+    out: Annotated[Path, typer.Option(help="With --soak: where a row a minute is appended.")] = Path("soak.jsonl"),
+    start: Annotated[
+        bool, typer.Option("--start", help="How soon help and the first window come, and memory.")
+    ] = False,
 ) -> None:
-    """Measure the streaming encoder beside re-encoding every window."""
-    from streamer.commands.bench import run_bench
+    """Measure the streaming encoder beside re-encoding every window; or the whole program's latency, endurance, start."""
+    if latency + start + (soak is not None) > 1:
+        raise UsageError("--latency, --soak and --start are measurements of their own: give one of them.")
+    if (fast or load) and soak is None:
+        raise UsageError("--fast and --load belong to --soak MINUTES: add it.")
+    if not (latency or start or soak is not None):
+        from streamer.commands.bench import run_bench
 
-    run_bench(threads=threads, repeats=repeats, as_json=as_json)
+        run_bench(threads=threads, repeats=repeats, as_json=as_json)
+        return
+    from streamer.commands.bench_program import run_latency, run_soak, run_start
+
+    if latency:
+        met = run_latency(clicks, as_json=as_json)
+    elif soak is not None:
+        met = run_soak(soak, out, fast=fast, load=load, as_json=as_json)
+    else:
+        met = run_start(as_json=as_json)
+    raise typer.Exit(0 if met else 1)
 
 
 for research_command in (train, evaluate, embed, analyze):

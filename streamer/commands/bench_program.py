@@ -1,0 +1,138 @@
+"""`streamer bench --latency`, `--soak` and `--start`: figures of the whole program, and whether they are met."""
+
+import json
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from streamer.bench.figures import markdown, verdict_table
+from streamer.bench.latency import LatencyReport
+from streamer.bench.latency_rig import measure_latency
+from streamer.bench.soak import SoakReport, soak_fast, soak_live
+from streamer.bench.soak_audit import Row
+from streamer.bench.start import measure_start
+from streamer.errors import UsageError
+
+LEAST_MINUTES = 0.2  # four rows of three seconds
+
+
+def run_soak(minutes: float, out: Path, *, fast: bool, load: bool, as_json: bool) -> bool:
+    """Soak, print the verdict, and say whether every criterion is met.
+
+    Raises:
+        UsageError: there is nothing to do, the two sorts of soak are mixed, or `out` cannot be written.
+    """
+    if not minutes >= LEAST_MINUTES:
+        raise UsageError(f"--soak {minutes:g}: give the minutes, at least {LEAST_MINUTES:g}.")
+    if fast and load:
+        raise UsageError("--fast is as busy as it can be by itself: leave --load out.")
+    try:
+        out.open("a").close()
+    except OSError as error:
+        raise UsageError(f"--out {str(out)!r} cannot be written: {error.strerror}; name another file.") from None
+
+    def tell(row: Row) -> None:
+        told = f"{row.audio_s / 60:.1f} of {minutes:g} minutes, {row.rss_mb:.0f} MB, {row.overflow_events} overflows"
+        print(f"streamer: {told}, {row.dropped_samples} samples dropped", file=sys.stderr, flush=True)
+
+    _end_in_order()
+    report = soak_fast(minutes, out, tell) if fast else soak_live(minutes, out, tell, load=load)
+    print(json.dumps(report.to_dict(), indent=2) if as_json else _soak_text(report))
+    return report.met
+
+
+def _soak_text(report: SoakReport) -> str:
+    last = report.rows[-1]
+    figures = {
+        "audio heard": f"{last.audio_s / 60:.1f} min in {last.wall_s / 60:.1f} min",
+        "windows": f"{last.windows:,}",
+        "resident memory": f"{report.rows[0].rss_mb:.0f} MB at first, {last.rss_mb:.0f} MB at last",
+        "file descriptors, threads": f"{last.open_files}, {last.threads}",
+        "CPU, of one core": f"{sum(row.cpu_percent for row in report.rows) / len(report.rows):.0f} %",
+        "device overflows": f"{last.overflow_events:,}",
+        "samples dropped and counted": f"{last.dropped_samples:,}",
+        "windows skipped and counted": f"{last.skipped_windows:,}",
+    }
+    if last.sample_clock_ppm is not None:
+        figures["sample clock against the machine's"] = f"{last.sample_clock_ppm:+.1f} ppm"
+    return "\n\n".join(
+        (
+            f"Soak, {report.kind}; {machine()}",
+            markdown(("figure", "value"), figures.items()),
+            verdict_table(report.criteria),
+        )
+    )
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM unwind the stack, as Ctrl-C does: servers and monitors were started that must not stay behind."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def _processor() -> str:
+    """Its name, where the system tells more than its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def run_latency(clicks: int, *, as_json: bool) -> bool:
+    """Play clicks, print where the time goes, and say whether the promise is met.
+
+    Raises:
+        UsageError: there is nothing to play.
+    """
+    if clicks < 1:
+        raise UsageError(f"--clicks {clicks}: give at least 1.")
+    _end_in_order()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=clicks)
+        report = measure_latency(
+            clicks, lambda done, total: progress.update(task, description="clicking", completed=done, total=total)
+        )
+    print(json.dumps(report.to_dict(), indent=2) if as_json else _latency_text(report))
+    return report.met
+
+
+def _latency_text(report: LatencyReport) -> str:
+    c = report.conditions
+    stated = "" if c.stated_device_latency_ms is None else f" (PortAudio states {c.stated_device_latency_ms:.0f} ms)"
+    title = (
+        f"Latency in ms over {report.windows} windows and {report.clicks} clicks: {c.microphone}, "
+        f"blocks of {c.block_ms:g} ms{stated}, a hop every {c.hop_ms:g} ms, model on {c.torch_device}, {c.broker}; {machine()}"
+    )
+    spans = {
+        **{f"before: {name}": span for name, span in report.before.items()},
+        **report.stages,
+        "**callback that completes a hop → message**": report.promised,
+        "last sample of the window → message": report.from_capture,
+        "click played → message": report.from_click,
+    }
+    rows = [(name, *(f"{value:.1f}" for value in (span.p50, span.p95, span.p99))) for name, span in spans.items()]
+    return "\n\n".join((title, markdown(("stage", "p50", "p95", "p99"), rows), verdict_table(report.criteria)))
+
+
+def run_start(*, as_json: bool) -> bool:
+    """Start the program again and again, print how soon it answers, and say whether that is soon enough."""
+    _end_in_order()
+    with Progress(TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("")
+        report = measure_start(lambda step: progress.update(task, description=step))
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print(f"Start; {machine()}\n\n{verdict_table(report.criteria)}")
+    return report.met
