@@ -110,10 +110,16 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def pack(self) -> None:
-        """From now on compute with a copy of the present weights, laid out for inference on the CPU. No way back."""
+        """From now on compute with a copy of the present weights, laid out for inference on the CPU."""
         for module in self.modules():
             if isinstance(module, CausalConv1d | ResidualLSTM):
                 module.pack()
+
+    def unpack(self) -> None:
+        """Compute with the parameters again, which may be on another device meanwhile."""
+        for module in self.modules():
+            if isinstance(module, CausalConv1d | ResidualLSTM):
+                module.packed = None
 
     def init_state(self, batch_size: int) -> EncoderState:
         """The state of `batch_size` signals before their first sample."""

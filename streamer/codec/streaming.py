@@ -1,19 +1,25 @@
 """The encoder over live audio: any chunking, several streams in one batch, exactly the offline output."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.encoder import Encoder
+from streamer.codec.encoder import Encoder, EncoderState
+from streamer.codec.graphs import CudaGraphs, FixedStep, StepCapture
 from streamer.codec.layers import END, MIDDLE, START, WHOLE, Edges
+from streamer.codec.transfer import upload
 from streamer.rates import EMBEDDING_DIM, HOP, STARTUP_SAMPLES
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
+
+log = logging.getLogger(__name__)
 
 # Frames of all streams together that run through the layers at once. Longer steps are cut into such blocks: on a CPU
 # the first layers' values (48 x 320 x 32 x 4 bytes = 2 MB) stay near the core, and memory does not grow with the step.
@@ -28,6 +34,15 @@ class Piece(NamedTuple):
     samples: int
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far one stream has come, as the host has to know it."""
+
+    held: int = 0  # samples that came and cannot be encoded yet, fewer than 2,240
+    started: bool = False
+    ended: bool = False
+
+
 class StreamingEncoder(nn.Module):
     """EnCodec's encoder over `batch_size` streams that each come in chunks of any length.
 
@@ -36,21 +51,34 @@ class StreamingEncoder(nn.Module):
     the offline encoder's on the whole signal, whatever the chunks.
 
     The weights are copied: later changes to `encoder` do not arrive here. Moving the module to another device or dtype
-    resets all streams. On CUDA torch's own settings hold, TF32 convolutions among them (`torch.backends.cudnn`). Not
-    for several threads at once.
+    resets all streams. On CUDA torch's own settings hold, TF32 convolutions among them (`torch.backends.cudnn`), and
+    nothing waits for the GPU: audio and masks are best given in host memory, since a mask on the GPU must be read back.
+    Not for several threads at once.
+
+    Args:
+        encoder: the weights.
+        batch_size: the number of streams, B; `grow` adds more.
+        capture: what makes one launch of a step that was prepared; by default CUDA graphs on CUDA, nothing elsewhere.
 
     Attributes:
-        batch_size: the number of streams, B.
+        batch_size: the number of streams now.
         frame_counts: `[B] int64` on the CPU: how many frames of each row of the last `step` or `flush` are real.
     """
 
-    def __init__(self, encoder: Encoder, batch_size: int = 1) -> None:
+    _state: EncoderState
+    _pending: Tensor  # [B, 2240]; of each row as many samples as its progress says
+    _fixed: FixedStep | None
+    _capture: StepCapture | None
+    _prepared: int  # samples; what `_fixed` is for, or would be
+
+    def __init__(self, encoder: Encoder, batch_size: int = 1, *, capture: StepCapture | None = None) -> None:
         super().__init__()
         self.encoder = deepcopy(encoder).eval().requires_grad_(False)
         for module in self.encoder.modules():
             if isinstance(module, nn.LSTM):
                 module.flatten_parameters()  # a copy's weights lie scattered, which cuDNN warns of
         self.batch_size = batch_size
+        self._given_capture = capture
         self._start_anew()
 
     @classmethod
@@ -79,13 +107,10 @@ class StreamingEncoder(nn.Module):
         """
         streams = self._chosen(exec_mask)
         signal = self._signal(audio)  # [B, S]
-        ended = [stream for stream in streams if self._ended[stream]]
+        ended = [stream for stream in streams if self._streams[stream].ended]
         if ended and signal.shape[1]:
             raise RuntimeError(f"Stream(s) {ended} ended with flush(); call reset() before they take audio again.")
-        pieces = {stream: self._next_piece(stream, signal.shape[1]) for stream in streams}
-        with torch.inference_mode():
-            taken = self._take(pieces, signal)
-        return self._encode(pieces, taken)
+        return self._encode({stream: self._next_piece(stream, signal.shape[1]) for stream in streams}, signal)
 
     def flush(self, mask: Tensor | None = None) -> Tensor:
         """Ends the streams of `mask: [B] bool` (all, if None) and returns the frames that were left, as `step` does.
@@ -95,13 +120,12 @@ class StreamingEncoder(nn.Module):
         """
         streams = self._chosen(mask)
         pieces = {
-            stream: Piece(END if self._started[stream] else WHOLE, len(self._pending[stream])) for stream in streams
+            stream: Piece(END if self._streams[stream].started else WHOLE, self._streams[stream].held)
+            for stream in streams
         }
-        taken = {stream: self._pending[stream] for stream in streams}
-        frames = self._encode(pieces, taken)
+        frames = self._encode(pieces, self._pending[:, :0])
         for stream in streams:
-            self._pending[stream] = self._pending[stream][:0]
-            self._ended[stream] = True
+            self._streams[stream].ended = True
         return frames
 
     def reset(self, mask: Tensor | None = None) -> None:
@@ -109,8 +133,47 @@ class StreamingEncoder(nn.Module):
         streams = self._chosen(mask)
         self._state.reset(self._index(streams))
         for stream in streams:
-            self._pending[stream] = self._pending[stream][:0]
-            self._started[stream] = self._ended[stream] = False
+            self._streams[stream] = Progress()
+
+    def grow(self, batch_size: int) -> None:
+        """Make room for more streams, `batch_size` in all: the new ones are fresh, the others go on as if nothing were.
+
+        State is copied once, so grow by more than one where streams come and go. What was prepared is prepared anew.
+
+        Raises:
+            ValueError: there are more streams than that already.
+        """
+        if batch_size < self.batch_size:
+            raise ValueError(f"There are {self.batch_size} streams already, and a batch only grows; not {batch_size}.")
+        before = (*self._state.tensors(), self._pending)
+        self._streams += [Progress() for _ in range(batch_size - self.batch_size)]
+        self.batch_size = batch_size
+        self._allocate()
+        for mine, old in zip((*self._state.tensors(), self._pending), before, strict=True):
+            mine[: len(old)].copy_(old)
+        if self._prepared:
+            self.prepare(self._prepared)
+
+    def prepare(self, samples: int) -> None:
+        """Get ready for many steps of `samples`, as live audio comes in: on CUDA such a step becomes one launch.
+
+        Streams that have begun then go through it in blocks of so many samples; whatever does not fit runs as before.
+        Where it cannot be captured, a warning is logged once and everything runs as before. No stream is changed.
+
+        Raises:
+            ValueError: `samples` is no whole number of hops of 320.
+        """
+        if samples < HOP or samples % HOP:
+            raise ValueError(f"A prepared step must be a whole number of hops of {HOP} samples; not {samples}.")
+        self._prepared, self._fixed = samples, None
+        if self._capture is None:
+            return
+        try:
+            with torch.inference_mode():
+                self._fixed = FixedStep(self.encoder, self._state, samples, self._capture)
+        except RuntimeError as error:  # CUDA's and torch's complaints alike
+            log.warning("A step cannot be captured as a whole here and goes operation by operation: %s", error)
+            self._capture = None
 
     def forward(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
         """`step`, for those who call modules."""
@@ -125,60 +188,86 @@ class StreamingEncoder(nn.Module):
         parameter = next(self.encoder.parameters())
         if parameter.is_cpu:
             self.encoder.pack()
-        block_frames = CPU_BLOCK_FRAMES if parameter.is_cpu else BLOCK_FRAMES
-        self._block_samples = max(block_frames // self.batch_size * HOP, STARTUP_SAMPLES)
+        else:
+            self.encoder.unpack()
+        self._block_frames = CPU_BLOCK_FRAMES if parameter.is_cpu else BLOCK_FRAMES
+        self._capture = self._given_capture
+        if self._capture is None and parameter.is_cuda:
+            self._capture = CudaGraphs(parameter.device)
+        self._prepared = 0
+        self._streams = [Progress() for _ in range(self.batch_size)]
+        self._allocate()
+
+    @torch.inference_mode(False)
+    def _allocate(self) -> None:
+        """Memory for `batch_size` streams, all zeros."""
+        self._fixed = None  # it has the old memory in its hands
         self._state = self.encoder.init_state(self.batch_size)
-        self._pending = [parameter.new_empty(0) for _ in range(self.batch_size)]  # fewer than 2,240 samples each
-        self._started = [False] * self.batch_size
-        self._ended = [False] * self.batch_size
+        self._pending = next(self.encoder.parameters()).new_zeros(self.batch_size, STARTUP_SAMPLES)
         self.frame_counts = torch.zeros(self.batch_size, dtype=torch.int64)
 
     def _next_piece(self, stream: int, new_samples: int) -> Piece:
         """What `stream` can encode once `new_samples` have come."""
-        samples = len(self._pending[stream]) + new_samples
-        if self._started[stream]:
+        samples = self._streams[stream].held + new_samples
+        if self._streams[stream].started:
             return Piece(MIDDLE, samples - samples % HOP)
         return Piece(START, samples - samples % HOP if samples >= STARTUP_SAMPLES else 0)
 
-    def _take(self, pieces: dict[int, Piece], signal: Tensor) -> dict[int, Tensor]:
-        """The samples of each piece, from those pending and the new `signal: [B, S]`; the rest stays pending."""
-        taken = {}
-        for stream, piece in pieces.items():
-            samples = torch.cat((self._pending[stream], signal[stream]))
-            taken[stream] = samples[: piece.samples]
-            self._pending[stream] = samples[piece.samples :].clone()  # a view would keep all samples in memory
-        return taken
-
-    def _encode(self, pieces: dict[int, Piece], samples: dict[int, Tensor]) -> Tensor:
-        """The frames of all pieces, `[B, 128, F]`; sets `frame_counts`."""
+    def _encode(self, pieces: dict[int, Piece], signal: Tensor) -> Tensor:
+        """The frames of all pieces, `[B, 128, F]`, cut from what is pending and `signal: [B, S]`; sets `frame_counts`."""
         counts = [0] * self.batch_size
         groups: dict[Piece, list[int]] = defaultdict(list)
         for stream, piece in pieces.items():
             counts[stream] = -(-piece.samples // HOP)
-            if piece.samples:
-                groups[piece].append(stream)
-        frames = next(self.encoder.parameters()).new_zeros(self.batch_size, EMBEDDING_DIM, max(counts, default=0))
+            groups[piece].append(stream)
+        frames = signal.new_zeros(self.batch_size, EMBEDDING_DIM, max(counts, default=0))
         with torch.inference_mode():
             for piece, streams in groups.items():
-                batch = torch.stack([samples[stream] for stream in streams]).unsqueeze(1)  # [N, 1, S]
-                encoded = self._run(batch, piece.edges, streams)
-                frames[self._index(streams), :, : encoded.shape[-1]] = encoded
+                index = None if len(streams) == self.batch_size else self._index(streams)
+                audio = self._take(streams, index, piece.samples, signal)
+                if piece.samples:
+                    encoded = self._run(audio.unsqueeze(1), piece.edges, index)  # [N, 128, F']
+                    place = frames[:, :, : encoded.shape[-1]]
+                    place.copy_(encoded) if index is None else place.index_copy_(0, index, encoded)
         for stream, piece in pieces.items():
-            self._started[stream] |= piece.edges.first and piece.samples > 0
+            self._streams[stream].started |= piece.edges.first and piece.samples > 0
         self.frame_counts = torch.tensor(counts, dtype=torch.int64)
         return frames
 
-    def _run(self, audio: Tensor, edges: Edges, streams: Sequence[int]) -> Tensor:
-        """`audio: [N, 1, S]`, pieces of N streams, to their frames `[N, 128, F]`."""
-        everyone = len(streams) == self.batch_size
-        state = self._state if everyone else self._state.select(self._index(streams))
-        encoded = []
-        for begin in range(0, audio.shape[-1], self._block_samples):
-            block = audio[..., begin : begin + self._block_samples]
-            encoded.append(self.encoder(block, state, edges._replace(first=edges.first and begin == 0)))
-        if not everyone:
-            self._state.store(self._index(streams), state)
+    def _take(self, streams: Sequence[int], index: Tensor | None, samples: int, signal: Tensor) -> Tensor:
+        """`[N, samples]`: what is pending of `streams` and the new `signal: [B, S]`; the rest stays pending."""
+        if samples == signal.shape[1] and not any(self._streams[stream].held for stream in streams):
+            return signal if index is None else signal.index_select(0, index)
+        taken = []
+        for stream in streams:
+            progress, pending = self._streams[stream], self._pending[stream]
+            joined = torch.cat((pending[: progress.held], signal[stream]))
+            taken.append(joined[:samples])
+            progress.held = len(joined) - samples
+            pending[: progress.held] = joined[samples:]
+        return torch.stack(taken)
+
+    def _run(self, audio: Tensor, edges: Edges, index: Tensor | None) -> Tensor:
+        """`audio: [N, 1, S]`, pieces of the streams `index: [N]` (all, if None), to their frames `[N, 128, F]`."""
+        encoded, left = [], audio
+        if self._fixed is not None and edges == MIDDLE:
+            while left.shape[-1] >= self._fixed.samples:
+                encoded.append(self._fixed(left[..., : self._fixed.samples], index))
+                left = left[..., self._fixed.samples :]
+        if left.shape[-1]:
+            encoded += self._run_in_blocks(left, edges, index)
         return encoded[0] if len(encoded) == 1 else torch.cat(encoded, dim=-1)
+
+    def _run_in_blocks(self, audio: Tensor, edges: Edges, index: Tensor | None) -> list[Tensor]:
+        state = self._state if index is None else self._state.select(index)
+        block_samples = max(self._block_frames // len(audio) * HOP, STARTUP_SAMPLES)
+        encoded = []
+        for begin in range(0, audio.shape[-1], block_samples):
+            block = audio[..., begin : begin + block_samples]
+            encoded.append(self.encoder(block, state, edges._replace(first=edges.first and begin == 0)))
+        if index is not None:
+            self._state.store(index, state)
+        return encoded
 
     def _chosen(self, mask: Tensor | None) -> Sequence[int]:
         """The streams that `mask` names."""
@@ -197,7 +286,7 @@ class StreamingEncoder(nn.Module):
                 f"Audio must be [{self.batch_size}, 1, samples] of floats; got {list(audio.shape)} {audio.dtype}."
             )
         parameter = next(self.encoder.parameters())
-        return audio.detach().to(parameter.device, parameter.dtype)[:, 0]
+        return upload(audio.detach(), parameter.device, parameter.dtype)[:, 0]
 
     def _index(self, streams: Sequence[int]) -> Tensor:
-        return torch.tensor(list(streams), dtype=torch.int64, device=next(self.encoder.parameters()).device)
+        return upload(torch.tensor(list(streams), dtype=torch.int64), next(self.encoder.parameters()).device)

@@ -322,3 +322,38 @@ def test_integer_samples_are_refused():
 def test_a_mask_of_another_kind_is_refused(mask):
     with pytest.raises(ValueError, match=r"\[2\] bool"):
         StreamingEncoder(encoder(), 2).step(torch.zeros(2, 1, 320), exec_mask=mask)
+
+
+# Streams that come
+
+
+@pytest.mark.parametrize("chunk", [77, 960, 2500])
+def test_growing_changes_no_bit_of_the_streams_there_are(chunk):
+    audio, some_of = noise(9000, 2), some(0, 1, of=5)
+    grown, plain = StreamingEncoder(encoder(), 2), StreamingEncoder(encoder(), 2)
+    for begin in range(0, 9000, chunk):
+        if begin // chunk == 2:
+            grown.grow(5)
+        piece = audio[..., begin : begin + chunk]
+        expected = plain.step(piece)
+        if grown.batch_size == 2:
+            frames = grown.step(piece)
+        else:
+            frames = grown.step(torch.cat((piece, noise(piece.shape[-1], 3))), some_of)
+            assert grown.frame_counts.tolist()[2:] == [0, 0, 0]
+        assert torch.equal(frames[:2], expected)
+    assert torch.equal(grown.flush(some_of)[:2], plain.flush())
+
+
+def test_a_stream_that_comes_is_fresh():
+    audio = noise(7000, 2)
+    streaming = StreamingEncoder(encoder(), 1)
+    streaming.step(audio[:1])
+    streaming.grow(2)
+    frames = [streaming.step(audio, some(1, of=2)), streaming.flush(some(1, of=2))]
+    assert worst_frame_error(torch.cat(frames, dim=-1)[1:], offline(audio[1:])) <= TOLERANCE
+
+
+def test_a_batch_never_shrinks():
+    with pytest.raises(ValueError, match="only grows"):
+        StreamingEncoder(encoder(), 2).grow(1)
