@@ -86,6 +86,15 @@ class LevelState:
             filled=np.zeros(batch_size, dtype=np.int64),
         )
 
+    def take(self, streams: _Counts) -> "LevelState":
+        """A copy of the state of the streams [N]."""
+        return LevelState(**{name: values[streams] for name, values in vars(self).items()})
+
+    def put(self, streams: _Counts, state: "LevelState") -> None:
+        """Write `state` over that of the streams."""
+        for name, values in vars(state).items():
+            getattr(self, name)[streams] = values
+
 
 class LevelNormalizer:
     """Streams of 24 kHz mono audio, each brought to RMS 0.05 of active speech. See the module for the law."""
@@ -103,10 +112,20 @@ class LevelNormalizer:
 
     def reset(self, mask: Mask | None = None) -> None:
         """Start the streams in `mask` [B] (all of them without one) anew."""
-        chosen = slice(None) if mask is None else mask
-        fresh = LevelState.fresh(self.batch_size)
-        for name, value in vars(fresh).items():
-            getattr(self.state, name)[chosen] = value[chosen]
+        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
+        self.state.put(chosen, LevelState.fresh(len(chosen)))
+
+    def grow(self, batch_size: int) -> None:
+        """Make room for more streams, `batch_size` in all: the new ones are fresh, the others stay as they are.
+
+        Raises:
+            ValueError: there are more streams than that already.
+        """
+        if batch_size < self.batch_size:
+            raise ValueError(f"There are {self.batch_size} streams already, and a batch only grows; not {batch_size}.")
+        grown = LevelState.fresh(batch_size)
+        grown.put(np.arange(self.batch_size), self.state)
+        self.batch_size, self.state = batch_size, grown
 
     def step(self, audio: Samples, mask: Mask | None = None) -> Samples:
         """The next samples of every stream, levelled.
@@ -123,60 +142,63 @@ class LevelNormalizer:
         """
         if audio.ndim != 2 or audio.shape[0] != self.batch_size:
             raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
-        taking = np.ones(self.batch_size, dtype=np.bool_) if mask is None else np.asarray(mask, dtype=np.bool_)
-        samples = np.where(np.isfinite(audio) & taking[:, None], audio, 0).astype(np.float64)
-        if samples.shape[1] == 0:
-            return samples.astype(np.float32)
-        levelled = self._place(samples, taking)
-        return np.clip(levelled, -1, 1).astype(np.float32)
+        out = np.zeros_like(audio, dtype=np.float32)
+        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
+        if out.size == 0 or len(chosen) == 0:
+            return out
+        given = audio[chosen]
+        samples = np.where(np.isfinite(given), given, 0).astype(np.float64)
+        state = self.state.take(chosen)
+        out[chosen] = np.clip(_place(state, samples), -1, 1)
+        self.state.put(chosen, state)
+        return out
 
-    def _place(self, samples: _Floats, taking: Mask) -> _Floats:
-        """Lay each row onto its own grid of blocks, walk along the grid, and cut the rows out again."""
-        rows, length = samples.shape
-        state = self.state
-        columns = state.filled[:, None] + np.arange(length)  # [B, S] where each sample lies on its stream's grid
-        blocks = -(-int(columns[:, -1].max() + 1) // BLOCK)
-        grid = np.zeros((rows, blocks * BLOCK))
-        np.put_along_axis(grid, columns, samples, axis=1)
-        energies = np.square(grid).reshape(rows, blocks, BLOCK).sum(axis=2)  # [B, K]
-        energies[:, 0] += state.energy
-        ends = state.filled + np.where(taking, length, 0)  # [B]
 
-        gains = np.empty((rows, blocks, BLOCK))
-        for k in range(blocks):
-            first = 10 ** (state.previous_gain_db / 20)
-            last = 10 ** (state.gain_db / 20)
-            gains[:, k] = first[:, None] + (last - first)[:, None] * _RAMP
-            self._finish_block(energies[:, k] / BLOCK, taking & (ends >= (k + 1) * BLOCK))
+def _place(state: LevelState, samples: _Floats) -> _Floats:
+    """Lay each row of `samples: [B, S]` onto its own grid of blocks, walk along the grid, and cut the rows out again."""
+    rows, length = samples.shape
+    columns = state.filled[:, None] + np.arange(length)  # [B, S] where each sample lies on its stream's grid
+    blocks = -(-int(columns[:, -1].max() + 1) // BLOCK)
+    grid = np.zeros((rows, blocks * BLOCK))
+    np.put_along_axis(grid, columns, samples, axis=1)
+    energies = np.square(grid).reshape(rows, blocks, BLOCK).sum(axis=2)  # [B, K]
+    energies[:, 0] += state.energy
+    ends = state.filled + length  # [B]
 
-        state.filled = np.where(taking, ends % BLOCK, state.filled)
-        open_block = np.minimum(ends // BLOCK, blocks - 1)  # the block that is not finished, if there is one
-        open_energy = np.where(ends % BLOCK, energies[np.arange(rows), open_block], 0.0)
-        state.energy = np.where(taking, open_energy, state.energy)
-        return samples * np.take_along_axis(gains.reshape(rows, -1), columns, axis=1)
+    gains = np.empty((rows, blocks, BLOCK))
+    for k in range(blocks):
+        first = 10 ** (state.previous_gain_db / 20)
+        last = 10 ** (state.gain_db / 20)
+        gains[:, k] = first[:, None] + (last - first)[:, None] * _RAMP
+        _finish_block(state, energies[:, k] / BLOCK, ends >= (k + 1) * BLOCK)
 
-    def _finish_block(self, power: _Floats, finished: Mask) -> None:
-        """Learn from one finished block of the streams in `finished`; `power` is [B]."""
-        state = self.state
-        floor = np.clip(np.minimum(power, state.floor * _FLOOR_RISE), _FLOOR_MIN, None)
-        heard = power > state.floor * _HEARD_ABOVE_FLOOR
-        unknown = (state.active_blocks == 0) | (state.missed_blocks >= _MISSED_MAX)
-        active = heard & (unknown | (power > state.speech_power * _ACTIVE_BELOW_SPEECH))
-        anew = active & (unknown | (power > state.speech_power * _ANEW_ABOVE_SPEECH))
+    state.filled = ends % BLOCK
+    open_block = np.minimum(ends // BLOCK, blocks - 1)  # the block that is not finished, if there is one
+    state.energy = np.where(ends % BLOCK, energies[np.arange(rows), open_block], 0.0)
+    return samples * np.take_along_axis(gains.reshape(rows, -1), columns, axis=1)
 
-        count = np.where(anew, 1, np.minimum(state.active_blocks + active, MEMORY_BLOCKS))
-        mean = state.speech_power + (power - state.speech_power) / np.maximum(count, 1)
-        speech = np.where(active, mean, state.speech_power)
-        missed = np.where(active, 0, state.missed_blocks + heard)
-        wanted = np.clip(20 * np.log10(TARGET_RMS) - 10 * np.log10(speech), _GAIN_MIN_DB, _GAIN_MAX_DB)
-        wanted = np.where(count > 0, np.minimum(wanted, state.gain_db + _RISE_DB), state.gain_db)
 
-        state.previous_gain_db = np.where(finished, state.gain_db, state.previous_gain_db)
-        state.gain_db = np.where(finished, wanted, state.gain_db)
-        state.speech_power = np.where(finished, speech, state.speech_power)
-        state.active_blocks = np.where(finished, count, state.active_blocks)
-        state.missed_blocks = np.where(finished, missed, state.missed_blocks)
-        state.floor = np.where(finished, floor, state.floor)
+def _finish_block(state: LevelState, power: _Floats, finished: Mask) -> None:
+    """Learn from one finished block of the streams in `finished`; `power` is [B]."""
+    floor = np.clip(np.minimum(power, state.floor * _FLOOR_RISE), _FLOOR_MIN, None)
+    heard = power > state.floor * _HEARD_ABOVE_FLOOR
+    unknown = (state.active_blocks == 0) | (state.missed_blocks >= _MISSED_MAX)
+    active = heard & (unknown | (power > state.speech_power * _ACTIVE_BELOW_SPEECH))
+    anew = active & (unknown | (power > state.speech_power * _ANEW_ABOVE_SPEECH))
+
+    count = np.where(anew, 1, np.minimum(state.active_blocks + active, MEMORY_BLOCKS))
+    mean = state.speech_power + (power - state.speech_power) / np.maximum(count, 1)
+    speech = np.where(active, mean, state.speech_power)
+    missed = np.where(active, 0, state.missed_blocks + heard)
+    wanted = np.clip(20 * np.log10(TARGET_RMS) - 10 * np.log10(speech), _GAIN_MIN_DB, _GAIN_MAX_DB)
+    wanted = np.where(count > 0, np.minimum(wanted, state.gain_db + _RISE_DB), state.gain_db)
+
+    state.previous_gain_db = np.where(finished, state.gain_db, state.previous_gain_db)
+    state.gain_db = np.where(finished, wanted, state.gain_db)
+    state.speech_power = np.where(finished, speech, state.speech_power)
+    state.active_blocks = np.where(finished, count, state.active_blocks)
+    state.missed_blocks = np.where(finished, missed, state.missed_blocks)
+    state.floor = np.where(finished, floor, state.floor)
 
 
 def normalize(audio: Samples) -> Samples:

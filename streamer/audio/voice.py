@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +44,18 @@ class VoiceDetector:
 
     Args:
         enter: probability from which speech begins; it ends below `enter - 0.15`.
+        like: a detector of another stream, whose model is copied: a hundred times faster than to load it anew and to
+            compile it once more. Nothing else is taken from it.
 
     Raises:
         ValueError: `enter` is not within (0.15, 1].
     """
 
-    def __init__(self, enter: float = 0.5) -> None:
+    def __init__(self, enter: float = 0.5, *, like: "VoiceDetector | None" = None) -> None:
         if not EXIT_BELOW_ENTER < enter <= 1:
             raise ValueError(f"The threshold of speech must lie above {EXIT_BELOW_ENTER} and up to 1, not {enter}.")
         self.enter = enter
-        self._model = _load_silero()
+        self._model: Any = _load_silero() if like is None else deepcopy(like._model)
         self.reset()
 
     def reset(self, position: int = 0) -> None:

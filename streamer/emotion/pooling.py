@@ -3,11 +3,13 @@
 Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018 (arXiv 1803.10963), with one head.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+from streamer.codec.transfer import upload
 from streamer.rates import EMBEDDING_DIM
 
 HIDDEN_DIM = 64
@@ -61,20 +63,21 @@ def pool(frames: Tensor, scores: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 class WindowState:
     """The newest frames of each stream, in rings of W; written in place."""
 
-    frames: Tensor  # [B, W, 128]
-    scores: Tensor  # [B, W]
-    pushed: Tensor  # [B] int64: frames since the last reset; the next one goes to slot `pushed % W`
+    frames: Tensor  # [B, W, 128] where the pooling's weights are
+    scores: Tensor  # [B, W] there too
+    pushed: Tensor  # [B] int64, in host memory: frames since the last reset; the next one goes to slot `pushed % W`
 
 
 class SlidingWindow:
     """The newest `window_frames` frames of each stream, pooled as `pooling` pools the same frames offline.
 
     A frame's score is computed once, when the frame comes. Pushing and pooling are separate, so that a window can be
-    pooled at every hop's end within a longer step: push a hop, pool, push the next.
+    pooled at every hop's end within a longer step: push a hop, pool, push the next. What is where is counted in host
+    memory, so neither ever waits for a GPU; masks and counts are best given there too.
 
     Args:
         pooling: its weights are used in place, on their device; inference only.
-        batch_size: number of streams, B.
+        batch_size: number of streams, B; `grow` adds more.
         window_frames: frames in a full window, W.
 
     Raises:
@@ -87,42 +90,42 @@ class SlidingWindow:
         self.pooling = pooling
         self.batch_size = batch_size
         self.window_frames = window_frames
-        parameter = next(pooling.parameters()).detach()
-        self._state = WindowState(
-            frames=parameter.new_zeros(batch_size, window_frames, EMBEDDING_DIM),
-            scores=parameter.new_zeros(batch_size, window_frames),
-            pushed=torch.zeros(batch_size, dtype=torch.int64, device=parameter.device),
-        )
-        self._slots = torch.arange(window_frames, device=parameter.device)  # [W]
+        self._device = next(pooling.parameters()).device
+        self._state = self._empty()
+        self._slots = torch.arange(window_frames, device=self._device)  # [W]
 
     @property
     def filled(self) -> Tensor:
-        """`[B] int64`: frames that each window holds, up to W."""
+        """`[B] int64` in host memory: frames that each window holds, up to W."""
         return self._state.pushed.clamp(max=self.window_frames)
 
     @torch.no_grad()
-    def push(self, frames: Tensor, counts: Tensor | None = None) -> None:
+    def push(self, frames: Tensor, counts: Tensor | None = None, begins: Tensor | None = None) -> None:
         """Take new frames.
 
         Args:
-            frames: `[B, 128, F]`, rows left-aligned, as `StreamingEncoder.step` gives them.
+            frames: `[B, 128, F]`, as `StreamingEncoder.step` gives them.
             counts: `[B] int64`, how many of each row are real (all, if None).
+            begins: `[B] int64`, where in each row they begin (at 0, if None).
 
         Raises:
             ValueError: `frames` is not `[B, 128, F]`.
         """
         if frames.dim() != 3 or frames.shape[:2] != (self.batch_size, EMBEDDING_DIM):
             raise ValueError(f"Frames must be [{self.batch_size}, {EMBEDDING_DIM}, F]; got {list(frames.shape)}.")
-        state, new = self._state, frames.shape[2]
-        frames = frames.to(state.frames)
-        real = torch.full_like(state.pushed, new) if counts is None else counts.to(state.pushed)  # [B]
-        places = torch.arange(new, device=real.device)  # [F]
+        state = self._state
+        real = torch.full_like(state.pushed, frames.shape[2]) if counts is None else counts.to(state.pushed)  # [B]
         # Of more frames than the window holds only the newest are kept, so no slot is written twice.
-        kept = (places < real[:, None]) & (places >= real[:, None] - self.window_frames)  # [B, F]
-        rows, columns = kept.nonzero(as_tuple=True)
-        slots = (state.pushed[rows] + columns) % self.window_frames
-        state.frames[rows, slots] = frames[rows, :, columns]
-        state.scores[rows, slots] = self.pooling.scores(frames)[rows, columns]
+        passed_over = (real - self.window_frames).clamp(min=0)  # [B]
+        kept = torch.arange(int((real - passed_over).max())) < (real - passed_over)[:, None]  # [B, F']
+        rows, order = kept.nonzero(as_tuple=True)
+        order = order + passed_over[rows]
+        columns = order if begins is None else order + begins.to(order)[rows]
+        slots = (state.pushed[rows] + order) % self.window_frames
+        rows, columns, slots = upload(torch.stack((rows, columns, slots)), self._device)
+        chosen = frames.transpose(1, 2)[rows, columns].to(state.frames)  # [frames of all rows, 128]
+        state.frames[rows, slots] = chosen
+        state.scores[rows, slots] = self.pooling.scores(chosen.t()[None])[0]
         state.pushed += real
 
     @torch.no_grad()
@@ -135,13 +138,18 @@ class SlidingWindow:
         Returns:
             `[B, 256]`, and weights `[B, W]` with the newest frame last and zeros where the window is not yet filled.
         """
-        state = self._state
-        real = self._slots < self.filled[:, None]  # [B, W]: a ring fills from slot 0
-        if mask is not None:
-            real = real & mask.to(real.device)[:, None]
-        pooled, weights = pool(state.frames, state.scores, real)
-        order = (state.pushed[:, None] + self._slots) % self.window_frames  # [B, W] slots from the oldest to the newest
-        return pooled, weights.gather(1, order)
+        chosen = self.filled if mask is None else self.filled * mask.to(self.filled)
+        return self._pool(self._state.frames, self._state.scores, torch.stack((chosen, self._state.pushed)))
+
+    @torch.no_grad()
+    def pool_only(self, streams: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """`pool` of these N streams alone: `[N, 256]` and `[N, W]`, in their order."""
+        state, chosen = self._state, torch.tensor(list(streams), dtype=torch.int64)
+        counts = torch.stack((self.filled, state.pushed))
+        if chosen.tolist() == list(range(self.batch_size)):
+            return self._pool(state.frames, state.scores, counts)
+        index = upload(chosen, self._device)
+        return self._pool(state.frames[index], state.scores[index], counts[:, chosen])
 
     def reset(self, mask: Tensor | None = None) -> None:
         """Empty the windows of the streams in `mask: [B] bool` (all, if None)."""
@@ -149,3 +157,33 @@ class SlidingWindow:
             self._state.pushed.zero_()
         else:
             self._state.pushed.masked_fill_(mask.to(self._state.pushed.device), 0)
+
+    def grow(self, batch_size: int) -> None:
+        """Make room for more streams, `batch_size` in all: the new windows are empty, the others stay as they are.
+
+        Raises:
+            ValueError: there are more streams than that already.
+        """
+        if batch_size < self.batch_size:
+            raise ValueError(f"There are {self.batch_size} streams already, and a batch only grows; not {batch_size}.")
+        before, self.batch_size = self._state, batch_size
+        self._state = self._empty()
+        for f in fields(WindowState):
+            old = getattr(before, f.name)
+            getattr(self._state, f.name)[: len(old)].copy_(old)
+
+    @torch.inference_mode(False)
+    def _empty(self) -> WindowState:
+        parameter = next(self.pooling.parameters()).detach()
+        return WindowState(
+            frames=parameter.new_zeros(self.batch_size, self.window_frames, EMBEDDING_DIM),
+            scores=parameter.new_zeros(self.batch_size, self.window_frames),
+            pushed=torch.zeros(self.batch_size, dtype=torch.int64),
+        )
+
+    def _pool(self, frames: Tensor, scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Rings `[N, W, 128]` with their scores `[N, W]`; `counts: [2, N]` are frames that count and frames pushed."""
+        real, pushed = upload(counts, self._device)[:, :, None]  # [N, 1]
+        pooled, weights = pool(frames, scores, self._slots < real)  # a ring fills from slot 0
+        order = (pushed + self._slots) % self.window_frames  # [N, W] slots from the oldest to the newest
+        return pooled, weights.gather(1, order)

@@ -169,3 +169,20 @@ def test_the_given_audio_is_not_changed():
     copy = audio.copy()
     normalize(audio)
     np.testing.assert_array_equal(audio, copy)
+
+
+def test_growing_leaves_the_streams_as_they_are_and_those_that_come_are_fresh():
+    audio = np.stack([babble(1.0, rms, seed) for seed, rms in enumerate((0.002, 0.3, 0.05))])
+    level = LevelNormalizer(2)
+    first = level.step(audio[:2, :7777])
+    level.grow(3)
+    rest = level.step(np.concatenate([audio[:2, 7777:], audio[2:, : audio.shape[1] - 7777]]))
+    whole = LevelNormalizer(2)
+    np.testing.assert_array_equal(first, whole.step(audio[:2, :7777]))
+    np.testing.assert_array_equal(rest[:2], whole.step(audio[:2, 7777:]))
+    np.testing.assert_array_equal(rest[2], normalize(audio[2:, : rest.shape[1]])[0])
+
+
+def test_a_batch_never_shrinks():
+    with pytest.raises(ValueError, match="only grows"):
+        LevelNormalizer(2).grow(1)

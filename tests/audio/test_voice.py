@@ -165,3 +165,16 @@ def test_loading_the_model_leaves_the_number_of_threads_alone():
 
 def test_no_samples_are_no_news(detector):
     assert detector.step(np.zeros(0, np.float32)) == []
+
+
+def test_detectors_with_copies_of_one_model_hear_the_same_and_do_not_disturb_each_other(loaded):
+    first, second = VoiceDetector(like=loaded), VoiceDetector(like=loaded)
+    speech, hiss = vowels(1.0), noise(1.0, 0.01)
+    alone = VoiceDetector().step(speech)
+    together = []
+    for begin in range(0, SAMPLE_RATE, 6000):
+        second.step(hiss[begin : begin + 6000])
+        together += first.step(speech[begin : begin + 6000])
+    assert [(c.end, c.voiced) for c in together] == [(c.end, c.voiced) for c in alone]
+    assert [c.probability for c in together] == pytest.approx([c.probability for c in alone], abs=1e-5)
+    assert first.share(0, SAMPLE_RATE) > 0 == second.share(0, SAMPLE_RATE)

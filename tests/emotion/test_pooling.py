@@ -105,6 +105,39 @@ def test_pooling_at_every_hop_of_a_longer_step_equals_pooling_live():
         torch.testing.assert_close(late.pool()[0], expected)
 
 
+def test_frames_are_taken_from_where_each_row_begins():
+    x = frames(60, batch=3)
+    window = SlidingWindow(POOLING, 3, 20)
+    window.push(x, torch.tensor([18, 40, 0]), torch.tensor([0, 10, 60]))
+    pooled, _ = window.pool()
+    torch.testing.assert_close(pooled[:1], offline(x[:1, :, :18])[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(pooled[1:2], offline(x[1:2, :, 30:50])[0], atol=1e-5, rtol=1e-5)
+    assert not pooled[2].any()
+
+
+@pytest.mark.parametrize("streams", [[0], [2, 0], [0, 1, 2]])
+def test_some_streams_are_pooled_as_all_are(streams):
+    x = frames(30, batch=3)
+    window = SlidingWindow(POOLING, 3, 20)
+    window.push(x, torch.tensor([30, 7, 19]))
+    for some, everything in zip(window.pool_only(streams), window.pool(), strict=True):
+        torch.testing.assert_close(some, everything[streams])
+
+
+def test_growing_keeps_the_windows_there_are_and_adds_empty_ones():
+    x = frames(30, batch=3)
+    window, whole = SlidingWindow(POOLING, 1, 20), SlidingWindow(POOLING, 1, 20)
+    window.push(x[:1, :, :25])
+    window.grow(3)
+    assert window.filled.tolist() == [20, 0, 0]
+    window.push(x[:, :, 25:], torch.tensor([5, 0, 4]))
+    whole.push(x[:1])
+    torch.testing.assert_close(window.pool()[0][:1], whole.pool()[0])
+    torch.testing.assert_close(window.pool()[0][2:], offline(x[2:, :, 25:29])[0], atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="only grows"):
+        window.grow(2)
+
+
 def test_streams_outside_the_mask_give_zeros():
     window = SlidingWindow(POOLING, 2, 10)
     window.push(frames(10, batch=2))
