@@ -62,16 +62,18 @@ class Board:
                 self._info = event
                 return
             name = stream or event.stream
+            if isinstance(event, EmotionStarted):
+                self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
+                return
+            if isinstance(event, EmotionEnded):
+                self._write("emotion", name, f"{event.label} ended {event.duration_s:.1f} s", event.time)
+                return
             record = self._records.setdefault(name, _Record())
             match event:
                 case Window():
                     self._window(name, record, event)
                 case State():
                     record.state = event
-                case EmotionStarted():
-                    self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
-                case EmotionEnded():
-                    self._write("emotion", name, f"{event.label} ended {event.duration_s:.1f} s", event.time)
                 case Health():
                     record.health = event
                     record.device = event.device
@@ -85,6 +87,12 @@ class Board:
             record.status, record.detail = status, detail
             record.device = device or record.device
 
+    def forget(self, stream: str) -> None:
+        """The stream is no more: it leaves the screen, and what the log says of it stays."""
+        with self._lock:
+            if self._records.pop(stream, None):
+                self._write("note", stream, "no longer heard")
+
     def inner(
         self,
         stream: str,
@@ -93,13 +101,14 @@ class Board:
     ) -> None:
         """Set what only the local worker knows of the newest window."""
         with self._lock:
-            record = self._records.setdefault(stream, _Record())
-            record.attention, record.smoothed = attention, smoothed
+            if record := self._records.get(stream):
+                record.attention, record.smoothed = attention, smoothed
 
     def level(self, stream: str, level: Level | None) -> None:
         """Set the stream's input level; None while nothing is captured."""
         with self._lock:
-            self._records.setdefault(stream, _Record()).level = level
+            if record := self._records.get(stream):  # it may have been forgotten meanwhile
+                record.level = level
 
     def broker(self, view: BrokerView) -> None:
         """Set the state of the MQTT connection; a change of its status is logged."""

@@ -2,16 +2,19 @@
 
 One row a stream. Each row's audio passes the level normaliser, the streaming encoder, the sliding window and the
 classifier; voice activity is heard beside it. Every sample is encoded once. Positions are counted from the row's last
-reset, in samples at 24 kHz.
+reset, in samples at 24 kHz. What is counted is counted in host memory: where the model runs on a GPU, `hear` waits for
+it once, at its end, for the probabilities.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from streamer.audio.level import LevelNormalizer
 from streamer.audio.voice import VoiceDetector
@@ -19,7 +22,7 @@ from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
 from streamer.errors import UsageError
-from streamer.rates import EMBEDDING_DIM, HOP, STARTUP_FRAMES
+from streamer.rates import HOP, STARTUP_FRAMES, STARTUP_SAMPLES
 
 Samples = npt.NDArray[np.float32]
 
@@ -39,15 +42,40 @@ class Heard:
 
 @dataclass(slots=True)
 class _Row:
-    """How far one row has come since its reset."""
+    """One stream's row: its voice activity, and how far it has come since its reset."""
 
+    voice: VoiceDetector
     samples: int = 0
     frames: int = 0
     classified: int = 0  # frames up to the end of the newest window
+    skipped: int = 0  # windows left out since the newest one
+
+
+class _Ended(NamedTuple):
+    """A window that was pooled; its probabilities are still where the model is."""
+
+    row: int
+    end: int
+    frames: int
+    speech: float
+    skipped: int
+
+
+_Pending = list[tuple[list[_Ended], Tensor]]  # [N, labels + W] for N windows: probabilities, then attention
 
 
 class Inference:
-    """The model and the state of all rows. Not thread-safe: one worker owns it."""
+    """The model and the state of all rows, contiguous. Not thread-safe: one worker owns it.
+
+    Args:
+        model: moved to `device`.
+        rows: how many streams there are at first, as rows 0, 1, …; `add` and `remove` change that.
+        window_frames: frames in a full window.
+        hop_frames: frames between two windows.
+        device: as torch names it.
+        voice_threshold: probability from which speech begins.
+        min_speech: share of a window that must be voice for its probabilities to be given.
+    """
 
     def __init__(
         self,
@@ -65,126 +93,169 @@ class Inference:
         self.hop_frames = hop_frames
         self.window_frames = window_frames
         self.min_speech = min_speech
-        self._rows = [_Row() for _ in range(rows)]
-        self._level = LevelNormalizer(batch_size=rows)
-        self._voices = [VoiceDetector(enter=voice_threshold) for _ in range(rows)]
-        self._encoder = StreamingEncoder(model.encoder, batch_size=rows)
-        self._window = SlidingWindow(model.pooling, batch_size=rows, window_frames=window_frames)
+        self._voice = VoiceDetector(enter=voice_threshold)  # hears nothing itself
+        self._rows = {row: _Row(VoiceDetector(voice_threshold, like=self._voice)) for row in range(rows)}
+        self._capacity = max(1, rows)
+        self._level = LevelNormalizer(self._capacity)
+        self._encoder = StreamingEncoder(model.encoder, self._capacity)
+        self._window = SlidingWindow(model.pooling, self._capacity, window_frames)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Run every shape once on silence, so that the first real window is not the slowest; then forget it."""
-        everyone = range(len(self._rows))
+        self._encoder.prepare(self.hop_frames * HOP)
         silence = np.zeros(max(self.hop_frames, STARTUP_FRAMES) * HOP, dtype=np.float32)
         for _ in range(3):
-            self.hear(dict.fromkeys(everyone, silence))
-        for row in everyone:
+            self.hear(dict.fromkeys(self._rows, silence))
+        for row in self._rows:
             self.reset(row)
+
+    def add(self) -> int:
+        """A row for one more stream, fresh; the other rows go on as if nothing were.
+
+        Where no row is free their number doubles, and the state of all is copied once.
+        """
+        row = next((row for row in range(self._capacity) if row not in self._rows), self._capacity)
+        if row == self._capacity:
+            self._capacity *= 2
+            for part in (self._level, self._encoder, self._window):
+                part.grow(self._capacity)
+        self._rows[row] = _Row(VoiceDetector(self._voice.enter, like=self._voice))
+        self.reset(row)
+        return row
+
+    def remove(self, row: int) -> None:
+        """The row's stream is over: it costs nothing from now on, and `add` may give the row to another."""
+        del self._rows[row]
 
     def reset(self, row: int) -> None:
         """Forget the row's past: what comes next is not its continuation."""
         mask = self._mask([row])
-        self._rows[row] = _Row()
+        voice = self._rows[row].voice
+        voice.reset()
+        self._rows[row] = _Row(voice)
         self._level.reset(mask.numpy())
-        self._voices[row].reset()
-        self._encoder.reset(mask.to(self.device))
-        self._window.reset(mask.to(self.device))
+        self._encoder.reset(mask)
+        self._window.reset(mask)
 
     @torch.inference_mode()
-    def hear(self, audio: Mapping[int, Samples], *, every: bool = True) -> list[Heard]:
+    def hear(self, audio: Mapping[int, Samples], *, newest_only: Collection[int] = ()) -> list[Heard]:
         """Take in each row's next samples ([n] float32 at 24 kHz, any n) and give the windows that they complete.
 
-        A window ends at every whole multiple of the hop. With `every` false only the newest of each row is classified,
-        for when the worker is behind; the ones left out are the caller's to count.
+        A window ends at every whole multiple of the hop. Of the rows in `newest_only` only the newest window is
+        classified, for when the worker is behind; it says how many were left out before it.
         """
-        heard: list[Heard] = []
-        for rows in _by_length(audio):
-            block = np.zeros((len(self._rows), len(audio[rows[0]])), dtype=np.float32)  # [B, S]
+        levelled = self._listen(audio)
+        pending: _Pending = []
+        for rows, begin, end in _cuts(levelled):
+            block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
             for row in rows:
-                block[row] = audio[row]
-                self._rows[row].samples += block.shape[1]
-            mask = self._mask(rows)
-            levelled = self._level.step(block, mask.numpy())  # [B, S]
-            for row in rows:
-                self._voices[row].step(levelled[row])
-            frames = self._encoder.step(
-                torch.from_numpy(levelled).to(self.device)[:, None, :], mask.to(self.device)
-            )  # [B, 128, F]
-            heard += self._slide(frames, self._encoder.frame_counts, every=every)
-        return heard
+                block[row] = levelled[row][begin:end]
+            frames = self._encoder.step(torch.from_numpy(block)[:, None], self._mask(rows))  # [B, 128, F]
+            self._slide(frames, newest_only, pending)
+        return self._read(pending)
 
     @torch.inference_mode()
     def finish(self, row: int) -> Heard | None:
         """End a row: encode what is left of it and give the window that ends with its last sample, if that is new."""
-        mask = self._mask([row]).to(self.device)
-        frames = self._encoder.flush(mask)
+        frames = self._encoder.flush(self._mask([row]))
         counts = self._encoder.frame_counts
-        self._window.push(frames, counts.to(self.device))
+        self._window.push(frames, counts)
         self._rows[row].frames += int(counts[row])
         if self._rows[row].frames == self._rows[row].classified:
             return None
-        return self._classify([row], [self._rows[row].samples])[0]
+        return self._read([self._classify([row], [self._rows[row].samples])])[0]
 
-    def _slide(self, frames: torch.Tensor, counts: torch.Tensor, *, every: bool) -> list[Heard]:
+    def _listen(self, audio: Mapping[int, Samples]) -> dict[int, Samples]:
+        """Each row's samples levelled, as it would be alone, after its voice activity was heard in them."""
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for row, samples in audio.items():
+            by_length[len(samples)].append(row)
+        levelled: dict[int, Samples] = {}
+        for length, rows in by_length.items():
+            block = np.zeros((self._capacity, length), dtype=np.float32)  # [B, S]
+            for row in rows:
+                block[row] = audio[row]
+            out = self._level.step(block, self._mask(rows).numpy())  # [B, S]
+            for row in rows:
+                levelled[row] = out[row]
+                self._rows[row].samples += length
+                self._rows[row].voice.step(out[row])
+        return levelled
+
+    def _slide(self, frames: Tensor, newest_only: Collection[int], pending: _Pending) -> None:
         """Push each row's new frames up to one hop boundary after another, and classify at those that are wanted."""
-        heard: list[Heard] = []
-        left = counts.tolist()
-        taken, skipped = [0] * len(left), [0] * len(left)
+        left = self._encoder.frame_counts.tolist()
+        taken = [0] * len(left)
         while any(left):
-            parts = [
-                min(n, self.hop_frames - row.frames % self.hop_frames) for n, row in zip(left, self._rows, strict=True)
-            ]
-            piece = frames.new_zeros((len(left), EMBEDDING_DIM, max(parts)))  # [B, 128, F']
-            for i, part in enumerate(parts):
-                piece[i, :, :part] = frames[i, :, taken[i] : taken[i] + part]
-                taken[i] += part
-                left[i] -= part
-                self._rows[i].frames += part
-            self._window.push(piece, torch.tensor(parts, device=self.device))
+            parts = [0] * len(left)
+            for i, row in self._rows.items():
+                parts[i] = min(left[i], self.hop_frames - row.frames % self.hop_frames)
+                row.frames += parts[i]
+                left[i] -= parts[i]
+            self._window.push(frames, torch.tensor(parts), torch.tensor(taken))
+            taken = [t + part for t, part in zip(taken, parts, strict=True)]
             ending = [i for i, part in enumerate(parts) if part and self._rows[i].frames % self.hop_frames == 0]
-            wanted = [i for i in ending if every or left[i] < self.hop_frames]
+            wanted = [i for i in ending if i not in newest_only or self._is_newest(self._rows[i])]
             for i in set(ending) - set(wanted):
-                skipped[i] += 1
+                self._rows[i].skipped += 1
             if wanted:
-                windows = self._classify(wanted, [self._rows[i].frames * HOP for i in wanted])
-                heard += [replace(window, skipped=skipped[window.row]) for window in windows]
-        return heard
+                pending.append(self._classify(wanted, [self._rows[i].frames * HOP for i in wanted]))
 
-    def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> list[Heard]:
-        mask = self._mask(rows).to(self.device)
-        pooled, weights = self._window.pool(mask)  # [B, 256], [B, W]
-        logits = self.model.classify(pooled[list(rows)])  # [rows, labels]
-        probs, attention = torch.softmax(logits.float(), dim=-1).cpu(), weights[list(rows)].float().cpu()
-        heard = []
-        for i, (row, end) in enumerate(zip(rows, ends, strict=True)):
-            self._rows[row].classified = self._rows[row].frames
-            filled = min(self._rows[row].frames, self.window_frames)
-            speech = self._voices[row].share(max(0, end - filled * HOP), end)
-            heard.append(
-                Heard(
-                    row=row,
-                    end=end,
-                    frames=filled,
-                    probs=tuple(probs[i].tolist()) if speech >= self.min_speech else None,
-                    attention=tuple(attention[i, -filled:].tolist()),
-                    speech=speech,
-                )
+    def _is_newest(self, row: _Row) -> bool:
+        """Whether no further window ends within the samples that the row has got."""
+        frames = row.samples // HOP if row.samples >= STARTUP_SAMPLES else 0
+        return frames - row.frames < self.hop_frames
+
+    def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> tuple[list[_Ended], Tensor]:
+        pooled, attention = self._window.pool_only(rows)  # [N, 256], [N, W]
+        probs = torch.softmax(self.model.classify(pooled).float(), dim=-1)  # [N, labels]
+        windows = []
+        for i, end in zip(rows, ends, strict=True):
+            row = self._rows[i]
+            filled = min(row.frames, self.window_frames)
+            speech = row.voice.share(max(0, end - filled * HOP), end)
+            windows.append(_Ended(i, end, filled, speech, row.skipped))
+            row.classified, row.skipped = row.frames, 0
+        return windows, torch.cat((probs, attention.float()), dim=1)
+
+    def _read(self, pending: _Pending) -> list[Heard]:
+        """The windows with their probabilities: here, and only here, the host waits for the model's device."""
+        if not pending:
+            return []
+        values = iter(torch.cat([values for _, values in pending]).tolist())
+        labels = len(self.model.labels)
+        return [
+            Heard(
+                row=window.row,
+                end=window.end,
+                frames=window.frames,
+                probs=tuple(figures[:labels]) if window.speech >= self.min_speech else None,
+                attention=tuple(figures[-window.frames :]),
+                speech=window.speech,
+                skipped=window.skipped,
             )
-        return heard
+            for windows, _ in pending
+            for window, figures in zip(windows, values, strict=False)
+        ]
 
-    def _mask(self, rows: Sequence[int]) -> torch.Tensor:
-        mask = torch.zeros(len(self._rows), dtype=torch.bool)
+    def _mask(self, rows: Collection[int]) -> Tensor:
+        mask = torch.zeros(self._capacity, dtype=torch.bool)
         mask[list(rows)] = True
         return mask
 
 
-def _by_length(audio: Mapping[int, Samples]) -> list[list[int]]:
-    """Rows that bring equally many samples go through the encoder together."""
-    groups: dict[int, list[int]] = defaultdict(list)
-    for row, samples in audio.items():
-        if len(samples):
-            groups[len(samples)].append(row)
-    return list(groups.values())
+def _cuts(audio: Mapping[int, Samples]) -> Iterator[tuple[list[int], int, int]]:
+    """How rows that bring differently many samples share their steps: the rows, and the samples [begin, end) of each.
+
+    Cut at every length that occurs, each step takes all rows that reach so far. There are no more steps than lengths,
+    and as few frames one after another as the longest row has: for an encoder that reads all its weights for every
+    frame, a row that is late costs hardly more than the others.
+    """
+    begin = 0
+    for end in sorted({len(samples) for samples in audio.values()} - {0}):
+        yield [row for row, samples in audio.items() if len(samples) >= end], begin, end
+        begin = end
 
 
 def choose_device(wanted: str) -> str:

@@ -2,25 +2,34 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from streamer.audio.meter import LevelMeter
 from streamer.audio.microphone import Microphone
 from streamer.audio.source import Source
 from streamer.board import Board
 from streamer.config import Settings
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.publish.publisher import Publisher
 from streamer.snapshot import BrokerStatus, BrokerView, Level, Snapshot
 from streamer.worker import Worker
 
 
+@dataclass(slots=True)
+class _Input:
+    """One source, and how loud it is."""
+
+    source: Source
+    meter: LevelMeter = field(default_factory=LevelMeter)
+    metered: int = 0  # samples of the ring that the meter has seen
+
+
 class Monitor:
     """What `streamer run` runs, and the dashboard's `Feed`.
 
     `start` returns at once. A thread of its own loads the model and warms it up, then lets the sources begin: nothing
-    is heard before it can be understood.
+    is heard before it can be understood. Streams may come and go while it runs, with `add` and `remove`.
     """
 
     controls_capture = True
@@ -36,13 +45,13 @@ class Monitor:
         ended: threading.Event,
     ) -> None:
         self._settings = settings
-        self._sources = {source.name: source for source in sources}
+        # By the stream's name. Replaced as a whole, never changed, since other threads read it.
+        self._inputs = {source.name: _Input(source) for source in sources}
+        self._roster_lock = threading.Lock()  # held while streams come, go or are started
         self._publishers = publishers
         self._mqtt = mqtt
         self._wake = wake
-        self.board = Board(list(self._sources), timeline_s=settings.dashboard.timeline_s)
-        self._meters = {name: LevelMeter() for name in self._sources}
-        self._metered = dict.fromkeys(self._sources, 0)
+        self.board = Board(list(self._inputs), timeline_s=settings.dashboard.timeline_s)
         self._worker: Worker | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -52,8 +61,8 @@ class Monitor:
 
     def start(self) -> None:
         """Begin everything."""
-        for name, source in self._sources.items():
-            self.board.status(name, "starting", "loading the model …", source.status().device)
+        for source in self._sources():
+            self.board.status(source.name, "starting", "loading the model …", source.status().device)
         for notice in sorted(self.notices()):
             self.board.log("note", notice)
         for publisher in self._publishers:
@@ -63,7 +72,9 @@ class Monitor:
     def stop(self) -> None:
         """End everything: microphones first, so that nothing is heard once this was asked. Safe to call twice."""
         self._stopping.set()
-        for source in self._sources.values():
+        with self._roster_lock:
+            sources = self._sources()
+        for source in sources:
             source.stop()
         if self._worker is not None:
             self._worker.stop()
@@ -73,16 +84,51 @@ class Monitor:
         for publisher in self._publishers:
             publisher.close()
 
+    def add(self, source: Source) -> None:
+        """Hear one more stream while the others go on; from any thread.
+
+        Args:
+            source: not started; opened with the `wake` that the monitor was given, so that its audio is not waited for.
+
+        Raises:
+            UsageError: another stream has its name.
+            StreamerError: the source cannot ever work, or the monitor has ended.
+        """
+        with self._roster_lock:
+            if source.name in self._inputs:
+                raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
+            if self._stopping.is_set() or self.ended.is_set():
+                raise StreamerError(f"The monitor has ended and cannot hear {source.name!r}; start a new one.")
+            if self._worker is not None:
+                source.start()  # first, since it may refuse
+                self._worker.add(source)
+            self._inputs = {**self._inputs, source.name: _Input(source)}
+            self.board.status(source.name, "starting", device=source.status().device)
+
+    def remove(self, stream: str) -> None:
+        """Stop hearing `stream` while the others go on; from any thread. What it holds ends, then it is forgotten.
+
+        With its last stream the monitor has ended, so add the next one first.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        with self._roster_lock:
+            source = self._source(stream)
+            self._inputs = {name: other for name, other in self._inputs.items() if name != stream}
+            if self._worker is None:
+                self.board.forget(stream)
+            else:
+                self._worker.remove(stream)
+        source.stop()
+
     def _run(self) -> None:
         """Load, warm up, open the sources, and wait for the worker's end."""
         try:
-            worker = self._worker = self._load()
-            for source in self._sources.values():
-                if not self._stopping.is_set():
-                    source.start()
+            worker = self._load()
             if not self._stopping.is_set():
                 worker.run()
-            broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
+            broken = [s.status() for s in self._sources() if s.status().state == "failed"]
             if broken:  # told at the end: the screen goes on showing what could be heard
                 self.failure = StreamerError(broken[0].detail)
         except Exception as error:
@@ -92,21 +138,48 @@ class Monitor:
             self.ended.set()
 
     def _load(self) -> Worker:
+        """The worker for the sources there are by then, which are started."""
         from streamer.assembly import build_inference, describe, stream_settings
 
-        inference = build_inference(self._settings, rows=len(self._sources))
+        first = self._sources()
+        inference = build_inference(self._settings, rows=len(first))
         self.board.torch_device(str(inference.device))
-        info = describe(self._settings, inference, list(self._sources))
-        self.board.event(info)
-        self._publish(info)
-        return Worker(
+
+        def announce(names: tuple[str, ...]) -> None:
+            info = describe(self._settings, inference, list(names))
+            self.board.event(info)
+            self._publish(info)
+
+        announce(tuple(source.name for source in first))
+        worker = Worker(
             inference,
-            list(self._sources.values()),
+            first,
             stream_settings(self._settings, inference.model),
             board=self.board,
             outlet=self._publish,
             wake=self._wake,
+            roster=announce,
         )
+        with self._roster_lock:
+            now = self._sources()
+            for source in first:
+                if source not in now:  # it went while the model was loaded
+                    worker.remove(source.name)
+            for source in now:
+                if source not in first:
+                    worker.add(source)
+                if not self._stopping.is_set():
+                    source.start()
+            self._worker = worker
+        return worker
+
+    def _source(self, stream: str) -> Source:
+        if stream not in self._inputs:
+            raise UsageError(f"There is no stream named {stream!r}; there are: {', '.join(self._inputs)}.")
+        return self._inputs[stream].source
+
+    def _sources(self) -> list[Source]:
+        return [heard.source for heard in self._inputs.values()]
 
     def _publish(self, event: Event) -> None:
         for publisher in self._publishers:
@@ -114,11 +187,11 @@ class Monitor:
 
     def snapshot(self) -> Snapshot:
         """The newest state of everything; measures the level of what came in since the last call."""
-        for name, source in self._sources.items():
-            samples, self._metered[name] = source.ring.recent(self._metered[name])
-            self._meters[name].feed(samples)
-            captures = source.status().state in ("live", "no signal")
-            reading = self._meters[name].reading() if captures else None
+        for name, heard in self._inputs.items():
+            samples, heard.metered = heard.source.ring.recent(heard.metered)
+            heard.meter.feed(samples)
+            captures = heard.source.status().state in ("live", "no signal")
+            reading = heard.meter.reading() if captures else None
             self.board.level(name, None if reading is None else Level(**asdict(reading)))
         self.board.broker(self._broker_view())
         return self.board.snapshot()
@@ -132,12 +205,12 @@ class Monitor:
 
     def notices(self) -> set[str]:
         """What the sources have to say to a person, for runs without a screen."""
-        statuses = {name: source.status() for name, source in self._sources.items()}
+        statuses = {source.name: source.status() for source in self._sources()}
         return {f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"}
 
     def mute(self, stream: str, muted: bool) -> None:
         """Really stop (or restart) the capture of `stream`."""
-        self._sources[stream].mute(muted)
+        self._source(stream).mute(muted)
 
     def devices(self) -> tuple[str, ...]:
         """Names of the input devices; empty where PortAudio or a device is missing."""
@@ -151,7 +224,7 @@ class Monitor:
 
     def choose_device(self, stream: str, device: str) -> None:
         """Move `stream` to the device of that name."""
-        source = self._sources[stream]
+        source = self._source(stream)
         if isinstance(source, Microphone):
             source.choose(device)
             self.board.log("device", f"moving to {device}", stream)

@@ -168,6 +168,10 @@ class StreamRuntime:
         if monotonic - self._health_at < HEALTH_S:
             return None
         self._health_at = monotonic
+        return self.health_now(wall)
+
+    def health_now(self, wall: float) -> Health:
+        """How the stream is doing, now; the status word is that of the last look."""
         source, figures, ring = self.source.status(), self._figures, self.source.ring
         p50, p95 = _percentiles(figures.latencies_ms)
         return Health(

@@ -19,11 +19,13 @@ class WatchFeed:
     board: Board = field(default_factory=Board)
     controls_capture: bool = False
     _streams: dict[str, set[str]] = field(default_factory=dict)  # node → its streams
+    _rosters: dict[str, tuple[str, ...]] = field(default_factory=dict)  # node → what its info lists
     _told: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=100))  # transitions already logged
 
     def on_event(self, node: str, event: Event) -> None:
         """One event of `node`."""
         if isinstance(event, Info):
+            self._take_roster(node, event.streams)
             self.board.event(event)
             return
         if isinstance(event, EmotionStarted | EmotionEnded):
@@ -32,6 +34,10 @@ class WatchFeed:
                 return
             self._told.append(mark)
         name = f"{node}/{event.stream}"
+        if event.stream not in self._rosters.get(node, (event.stream,)):
+            if isinstance(event, EmotionEnded):
+                self.board.event(event, stream=name)
+            return  # said before the stream was taken away, and overtaken by that
         self._streams.setdefault(node, set()).add(name)
         self.board.event(event, stream=name)
         if isinstance(event, Window):
@@ -39,6 +45,14 @@ class WatchFeed:
                 self.board.status(name, _status(event))
         elif isinstance(event, Health):
             self.board.status(name, event.status, device=event.device)
+
+    def _take_roster(self, node: str, streams: tuple[str, ...]) -> None:
+        """Streams that the node no longer lists leave the screen."""
+        self._rosters[node] = streams
+        listed = {f"{node}/{stream}" for stream in streams}
+        for name in self._streams.get(node, set()) - listed:
+            self.board.forget(name)
+        self._streams[node] = self._streams.get(node, set()) & listed
 
     def on_availability(self, node: str, online: bool) -> None:
         """The node's availability message: its own, or its will."""

@@ -7,11 +7,13 @@ asks to lose nothing may hold it up).
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from streamer.audio.clock import SYSTEM, Clock
 from streamer.audio.source import Source
 from streamer.board import Board
+from streamer.errors import UsageError
 from streamer.events import Event
 from streamer.stream import StreamRuntime, StreamSettings
 
@@ -24,7 +26,12 @@ IDLE_S = 0.1  # how long to wait for audio before statuses are looked at again
 
 
 class Worker:
-    """Hears all streams, one row of the batch each, and hands their events to the board and the outlet."""
+    """Hears all streams, one row of the batch each, and hands their events to the board and the outlet.
+
+    Streams may come and go while it runs: `add` and `remove` are for any thread and return at once; the worker's own
+    thread takes them up before its next step, in their order. `roster` is called there with the names of all streams
+    whenever those changed.
+    """
 
     def __init__(
         self,
@@ -35,27 +42,35 @@ class Worker:
         board: Board,
         outlet: Callable[[Event], None],
         wake: threading.Event,
+        roster: Callable[[tuple[str, ...]], None] = lambda names: None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._inference = inference
+        self._settings = settings
         self._board = board
         self._outlet = outlet
         self._wake = wake
+        self._roster = roster
         self._clock = clock
         self._stop = threading.Event()
-        run_id = secrets.token_hex(2)
-        self._streams = [
-            StreamRuntime(source, settings, f"{run_id}-{row}" if len(sources) > 1 else run_id)
+        self._changes: SimpleQueue[Source | str] = SimpleQueue()  # a source comes, or a name goes
+        self._names = {source.name for source in sources}  # as they are once all changes are taken up
+        self._names_lock = threading.Lock()
+        self._run_id = secrets.token_hex(2)
+        self._streams = {
+            source.name: StreamRuntime(source, settings, f"{self._run_id}-{row}" if len(sources) > 1 else self._run_id)
             for row, source in enumerate(sources)
-        ]
+        }
+        self._admitted = len(sources)  # so far: numbers the streams of this run
+        self._rows = dict(enumerate(self._streams.values()))  # row of the batch → the stream it belongs to
 
     def run(self) -> None:
         """Hear until every source is over or `stop` is called, in the caller's thread; then close what is open."""
-        while not self._stop.is_set() and not all(stream.finished for stream in self._streams):
+        while not self._stop.is_set() and not self._over():
             self._wake.clear()
             if not self.tick():
                 self._wake.wait(IDLE_S)
-        for stream in self._streams:
+        for stream in self._streams.values():
             if not stream.finished:
                 self._send(stream.close())
 
@@ -64,23 +79,85 @@ class Worker:
         self._stop.set()
         self._wake.set()
 
+    def add(self, source: Source) -> None:
+        """Hear `source` too while the others go on; from any thread.
+
+        Raises:
+            UsageError: another stream has its name.
+        """
+        with self._names_lock:
+            if source.name in self._names:
+                raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
+            self._names.add(source.name)
+            self._changes.put(source)
+        self._wake.set()
+
+    def remove(self, name: str) -> None:
+        """Forget the stream of that name; what it holds ends, what it has not heard is lost; from any thread.
+
+        With its last stream `run` returns.
+
+        Raises:
+            UsageError: no stream has that name.
+        """
+        with self._names_lock:
+            if name not in self._names:
+                raise UsageError(f"There is no stream named {name!r}; there are: {', '.join(sorted(self._names))}.")
+            self._names.remove(name)
+            self._changes.put(name)
+        self._wake.set()
+
     def tick(self) -> bool:
         """Hear what is waiting, once, and look at every stream. True when there was any audio."""
+        self._take_up_changes()
         busy = self._hear()
         self._finish_ended()
-        for stream in self._streams:
+        for stream in self._streams.values():
             self._send(stream.pause())
-            monotonic = self._clock.monotonic()
-            status, detail, device = stream.look(monotonic)
-            self._board.status(stream.name, status, detail, device)
-            health = stream.health(self._clock.time(), monotonic)
+            self._look(stream)
+            health = stream.health(self._clock.time(), self._clock.monotonic())
             if health is not None:
                 self._send([health])
         return busy
 
+    def _over(self) -> bool:
+        return self._changes.empty() and all(stream.finished for stream in self._streams.values())
+
+    def _take_up_changes(self) -> None:
+        while True:
+            try:
+                change = self._changes.get_nowait()
+            except Empty:
+                return
+            if isinstance(change, str):
+                self._let_go(change)
+            else:
+                self._admit(change)
+            self._roster(tuple(self._streams))
+
+    def _admit(self, source: Source) -> None:
+        stream = StreamRuntime(source, self._settings, f"{self._run_id}-{self._admitted}")
+        self._admitted += 1
+        self._streams[source.name] = self._rows[self._inference.add()] = stream
+
+    def _let_go(self, name: str) -> None:
+        stream = self._streams.pop(name)
+        if not stream.finished:
+            self._send(stream.close())
+            self._give_up_row(stream)
+        self._look(stream)
+        self._send([stream.health_now(self._clock.time())])
+        self._board.forget(name)
+
+    def _give_up_row(self, stream: StreamRuntime) -> None:
+        stream.finished = True
+        row = next(row for row, other in self._rows.items() if other is stream)
+        del self._rows[row]
+        self._inference.remove(row)
+
     def _hear(self) -> bool:
         audio, behind = {}, set()
-        for row, stream in enumerate(self._streams):
+        for row, stream in self._rows.items():
             if stream.source.live and stream.hops_waiting >= BEHIND_HOPS:
                 behind.add(row)
             chunk = stream.read(MOST_HOPS)
@@ -91,26 +168,27 @@ class Worker:
                 self._send(stream.restart(chunk, self._clock.time()))
             audio[row] = chunk.samples
         began = self._clock.monotonic()
-        heard: list[Heard] = []
-        for every, rows in ((True, audio.keys() - behind), (False, audio.keys() & behind)):
-            if rows:
-                heard += self._inference.hear({row: audio[row] for row in sorted(rows)}, every=every)
+        heard = self._inference.hear(audio, newest_only=behind) if audio else []
         spent_s = self._clock.monotonic() - began
         for row, samples in audio.items():
-            self._streams[row].spent(spent_s, len(samples))
+            self._rows[row].spent(spent_s, len(samples))
         for item in heard:
-            self._emit(self._streams[item.row], item)
+            self._emit(self._rows[item.row], item)
         return bool(audio)
 
     def _finish_ended(self) -> None:
         """A stream whose source ended and whose ring is empty gives its last window and closes its emotion."""
-        for row, stream in enumerate(self._streams):
-            if stream.exhausted and not stream.finished:
+        for row, stream in list(self._rows.items()):
+            if stream.exhausted:
                 last = self._inference.finish(row)
                 if last is not None:
                     self._emit(stream, last)
-                stream.finished = True
+                self._give_up_row(stream)
                 self._send(stream.close())
+
+    def _look(self, stream: StreamRuntime) -> None:
+        status, detail, device = stream.look(self._clock.monotonic())
+        self._board.status(stream.name, status, detail, device)
 
     def _emit(self, stream: StreamRuntime, heard: "Heard") -> None:
         events, output = stream.hear(heard, self._clock.time())

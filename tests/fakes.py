@@ -1,6 +1,6 @@
 """Stand-ins at the worker's edges: a source that is fed by hand, an inference that says what it is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,13 +47,21 @@ class FakeInference:
     resets: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.samples = [0] * self.rows
+        self.samples = dict.fromkeys(range(self.rows), 0)
+
+    def add(self) -> int:
+        row = next(row for row in range(len(self.samples) + 1) if row not in self.samples)
+        self.samples[row] = 0
+        return row
+
+    def remove(self, row: int) -> None:
+        del self.samples[row]
 
     def reset(self, row: int) -> None:
         self.resets.append(row)
         self.samples[row] = 0
 
-    def hear(self, audio: Mapping[int, np.ndarray], *, every: bool = True) -> list[Heard]:
+    def hear(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[Heard]:
         self.steps.append({row: len(samples) for row, samples in audio.items()})
         heard = []
         hop = self.hop_frames * HOP
@@ -61,8 +69,8 @@ class FakeInference:
             before = self.samples[row]
             self.samples[row] += len(samples)
             ends = [e for e in range(hop, self.samples[row] + 1, hop) if e > before]
-            wanted = ends if every else ends[-1:]
-            heard += [self._heard(row, end, 0 if every else len(ends) - 1) for end in wanted]
+            wanted = ends[-1:] if row in newest_only else ends
+            heard += [self._heard(row, end, len(ends) - len(wanted)) for end in wanted]
         return heard
 
     def finish(self, row: int) -> Heard | None:

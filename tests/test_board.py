@@ -114,3 +114,15 @@ def test_threads_may_post_while_another_looks() -> None:
     for thread in threads:
         thread.join()
     assert b.snapshot().streams[0].window is not None
+
+
+def test_a_stream_that_is_forgotten_leaves_the_screen_and_late_news_of_it_does_not_bring_it_back() -> None:
+    b = board()
+    b.event(WINDOW)
+    b.forget("desk")
+    b.inner("desk", (1.0,), None)
+    b.level("desk", None)
+    b.event(EmotionEnded("desk", "ab-1", 1006.0, "angry", 6.0, 0.93))
+    b.forget("desk")
+    assert b.snapshot().streams == ()
+    assert [line.text for line in b.snapshot().log] == ["no longer heard", "angry ended 6.0 s"]

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.inference import Inference
+from streamer.inference import Heard, Inference
 from streamer.rates import HOP
 
 HOP_FRAMES, WINDOW_FRAMES = 18, 75
@@ -95,7 +97,7 @@ def test_a_row_that_is_reset_begins_anew_and_leaves_the_others(model: EmotionDet
 
 def test_only_the_newest_window_is_given_when_asked_so_and_the_rest_is_counted(model: EmotionDetectionModel) -> None:
     audio = noise(1.2)
-    (newest,) = inference(model).hear({0: audio}, every=False)
+    (newest,) = inference(model).hear({0: audio}, newest_only=[0])
     every = inference(model).hear({0: audio})
     assert (newest.end, newest.skipped) == (every[-1].end, len(every) - 1)
     assert newest.probs == pytest.approx(every[-1].probs, abs=1e-5)
@@ -115,3 +117,95 @@ def test_warming_up_leaves_no_trace(model: EmotionDetectionModel) -> None:
     heard = warmed.hear({0: audio})
     assert [h.end for h in heard] == [h.end for h in expected]
     assert heard[-1].probs == pytest.approx(expected[-1].probs, abs=1e-6)
+
+
+def assert_same_windows(actual: list[Heard], expected: list[Heard]) -> None:
+    """In everything but the last bits of what the model computes, which depend on how many rows a product has."""
+    assert [(h.end, h.frames, h.speech, h.skipped) for h in actual] == [
+        (h.end, h.frames, h.speech, h.skipped) for h in expected
+    ]
+    for a, b in zip(actual, expected, strict=True):
+        assert a.probs == pytest.approx(b.probs, abs=1e-5)
+        assert a.attention == pytest.approx(b.attention, abs=1e-5)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    sizes=st.lists(st.sampled_from([1, 319, 2240, 4801, HOP_SAMPLES, 2 * HOP_SAMPLES]), min_size=3, max_size=6),
+    comes=st.integers(0, 3),
+    stays=st.integers(1, 4),
+    other=st.sampled_from([0, 777, HOP_SAMPLES, 3 * HOP_SAMPLES]),
+)
+def test_a_stream_does_not_notice_that_others_come_and_go(
+    model: EmotionDetectionModel, sizes: list[int], comes: int, stays: int, other: int
+) -> None:
+    audio, crowded, alone = noise(4.0), inference(model), inference(model)
+    expected, actual, start, guest = [], [], 0, None
+    for step, size in enumerate(sizes):
+        chunk = audio[start : start + size]
+        start += size
+        expected += alone.hear({0: chunk})
+        if step == comes:
+            guest = crowded.add()
+        if step == comes + stays and guest is not None:
+            crowded.remove(guest)
+            guest = None
+        both = {0: chunk} if guest is None else {0: chunk, guest: noise(1.0, seed=step)[:other]}
+        actual += [h for h in crowded.hear(both) if h.row == 0]
+    assert_same_windows(actual, expected)
+
+
+def test_a_row_that_is_given_again_starts_fresh(model: EmotionDetectionModel) -> None:
+    it, audio = inference(model, rows=2), noise(1.0)
+    it.hear({0: audio, 1: noise(0.7, 5)})
+    it.remove(1)
+    row = it.add()
+    assert row == 1
+    heard = [h for h in it.hear({0: audio, row: audio}) if h.row == row]
+    assert_same_windows(heard, inference(model).hear({0: audio}))
+
+
+def test_rows_are_added_without_end(model: EmotionDetectionModel) -> None:
+    it, audio = inference(model), noise(0.3)
+    rows = [0] + [it.add() for _ in range(4)]
+    assert rows == [0, 1, 2, 3, 4]
+    heard = it.hear(dict.fromkeys(rows, audio))
+    assert [h.row for h in heard] == rows
+    assert len({h.end for h in heard}) == 1
+
+
+def test_rows_that_are_late_share_their_steps_with_the_others(
+    model: EmotionDetectionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, audio = inference(model, rows=4), noise(2.0)
+    it.hear(dict.fromkeys(range(4), audio[:HOP_SAMPLES]))
+    steps, step = [], it._encoder.step
+
+    def counting(block: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        steps.append((block.shape[-1] // HOP_SAMPLES, mask.sum().item()))
+        return step(block, mask)
+
+    monkeypatch.setattr(it._encoder, "step", counting)
+    heard = it.hear({row: audio[: hops * HOP_SAMPLES] for row, hops in enumerate((1, 1, 2, 4))}, newest_only=[3])
+    assert steps == [(1, 4), (1, 2), (2, 1)]
+    assert sorted((h.row, h.end // HOP_SAMPLES, h.skipped) for h in heard) == [
+        (0, 2, 0), (1, 2, 0), (2, 2, 0), (2, 3, 0), (3, 5, 3),
+    ]  # fmt: skip
+
+
+def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on `meta` have no values: whoever asks for one gets an error."""
+    it = Inference(
+        EmotionDetectionModel(8), 3, window_frames=WINDOW_FRAMES, hop_frames=HOP_FRAMES, device="meta", min_speech=0.0
+    )
+    reads = []
+    monkeypatch.setattr(Inference, "_read", lambda _, pending: reads.append(pending) or [])
+    it.warm_up()
+    reads.clear()
+    it.hear({row: noise(2.0)[: hops * HOP_SAMPLES] for row, hops in enumerate((1, 2, 4))}, newest_only=[2])
+    it.remove(1)
+    it.hear({0: noise(0.1), it.add(): noise(0.5), it.add(): noise(0.4)})
+    assert [sum(len(windows) for windows, _ in pending) for pending in reads] == [4, 3]
+    for pending in reads:
+        assert {values.device.type for _, values in pending} == {"meta"}
+        assert all(values.shape == (len(windows), 8 + WINDOW_FRAMES) for windows, values in pending)

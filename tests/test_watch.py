@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from test_board import HEALTH, STATE, WINDOW
 
-from streamer.events import EmotionStarted, Info, Status
+from streamer.events import EmotionEnded, EmotionStarted, Info, Status
 from streamer.watch import WatchFeed
 
 
@@ -99,3 +99,41 @@ def test_a_transition_that_is_delivered_twice_is_told_once() -> None:
     for node in ("attic", "attic", "cellar"):
         f.on_event(node, started)
     assert [line.stream for line in f.snapshot().log] == ["attic/desk", "cellar/desk"]
+
+
+def info(*streams: str) -> Info:
+    return Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, streams)
+
+
+def test_a_stream_that_its_node_no_longer_lists_leaves_the_screen() -> None:
+    f = feed()
+    f.on_event("attic", info("desk", "door"))
+    for node, stream in (("attic", "desk"), ("attic", "door"), ("cellar", "door")):
+        f.on_event(node, replace(WINDOW, stream=stream))
+    f.on_event("attic", info("desk"))
+    assert [view.name for view in f.snapshot().streams] == ["attic/desk", "cellar/door"]
+
+
+def test_what_the_list_has_overtaken_does_not_bring_a_stream_back() -> None:
+    f = feed()
+    f.on_event("attic", replace(WINDOW, stream="door"))
+    f.on_event("attic", info("desk"))
+    late = (
+        replace(STATE, stream="door", label=None),
+        replace(HEALTH, stream="door", status="ended"),
+        EmotionEnded("door", "ab-1", 1006.0, "angry", 6.0, 0.93),
+    )
+    for event in late:
+        f.on_event("attic", event)
+    f.on_availability("attic", False)
+    assert f.snapshot().streams == ()
+    assert "angry ended 6.0 s" in [line.text for line in f.snapshot().log]
+
+
+def test_a_stream_that_comes_back_is_shown_again() -> None:
+    f = feed()
+    f.on_event("attic", WINDOW)
+    f.on_event("attic", info())
+    f.on_event("attic", info("desk"))
+    f.on_event("attic", WINDOW)
+    assert [(view.name, view.status) for view in f.snapshot().streams] == [("attic/desk", "live")]

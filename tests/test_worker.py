@@ -1,16 +1,21 @@
 """The worker: every sample is heard once, everything lost is counted, and the events say so."""
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fakes import FakeClock, FakeInference, FakeSource
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.audio.source import SourceState
 from streamer.board import Board
 from streamer.emotion.claim import ClaimRule
 from streamer.emotion.tracker import TrackerSettings
+from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Window
 from streamer.stream import StreamSettings
 from streamer.worker import Worker
@@ -33,6 +38,7 @@ class Bench:
         self.clock = FakeClock()
         self.board = Board([s.name for s in self.sources], wall=self.clock.time)
         self.events: list[Event] = []
+        self.rosters: list[tuple[str, ...]] = []
         settings = StreamSettings(
             labels=LABELS,
             window_frames=self.inference.window_frames,
@@ -47,6 +53,7 @@ class Bench:
             board=self.board,
             outlet=self.events.append,
             wake=threading.Event(),
+            roster=self.rosters.append,
             clock=self.clock,
         )
 
@@ -55,6 +62,14 @@ class Bench:
         samples = np.full(round(hops * HOP), 0.1, dtype=np.float32)
         position = ring.stats().written + len(samples)
         ring.write(samples, None if captured is None else (position, captured))
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Wait for what the worker does in its own thread."""
+        for _ in range(500):
+            if done():
+                return
+            time.sleep(0.01)
+        raise AssertionError("it did not happen within 5 s")
 
     def of(self, kind: type[Event], stream: str = "desk") -> list:
         return [e for e in self.events if isinstance(e, kind) and e.stream == stream]
@@ -272,3 +287,136 @@ def test_a_stream_whose_windows_are_skipped_is_called_behind_for_two_seconds() -
     bench.clock.now += 2.5
     bench.worker.tick()
     assert bench.board.status_of("desk") == "live"
+
+
+# Streams that come and go
+
+
+def test_a_stream_that_comes_is_heard_beside_the_others() -> None:
+    bench, door = Bench(), FakeSource("door")
+    bench.feed(1)
+    bench.worker.tick()
+    bench.worker.add(door)
+    for source in (bench.source, door):
+        bench.feed(1, source)
+    bench.worker.tick()
+    assert bench.inference.steps == [{0: HOP}, {0: HOP, 1: HOP}]
+    assert [w.end_s for w in bench.of(Window, "door")] == [HOP / 24_000]
+    assert bench.rosters == [("desk", "door")]
+    assert bench.board.status_of("door") == "warming"
+
+
+def test_a_stream_that_goes_ends_what_it_holds_and_is_forgotten() -> None:
+    bench = Bench(FakeSource("desk"), FakeSource("door"))
+    for source in bench.sources:
+        bench.feed(2, source)
+    bench.worker.tick()
+    bench.feed(1, bench.sources[1])
+    bench.worker.remove("door")
+    bench.worker.tick()
+    (started,), (ended,) = bench.of(EmotionStarted, "door"), bench.of(EmotionEnded, "door")
+    assert started.id == ended.id
+    assert bench.of(State, "door")[-1].label is None
+    assert bench.of(Health, "door")[-1].status == "ended"
+    assert len(bench.of(Window, "door")) == 2  # what it had not heard is lost
+    assert bench.rosters == [("desk",)]
+    assert [view.name for view in bench.board.snapshot().streams] == ["desk"]
+    assert bench.of(EmotionEnded, "desk") == []
+    told = len(bench.of(Health, "door"))
+    bench.clock.now += 5
+    bench.worker.tick()
+    assert len(bench.of(Health, "door")) == told
+
+
+def test_a_row_goes_from_one_stream_to_the_next_and_ids_never_meet() -> None:
+    bench, ids = Bench(FakeSource("desk"), FakeSource("door")), []
+    source = bench.sources[1]
+    for name in ("door", "door", "hall"):
+        if ids:
+            bench.worker.remove(source.name)
+            source = FakeSource(name)
+            bench.worker.add(source)
+        bench.worker.tick()
+        bench.feed(2, source)
+        bench.worker.tick()
+        ids.append(bench.of(EmotionStarted, name)[-1].id)
+    assert len(set(ids)) == 3
+    assert set(bench.inference.samples) == {0, 1}
+    assert [w.seq for w in bench.of(Window, "door")] == [0, 1, 0, 1]
+
+
+def test_a_stream_that_ended_leaves_its_row_to_another() -> None:
+    bench = Bench(FakeSource("desk"), FakeSource("door"))
+    bench.feed(2, bench.sources[1])
+    bench.sources[1].ring.end()
+    bench.worker.tick()
+    assert set(bench.inference.samples) == {0}
+    assert bench.board.status_of("door") == "ended"
+    hall = FakeSource("hall")
+    bench.worker.add(hall)
+    bench.feed(1, hall)
+    bench.worker.tick()
+    assert bench.inference.steps[-1] == {1: HOP}
+    assert [w.stream for w in bench.of(Window, "hall")] == ["hall"]
+    bench.worker.remove("door")
+    bench.worker.tick()
+    assert [view.name for view in bench.board.snapshot().streams] == ["desk", "hall"]
+    assert set(bench.inference.samples) == {0, 1}
+
+
+CHUNKS = st.lists(st.floats(0, 3.3), min_size=1, max_size=12)
+
+
+@given(mine=CHUNKS, others=CHUNKS, comes=st.integers(0, 6), stays=st.integers(0, 6))
+def test_no_event_of_a_stream_depends_on_others_that_come_and_go(
+    mine: list[float], others: list[float], comes: int, stays: int
+) -> None:
+    def hear(company: bool) -> list[Event]:
+        bench, guest = Bench(), FakeSource("guest")
+        for step, hops in enumerate(mine):
+            if company and step == comes:
+                bench.worker.add(guest)
+            if company and step == comes + stays + 1:
+                bench.worker.remove("guest")
+            bench.feed(hops)
+            bench.feed(others[step % len(others)], guest)
+            bench.clock.now += 0.3
+            bench.worker.tick()
+        bench.source.ring.end()
+        bench.worker.tick()
+        return [replace(e, id=e.id[-6:]) if hasattr(e, "id") else e for e in bench.of(object, "desk")]
+
+    assert hear(company=True) == hear(company=False)
+
+
+def test_streams_come_and_go_from_other_threads_while_the_worker_runs() -> None:
+    bench = Bench()
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    doors = [FakeSource(f"door{i}") for i in range(8)]
+    adding = [threading.Thread(target=bench.worker.add, args=(door,)) for door in doors]
+    for each in adding:
+        each.start()
+    for door in doors:
+        bench.feed(3, door)
+    bench.until(lambda: all(len(bench.of(Window, door.name)) for door in doors))
+    for door in doors:
+        bench.worker.remove(door.name)
+    bench.until(lambda: bench.rosters[-1] == ("desk",) and len(bench.rosters) == 16)
+    assert thread.is_alive()
+    bench.worker.remove("desk")  # the last one
+    thread.join(5)
+    assert not thread.is_alive()
+    assert all(len(bench.of(EmotionEnded, door.name)) == 1 for door in doors)
+
+
+def test_a_name_that_is_taken_or_unknown_is_refused_where_it_is_said() -> None:
+    bench = Bench()
+    with pytest.raises(UsageError, match="named 'desk' already"):
+        bench.worker.add(FakeSource("desk"))
+    with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
+        bench.worker.remove("door")
+    bench.worker.remove("desk")
+    bench.worker.add(FakeSource("desk"))
+    bench.worker.tick()
+    assert bench.rosters == [(), ("desk",)]

@@ -1,0 +1,172 @@
+"""The monitor: streams come and go at any moment, and everybody is told."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fakes import FakeInference, FakeSource
+
+from streamer.config import Settings
+from streamer.emotion.claim import ClaimRule
+from streamer.emotion.tracker import TrackerSettings
+from streamer.errors import StreamerError, UsageError
+from streamer.events import EmotionEnded, Event, Info, Window
+from streamer.monitor import Monitor
+from streamer.stream import StreamSettings
+
+HOP = 18 * 320
+SETTINGS = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4, 0.0, 0.0, 1.0))
+
+
+class Kept(list[Event]):
+    """A publisher that keeps what it is given."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def publish(self, event: Event) -> None:
+        self.append(event)
+
+
+class Heard(FakeSource):
+    """Says whether it was started and stopped."""
+
+    started = stopped = False
+
+    def start(self) -> None:
+        if self.state == "failed":
+            raise StreamerError("It cannot ever work.")
+        self.started = True
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def speak(self, hops: int) -> None:
+        self.ring.write(np.full(hops * HOP, 0.1, dtype=np.float32))
+
+
+class Bench:
+    """A monitor whose model is a fake, loaded when `loaded` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+        self.loaded = threading.Event()
+        self.kept = Kept()
+        self.sources = [Heard(name) for name in names]
+        monkeypatch.setattr("streamer.assembly.build_inference", self.build)
+        monkeypatch.setattr("streamer.assembly.stream_settings", lambda *_: SETTINGS)
+        monkeypatch.setattr("streamer.assembly.describe", lambda _, __, names: info(*names))
+        self.monitor = Monitor(
+            Settings(), self.sources, [self.kept], mqtt=None, wake=threading.Event(), ended=threading.Event()
+        )
+
+    def build(self, _: Settings, rows: int) -> FakeInference:
+        self.loaded.wait(5)
+        inference = FakeInference(rows)
+        inference.device, inference.model = "cpu", SimpleNamespace()  # type: ignore[attr-defined]
+        return inference
+
+    @property
+    def rosters(self) -> list[tuple[str, ...]]:
+        return [event.streams for event in self.kept if isinstance(event, Info)]
+
+    def of(self, kind: type[Event], stream: str) -> list:
+        return [event for event in list(self.kept) if isinstance(event, kind) and event.stream == stream]
+
+    def names(self) -> list[str]:
+        return [view.name for view in self.monitor.snapshot().streams]
+
+
+def info(*streams: str) -> Info:
+    return Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, streams)
+
+
+def until(done: Callable[[], object]) -> None:
+    for _ in range(500):
+        if done():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen within 5 s")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench(monkeypatch, "desk")
+    yield bench
+    bench.loaded.set()
+    bench.monitor.stop()
+
+
+@pytest.mark.parametrize("loaded_first", [True, False])
+def test_a_stream_that_comes_is_heard_shown_and_announced(bench: Bench, loaded_first: bool) -> None:
+    bench.monitor.start()
+    if loaded_first:
+        bench.loaded.set()
+        until(lambda: bench.sources[0].started)
+    door = Heard("door")
+    bench.monitor.add(door)
+    bench.loaded.set()
+    until(lambda: door.started)
+    door.speak(1)
+    until(lambda: bench.of(Window, "door"))
+    assert bench.names() == ["desk", "door"]
+    assert bench.rosters[-1] == ("desk", "door")
+
+
+@pytest.mark.parametrize("loaded_first", [True, False])
+def test_a_stream_that_goes_is_stopped_forgotten_and_announced(
+    monkeypatch: pytest.MonkeyPatch, loaded_first: bool
+) -> None:
+    bench = Bench(monkeypatch, "desk", "door")
+    bench.monitor.start()
+    desk, door = bench.sources
+    if loaded_first:
+        bench.loaded.set()
+        until(lambda: door.started)
+        door.speak(2)
+        until(lambda: len(bench.of(Window, "door")) == 2)
+    bench.monitor.remove("door")
+    bench.loaded.set()
+    until(lambda: bench.rosters and bench.rosters[-1] == ("desk",))
+    assert door.stopped
+    assert door.started == loaded_first
+    assert len(bench.of(EmotionEnded, "door")) == loaded_first
+    until(lambda: bench.names() == ["desk"])
+    desk.speak(1)
+    until(lambda: bench.of(Window, "desk"))
+    bench.monitor.stop()
+    assert not bench.monitor.failed.is_set()
+
+
+def test_names_that_are_taken_or_unknown_are_refused(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="named 'desk' already"):
+        bench.monitor.add(Heard("desk"))
+    for ask in (bench.monitor.remove, lambda name: bench.monitor.mute(name, True)):
+        with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
+            ask("door")
+
+
+def test_a_source_that_cannot_work_is_refused_and_the_others_go_on(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    with pytest.raises(StreamerError, match="cannot ever work"):
+        bench.monitor.add(Heard("door", state="failed"))
+    bench.sources[0].speak(1)
+    until(lambda: bench.of(Window, "desk"))
+    assert bench.names() == ["desk"]
+
+
+def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    bench.monitor.remove("desk")
+    assert bench.monitor.ended.wait(5)
+    door = Heard("door")
+    with pytest.raises(StreamerError, match="has ended"):
+        bench.monitor.add(door)
+    assert not door.started
