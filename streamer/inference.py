@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from streamer.audio.level import LevelNormalizer
-from streamer.audio.voice import VoiceDetector
+from streamer.audio.voice import VoiceDetector, step_together
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
@@ -180,7 +180,7 @@ class Inference:
             for row in rows:
                 levelled[row] = out[row]
                 self._rows[row].samples += length
-                self._rows[row].voice.step(out[row])
+        step_together([self._rows[row].voice for row in levelled], list(levelled.values()))
         return levelled
 
     def _slide(self, frames: Tensor, newest_only: Collection[int], pending: _Pending) -> None:

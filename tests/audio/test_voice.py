@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamer.audio.level import normalize
-from streamer.audio.voice import CHUNK, VoiceChunk, VoiceDetector
+from streamer.audio.voice import CHUNK, VOICE_CHUNK, VoiceChunk, VoiceDetector, step_together
 from streamer.rates import SAMPLE_RATE
 
 
@@ -121,7 +121,7 @@ def test_two_detectors_do_not_share_their_state(detector):
 
 def test_speech_ends_at_a_lower_probability_than_it_begins_at(detector, monkeypatch):
     script = iter([0.4, 0.5, 0.4, 0.36, 0.34, 0.4, 0.5])
-    monkeypatch.setattr(detector, "_probability", lambda chunk: next(script))
+    monkeypatch.setattr(detector, "_network", lambda chunks, memories: ([next(script)], memories))
     chunks = detector.step(np.zeros(CHUNK * 8, np.float32))
     assert [c.voiced for c in chunks[:7]] == [False, True, True, True, False, False, True]
 
@@ -167,7 +167,7 @@ def test_no_samples_are_no_news(detector):
     assert detector.step(np.zeros(0, np.float32)) == []
 
 
-def test_detectors_with_copies_of_one_model_hear_the_same_and_do_not_disturb_each_other(loaded):
+def test_detectors_that_share_a_network_do_not_disturb_each_other(loaded):
     first, second = VoiceDetector(like=loaded), VoiceDetector(like=loaded)
     speech, hiss = vowels(1.0), noise(1.0, 0.01)
     alone = VoiceDetector().step(speech)
@@ -178,3 +178,27 @@ def test_detectors_with_copies_of_one_model_hear_the_same_and_do_not_disturb_eac
     assert [(c.end, c.voiced) for c in together] == [(c.end, c.voiced) for c in alone]
     assert [c.probability for c in together] == pytest.approx([c.probability for c in alone], abs=1e-5)
     assert first.share(0, SAMPLE_RATE) > 0 == second.share(0, SAMPLE_RATE)
+
+
+def test_streams_heard_together_give_what_each_gives_alone(loaded):
+    audio = [vowels(1.0), noise(1.0, 0.05), vowels(2.0)[SAMPLE_RATE:], vowels(0.2)]
+    together, alone = ([VoiceDetector(like=loaded) for _ in audio] for _ in range(2))
+    for begin, end in ((0, 700), (700, 7000), (7000, 7000), (7000, 24_000)):
+        pieces = [samples[begin:end] for samples in audio]
+        judged = step_together(together, pieces)
+        for mine, detector, piece in zip(judged, alone, pieces, strict=True):
+            expected = detector.step(piece)
+            assert [(c.end, c.voiced) for c in mine] == [(c.end, c.voiced) for c in expected]
+            assert [c.probability for c in mine] == pytest.approx([c.probability for c in expected], abs=1e-5)
+
+
+def test_the_network_is_that_of_the_packaged_model(loaded):
+    from silero_vad import load_silero_vad
+
+    model, chunks = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, (6, VOICE_CHUNK)).astype(np.float32)
+    memory, heard = loaded._network.fresh(), []
+    for chunk in chunks:
+        probabilities, (memory,) = loaded._network([chunk], [memory])
+        heard += probabilities
+    with torch.inference_mode():
+        assert heard == pytest.approx([float(model(torch.from_numpy(chunk), 16_000)) for chunk in chunks], abs=1e-6)
