@@ -73,6 +73,7 @@ class Inference:
         window_frames: frames in a full window.
         hop_frames: frames between two windows.
         device: as torch names it.
+        encoder_dtype: what the encoder computes in; the rest is float32. bfloat16 is meant for accelerators.
         voice_threshold: probability from which speech begins.
         min_speech: share of a window that must be voice for its probabilities to be given.
     """
@@ -85,6 +86,7 @@ class Inference:
         window_frames: int,
         hop_frames: int,
         device: str = "cpu",
+        encoder_dtype: torch.dtype = torch.float32,
         voice_threshold: float = 0.5,
         min_speech: float = 0.25,
     ) -> None:
@@ -98,6 +100,8 @@ class Inference:
         self._capacity = max(1, rows)
         self._level = LevelNormalizer(self._capacity)
         self._encoder = StreamingEncoder(model.encoder, self._capacity)
+        if encoder_dtype != torch.float32:
+            self._encoder.to(encoder_dtype)
         self._window = SlidingWindow(model.pooling, self._capacity, window_frames)
 
     @torch.inference_mode()

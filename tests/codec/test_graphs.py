@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from truth import TOLERANCE, encoder, noise, worst_frame_error
 
-from streamer.codec import Encoder, StreamingEncoder
+from streamer.codec import StreamingEncoder
 
 PREPARED = 960  # samples: 40 ms
 STREAMS = 3
@@ -19,10 +19,7 @@ LENGTHS = [0, 1, 320, 777, PREPARED, PREPARED, PREPARED + 1, 2 * PREPARED, 3 * P
 
 @cache
 def kept(captured):
-    streaming = StreamingEncoder(encoder(), STREAMS, capture=FakeCapture() if captured else None)
-    if captured:
-        streaming.prepare(PREPARED)
-    return streaming
+    return captured_pair(STREAMS)[0] if captured else StreamingEncoder(encoder(), STREAMS)
 
 
 def used(captured):
@@ -33,8 +30,10 @@ def used(captured):
 
 
 def captured_pair(batch_size=1):
+    """With the kernels that accelerators use: what the CPU computes with may be hidden from a tape."""
     capture = FakeCapture()
     streaming = StreamingEncoder(encoder(), batch_size, capture=capture)
+    streaming.encoder.unpack()
     streaming.prepare(PREPARED)
     return streaming, capture
 
@@ -54,7 +53,7 @@ def assert_same(actual, expected):
             assert error.max() <= TOLERANCE
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     script=st.lists(
         st.tuples(st.sampled_from(LENGTHS), st.lists(st.booleans(), min_size=STREAMS, max_size=STREAMS)),
@@ -67,15 +66,6 @@ def test_any_steps_and_masks_give_what_they_give_without_a_capture(script, begun
     steps = [(noise(2240, STREAMS, seed=9), None)] if begun else []
     steps += [(noise(length, STREAMS, seed=i), torch.tensor(mask)) for i, (length, mask) in enumerate(script)]
     assert_same(run(used(captured=True), steps), run(used(captured=False), steps))
-
-
-def test_the_kernels_of_accelerators_can_be_captured(monkeypatch):
-    monkeypatch.setattr(Encoder, "pack", lambda _: None)
-    streaming, capture = captured_pair(STREAMS)
-    mask = torch.tensor([True, False, True])
-    steps = [(noise(2240, STREAMS), None), (noise(PREPARED, STREAMS, 1), None), (noise(PREPARED, STREAMS, 2), mask)]
-    assert_same(run(streaming, steps), run(used(captured=False), steps))
-    assert capture.launches == 2
 
 
 @pytest.mark.parametrize(
@@ -105,11 +95,9 @@ def test_a_stream_left_out_of_a_launch_is_untouched_even_by_what_is_no_number():
 
 
 def test_preparing_in_mid_stream_changes_no_stream():
-    streaming, plain, audio = (
-        StreamingEncoder(encoder(), capture=FakeCapture()),
-        StreamingEncoder(encoder()),
-        noise(9999),
-    )
+    streaming, plain = StreamingEncoder(encoder(), capture=FakeCapture()), StreamingEncoder(encoder())
+    streaming.encoder.unpack()
+    audio = noise(9999)
     frames = [streaming.step(audio[..., :3000])]
     streaming.prepare(PREPARED)
     frames += [streaming.step(audio[..., 3000:]), streaming.flush()]
