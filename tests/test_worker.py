@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FakeClock, FakeInference, FakeSource
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.source import SourceState
@@ -367,6 +367,7 @@ def test_a_stream_that_ended_leaves_its_row_to_another() -> None:
 CHUNKS = st.lists(st.floats(0, 3.3), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(mine=CHUNKS, others=CHUNKS, comes=st.integers(0, 6), stays=st.integers(0, 6))
 def test_no_event_of_a_stream_depends_on_others_that_come_and_go(
     mine: list[float], others: list[float], comes: int, stays: int

@@ -1,6 +1,6 @@
 """The step of fixed shape: captured once, then launched as a whole.
 
-A streaming step is some two hundred short operations, and on a GPU their launches cost more than their work. A CUDA
+A streaming step is about a hundred short operations, and on a GPU their launches cost more than their work. A CUDA
 graph launches all of them at once, but always over the same memory and always the same: so audio and frames lie in
 buffers that stay, every stream takes part, and a mask in device memory decides whose state moves on.
 """
@@ -34,7 +34,7 @@ class CudaGraphs:
     """Implements `StepCapture` with CUDA graphs, each with memory of its own.
 
     As torch asks for: warm-up and capture run on one side stream, which waits for what was launched before and is
-    waited for after; nothing synchronises in between. Other threads may use the GPU meanwhile ("thread_local").
+    waited for after. Other threads may use the GPU meanwhile ("thread_local").
     """
 
     def __init__(self, device: torch.device) -> None:
