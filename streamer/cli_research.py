@@ -23,6 +23,14 @@ class Tune(StrEnum):
     ALL = "all"
 
 
+class ProtocolName(StrEnum):
+    """Who is measured by whom."""
+
+    HOLDOUT = "holdout"
+    KFOLD = "kfold"
+    LOSO = "loso"
+
+
 class EmbeddingKind(StrEnum):
     """What is kept of each frame."""
 
@@ -91,15 +99,35 @@ def evaluate(
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
     work: Work = Path("training-work"),
     split: Annotated[Path | None, typer.Option(help="A training's split.json; default: the seed's split.")] = None,
+    protocol: Annotated[ProtocolName, typer.Option(help="Whose whole clips are in the tables.")] = ProtocolName.HOLDOUT,
+    folds: Annotated[int, typer.Option(help="Of kfold.")] = 5,
+    live_clips: Annotated[int, typer.Option(help="Of each corpus through the worker; 0: none.")] = 100,
+    robustness_clips: Annotated[int, typer.Option(help="Under noise, gain, rooms; 0: none.")] = 200,
+    noise_minutes: Annotated[float, typer.Option(help="Of silence, noise and music each; 0: none.")] = 20.0,
+    without_voice: Annotated[
+        list[Path] | None, typer.Option(help="A recording, or a folder of them, without a voice; repeatable.")
+    ] = None,
     peers: Annotated[bool, typer.Option(help="eGeMAPS and ComParE with an SVM beside it.")] = True,
+    device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Measure a checkpoint on speakers that no training has used."""
     from streamer.commands.evaluate import run_evaluation
     from streamer.training.evaluate import EvaluationOptions
 
-    options = EvaluationOptions(split=split, peers=peers)
-    run_evaluation(checkpoint, corpora, options, output=output, work=work, threads=threads)
+    options = EvaluationOptions(
+        protocol=protocol.value,
+        folds=folds,
+        split=split,
+        robustness_clips=robustness_clips,
+        live_clips=live_clips,
+        noise_minutes=noise_minutes,
+        without_voice=tuple(without_voice or ()),
+        peers=peers,
+        device=device,
+        threads=threads,
+    )
+    run_evaluation(checkpoint, corpora, options, output=output, work=work)
 
 
 def embed(

@@ -19,7 +19,6 @@ def run_evaluation(
     *,
     output: Path,
     work: Path,
-    threads: int | None = None,
 ) -> None:
     """Evaluate, print the report, and write it as JSON, Markdown and pictures to `output`.
 
@@ -29,7 +28,6 @@ def run_evaluation(
         options: how much to measure.
         output: folder of the report.
         work: folder for decoded audio; a training's serves.
-        threads: of the CPU; torch's choice if None.
 
     Raises:
         StreamerError: see `streamer.training.evaluate.evaluate` and `streamer.training.corpora.read_corpora`.
@@ -38,8 +36,8 @@ def run_evaluation(
         raise UsageError(
             "There is nothing to evaluate on; give folders of corpora, or CSV files of path,label,speaker."
         )
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     evaluation = evaluate(checkpoint, read_corpora(paths), options, work, print, show_progress)
     written = write_report(evaluation, output)
     print(markdown(evaluation))

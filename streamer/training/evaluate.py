@@ -1,71 +1,67 @@
 """How good a checkpoint is, on speakers that it never heard: `streamer evaluate`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.card import Calibration
 from streamer.errors import UsageError
+from streamer.inference import choose_device
 from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
-from streamer.training.live import LiveResult, false_alarms_per_hour, stream_clips
+from streamer.training.false_alarms import Alarms, false_alarms
+from streamer.training.folds import Folds, Protocol, folds_of, need_sklearn, refit_probabilities, speakers_of
+from streamer.training.live import LiveResult, Monitored, stream_clips
 from streamer.training.material import AudioStore, Progress, key_of
-from streamer.training.metrics import (
-    Reliability,
-    bootstrap_interval,
-    confusion,
-    f1_scores,
-    recalls,
-    reliability,
-    uar,
-    uar_of_rows,
-)
-from streamer.training.peers import peer_uars
-from streamer.training.predict import Predictions, encoded_by, load_audio, predict
-from streamer.training.robustness import unchanged_answers
-from streamer.training.splits import DEFAULT_SEED, Split, speaker_of, split_speakers
+from streamer.training.metrics import Measures, measure
+from streamer.training.peers import PeerResult, fit_loudness, peer_results
+from streamer.training.predict import encoded_by, load_audio, pooled_vectors, predict
+from streamer.training.robustness import Robustness, measure_robustness
+from streamer.training.splits import DEFAULT_SEED, Split, split_speakers
+
+_PART = 64  # clips that are heard between two moves of the progress bar
+_VOICES = 30  # test clips that babble is made of
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
     """How much to measure. UsageError for what cannot work."""
 
+    protocol: Protocol = "holdout"  # for the tables of whole clips and their peers
+    folds: int = 5  # of kfold
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
     split: Path | None = None  # `split.json` of a training; None: drawn from the seed as training draws it
-    robustness_clips: int = 100  # drawn from the test clips of all corpora; 0 measures none
-    live_clips: int = 60  # of each corpus; 0 measures none
-    noise_minutes: float = 5.0  # of each kind of sound without a voice; 0 measures none
+    robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
+    live_clips: int = 100  # of each corpus; 0 measures none
+    noise_minutes: float = 20.0  # of each kind of sound without a voice; 0 measures none
+    without_voice: tuple[Path, ...] = ()  # recordings, or folders of them, for more false alarms
     peers: bool = True
+    device: str = "cpu"
+    threads: int | None = None  # of the CPU; None: torch's choice
 
     def __post_init__(self) -> None:
         if min(self.robustness_clips, self.live_clips, self.noise_minutes) < 0:
             raise UsageError("Counts of clips and minutes cannot be negative; use 0 to leave a measurement out.")
+        if self.folds < 2:
+            raise UsageError(f"{self.folds} folds leave nobody to learn from; use 2 or more.")
+        if self.protocol != "holdout":
+            need_sklearn()
 
 
 @dataclass(frozen=True)
 class CorpusResult:
-    """One corpus's test speakers. Logits are restricted to the corpus's labels."""
+    """One corpus. Answers are restricted to its labels."""
 
     name: str
     labels: tuple[str, ...]
-    speakers: tuple[str, ...]
-    clips: int
-    uar: float
-    interval: tuple[float, float]  # 95 %, speakers drawn with replacement
-    accuracy: float
-    recall: tuple[float, ...]  # in the order of `labels`
-    f1: tuple[float, ...]
-    confusion: tuple[tuple[int, ...], ...]  # rows what it was, columns what was said
-    of_speakers: dict[str, float]  # UAR speaker by speaker
-    reliability: Reliability
-    answered: float  # share of clips at or above the threshold
-    answered_accuracy: float  # NaN where none is
-    live: LiveResult | None
-    peers: dict[str, float]  # UAR on the same split
+    speakers: tuple[str, ...]  # that whole clips were answered for
+    clips: Measures  # whole clips
+    peers: dict[str, PeerResult]  # on the same clips
+    live: LiveResult | None  # windows of test speakers, by the worker
 
 
 @dataclass(frozen=True)
@@ -75,15 +71,14 @@ class Evaluation:
     checkpoint: str
     model: str  # the card's name
     sha256: str
+    protocol: Protocol
     seed: int
     window_s: float
     temperature: float
     threshold: float
     corpora: tuple[CorpusResult, ...]
-    robustness: dict[str, float]  # share of unchanged answers
-    robustness_clips: int
-    false_alarms_per_hour: dict[str, float]
-    noise_minutes: float  # of each sound
+    robustness: Robustness | None
+    false_alarms: dict[str, Alarms] = field(default_factory=dict)
 
 
 def evaluate(
@@ -94,13 +89,16 @@ def evaluate(
     log: Callable[[str], None],
     progress: Progress[Any],
 ) -> Evaluation:
-    """Measure a checkpoint on the test speakers of a holdout split.
+    """Measure a checkpoint.
+
+    The protocol decides whose whole clips are in the tables, beside the peers. Windows in the worker and robustness are
+    measured on the test speakers of the holdout split, with the checkpoint's own classifier, under every protocol.
 
     Args:
         checkpoint: `bundled` or a path.
-        corpora: their test speakers are heard; their training speakers train the peers.
+        corpora: what to measure on.
         options: how much.
-        work: a folder for decoded audio; a training's folder serves.
+        work: a folder for decoded audio and the peers' features; a training's folder serves.
         log: takes one line at a time.
         progress: shows how far a loop is.
 
@@ -109,111 +107,110 @@ def evaluate(
         UsageError: it names other labels, a corpus is too small to split, or no test speaker is among the clips.
         StreamerError: a recording cannot be read.
     """
-    model = EmotionDetectionModel.from_checkpoint(checkpoint)
+    model = EmotionDetectionModel.from_checkpoint(checkpoint).to(choose_device(options.device))
     card = model.card
     assert card is not None, "a loaded model has a card"
     if model.labels != LABELS:
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; evaluate another checkpoint.")
     calibration = card.calibration_for(card.window_s)
     split = split_speakers(corpora, options.seed) if options.split is None else Split.load(options.split)
-    clips = clips_of(corpora)
-    test = split.select(clips, "test")
-    missing = [corpus.name for corpus in corpora if not split.select(corpus.clips, "test")]
-    if missing:
-        raise UsageError(f"No test speaker of the split is in {missing[0]}; use the split of the same corpora.")
+    test = {corpus.name: split.select(corpus.clips, "test") for corpus in corpora}
+    for name, clips in test.items():
+        if not clips:
+            raise UsageError(f"No test speaker of the split is in {name}; use the split of the same corpora.")
     audio = AudioStore(work)
-    audio.prepare(split.select(clips, "train") + test if options.peers else test, progress)
+    all_folds = [folds_of(corpus, options.protocol, split, options.folds) for corpus in corpora]
+    for folds in all_folds:
+        audio.prepare([folds.clips[row] for row in folds.tested] if not options.peers else folds.clips, progress)
 
-    all_predictions = []
-    for corpus in corpora:
-        of_corpus = list(progress(split.select(corpus.clips, "test"), f"hearing {corpus.name}"))
-        all_predictions.append(predict(model, encoded_by(model), load_audio(audio), [corpus], of_corpus)[0])
+    monitored = None
+    if options.live_clips or options.noise_minutes or options.without_voice:
+        monitored = Monitored(str(checkpoint), card, options.device, options.threads)
     rng = np.random.default_rng(options.seed)
     results = []
-    for corpus, predictions in zip(corpora, all_predictions, strict=True):
-        of_corpus = list(predictions.clips)
+    for corpus, folds in zip(corpora, all_folds, strict=True):
+        measures = _whole_clips(model, audio, corpus, folds, calibration, options, progress)
+        log(f"{corpus.name}: UAR {measures.uar:.3f} ({measures.interval[0]:.3f} to {measures.interval[1]:.3f})")
         live = None
-        if options.live_clips:
-            drawn = [of_corpus[i] for i in sorted(rng.permutation(len(of_corpus))[: options.live_clips])]
-            shown = list(progress(drawn, f"streaming {corpus.name}"))
-            live = stream_clips(model, audio, shown, corpus.labels, card.window_s, card.hop_s, calibration.threshold)
-        peers = {}
-        if options.peers:
-            peers = peer_uars(audio, split.select(corpus.clips, "train"), of_corpus, progress)
+        if monitored is not None and options.live_clips:
+            drawn = _draw(test[corpus.name], options.live_clips, rng)
+            live = stream_clips(monitored, audio, corpus, drawn, calibration.threshold, options.seed, progress)
         results.append(
-            corpus_result(
-                corpus, predictions, calibration.temperature, calibration.threshold, options.seed, live, peers
+            CorpusResult(
+                name=corpus.name,
+                labels=corpus.labels,
+                speakers=tuple(sorted({folds.clips[row].speaker for row in folds.tested})),
+                clips=measures,
+                peers=peer_results(audio, folds, work, options.seed, progress) if options.peers else {},
+                live=live,
             )
         )
-        log(
-            f"{corpus.name}: UAR {results[-1].uar:.3f} ({results[-1].interval[0]:.3f} to {results[-1].interval[1]:.3f})"
-        )
-
-    robustness: dict[str, float] = {}
-    drawn = [test[i] for i in sorted(rng.permutation(len(test))[: options.robustness_clips])]
+    robustness = None
+    drawn = _draw([clip for clips in test.values() for clip in clips], options.robustness_clips, rng)
     if drawn:
-        log(f"robustness: {len(drawn)} clips under each change")
-        voices = tuple(audio[key_of(clip)] for clip in test[:: max(1, len(test) // 30)])
-        robustness = unchanged_answers(model, audio, corpora, drawn, voices, options.seed)
-    alarms: dict[str, float] = {}
-    if options.noise_minutes:
-        log(f"false alarms: {options.noise_minutes:g} minutes of each sound without a voice")
-        alarms = false_alarms_per_hour(
-            model, card.window_s, card.hop_s, calibration.threshold, options.noise_minutes, options.seed
-        )
+        robustness = _robustness(model, audio, corpora, split, drawn, options, progress)
+    alarms: dict[str, Alarms] = {}
+    if monitored is not None:
+        alarms = false_alarms(monitored, options.noise_minutes, options.without_voice, options.seed, progress)
     return Evaluation(
         checkpoint=str(checkpoint),
         model=card.name,
         sha256=model.sha256 or "",
+        protocol=options.protocol,
         seed=split.seed,
         window_s=card.window_s,
         temperature=calibration.temperature,
         threshold=calibration.threshold,
         corpora=tuple(results),
         robustness=robustness,
-        robustness_clips=len(drawn),
-        false_alarms_per_hour=alarms,
-        noise_minutes=options.noise_minutes,
+        false_alarms=alarms,
     )
 
 
-def corpus_result(
+def _whole_clips(
+    model: EmotionDetectionModel,
+    audio: AudioStore,
     corpus: Corpus,
-    predictions: Predictions,
-    temperature: float,
-    threshold: float,
-    seed: int,
-    live: LiveResult | None,
-    peers: dict[str, float],
-) -> CorpusResult:
-    """Every number of one corpus, from uncalibrated logits that are minus infinity at labels it lacks."""
-    answers, guesses = predictions.answers, predictions.guesses
-    speakers = [clip.speaker for clip in predictions.clips]
-    columns = [LABELS.index(label) for label in corpus.labels]
-    table = confusion(answers, guesses, len(LABELS))[np.ix_(columns, columns)]
-    probs = probabilities(predictions.logits, temperature)
-    answered = probs.max(axis=1) >= threshold
-    right = answers == guesses
-    return CorpusResult(
-        name=corpus.name,
-        labels=corpus.labels,
-        speakers=tuple(sorted(set(speakers))),
-        clips=len(predictions.clips),
-        uar=uar(answers, guesses),
-        interval=bootstrap_interval(partial(uar_of_rows, answers, guesses), speakers, seed),
-        accuracy=float(right.mean()),
-        recall=tuple(recalls(table).tolist()),
-        f1=tuple(f1_scores(table).tolist()),
-        confusion=tuple(tuple(row) for row in table.tolist()),
-        of_speakers=_of_speakers(predictions.clips, answers, guesses),
-        reliability=reliability(probs, answers),
-        answered=float(answered.mean()),
-        answered_accuracy=float(right[answered].mean()) if answered.any() else float("nan"),
-        live=live,
-        peers=peers,
-    )
+    folds: Folds,
+    calibration: Calibration,
+    options: EvaluationOptions,
+    progress: Progress[Any],
+) -> Measures:
+    """The table of whole clips: by the checkpoint's classifier, or by one fitted in every fold."""
+    tested = [folds.clips[row] for row in folds.tested]
+    heard = tested if options.protocol == "holdout" else folds.clips
+    parts = progress([heard[at : at + _PART] for at in range(0, len(heard), _PART)], f"hearing {corpus.name}")
+    to_frames, load = encoded_by(model), load_audio(audio)
+    if options.protocol == "holdout":
+        logits = [predict(model, to_frames, load, [corpus], part)[0].logits for part in parts]
+        probs = probabilities(np.concatenate(logits), calibration.temperature)
+    else:
+        vectors = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
+        probs = refit_probabilities(vectors, folds)[folds.tested]
+    answers = folds.answers[folds.tested]
+    return measure(probs, answers, speakers_of(tested), corpus.labels, calibration.threshold, options.seed)
 
 
-def _of_speakers(clips: Sequence[Clip], answers: Any, guesses: Any) -> dict[str, float]:
-    names = np.array([speaker_of(clip) for clip in clips])
-    return {str(name): uar(answers[names == name], guesses[names == name]) for name in np.unique(names)}
+def _robustness(
+    model: EmotionDetectionModel,
+    audio: AudioStore,
+    corpora: Sequence[Corpus],
+    split: Split,
+    drawn: Sequence[Clip],
+    options: EvaluationOptions,
+    progress: Progress[Any],
+) -> Robustness:
+    test, train = split.select(clips_of(corpora), "test"), split.select(clips_of(corpora), "train")
+    audio.prepare([*test, *train], progress)
+    loudness = {}
+    for corpus in corpora:
+        classify = fit_loudness(audio, [clip for clip in train if clip.corpus == corpus.name])
+        if classify is not None:
+            loudness[corpus.name] = classify
+    voices = tuple(audio[key_of(clip)] for clip in test[:: max(1, len(test) // _VOICES)])
+    return measure_robustness(model, audio, corpora, drawn, voices, loudness, options.seed, progress)
+
+
+def _draw(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:
+    """Up to `count` of the clips, in their order."""
+    return [clips[place] for place in sorted(rng.permutation(len(clips))[:count])]

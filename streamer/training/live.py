@@ -1,23 +1,40 @@
-"""What users get: clips and noise through the worker's own inference, hop by hop, and the emotions that begin."""
+"""What users get: recordings through the program's own worker, hop by hop, and every window compared with offline.
+
+Each clip is heard in a quiet room by a monitor that was on before: faint noise for one window's length, the clip, and a
+second of the same noise. So no window is warming, and windows hold part of the clip as well as all of it.
+"""
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from streamer.emotion import ClaimRule, EmotionDetectionModel, Observation, Tracker, TrackerSettings
-from streamer.inference import Heard, Inference
-from streamer.rates import FRAME_RATE, HOP, SAMPLE_RATE
-from streamer.training.augment import NON_SPEECH, Samples, gain, rms
-from streamer.training.corpora import LABELS, Clip
+from streamer.assembly import build_inference, stream_settings
+from streamer.audio.ring import RingBuffer
+from streamer.audio.source import SourceStatus
+from streamer.board import Board
+from streamer.config import Model, Settings, WindowSettings
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.card import CheckpointCard
+from streamer.events import EmotionStarted, Event, Info, Window
+from streamer.rates import FRAME_RATE, SAMPLE_RATE
+from streamer.training.augment import Samples, colored_noise, gain
+from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
-from streamer.training.material import AudioStore, generator, key_of
+from streamer.training.material import AudioStore, Progress, generator, key_of
+from streamer.training.metrics import Measures, measure
+from streamer.worker import Worker
 
-_PIECE_S = 16
-_LEVEL_DBFS = -35.0  # of noise and music: what a microphone hears of a radio in the room
-SOUNDS = ("silence", "white noise", "pink noise", "music")
+ROWS = 8  # streams that the worker hears at once
+_ROOM_DBFS = -75.0  # of the quiet room
+_AFTER_S = 1.0
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -25,118 +42,169 @@ class LiveResult:
     """Clips streamed one by one."""
 
     clips: int
-    windows: int  # with enough voice to be classified
-    right_windows: float  # share that names the clip's label, among the corpus's labels
-    claimed_windows: float  # share at or above the threshold, all labels offered
-    right_claims: float  # share of those that name the clip's label; NaN without any
-    same_as_offline: float  # share of last windows with the label that the offline model gives the same audio
+    windows: Measures  # those with enough voice to be classified, answers among the corpus's labels
+    same_as_offline: float  # share of them that get the same label from the offline model
+    claimed: float  # share for which the worker names an emotion, all labels offered
+    right_claims: float  # share of those that are right; NaN without any
+    started: float  # share of clips during which an emotion begins
+    right_starts: float  # share of the emotions that begin which are right; NaN without any
+
+
+class _Recorded:
+    """A source whose whole sound lies in its ring already."""
+
+    live = False
+
+    def __init__(self, name: str, samples: Samples, hop: int) -> None:
+        self.name = name
+        self.ring = RingBuffer(max(len(samples), hop))  # the worker reads by the hop
+        self.ring.write(samples)
+        self.ring.end()
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def mute(self, muted: bool) -> None: ...
+
+    def status(self) -> SourceStatus:
+        return SourceStatus("ended", "", self.name, SAMPLE_RATE, None, 0)
+
+
+class Monitored:
+    """A checkpoint in the worker with the program's default settings, at the card's window and hop.
+
+    Args:
+        checkpoint: `bundled` or a path.
+        card: of the same checkpoint.
+        device: auto, cpu, cuda or mps.
+        threads: of the CPU; torch's number if None.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+
+    def __init__(self, checkpoint: str, card: CheckpointCard, device: str = "cpu", threads: int | None = None) -> None:
+        chosen = Model(checkpoint=checkpoint, device=device, threads=threads or torch.get_num_threads())
+        window = WindowSettings(window_s=card.window_s, hop_s=card.hop_s)
+        self.window_s = window.window_s
+        settings = Settings(model=chosen, window=window)
+        self._inference = build_inference(settings, rows=ROWS)
+        for row in range(ROWS):
+            self._inference.remove(row)
+        self._streams = stream_settings(settings, self._inference.model)
+
+    @property
+    def model(self) -> EmotionDetectionModel:
+        """The model that the worker runs."""
+        return self._inference.model
+
+    def hear(self, recordings: Sequence[Samples]) -> list[list[Event]]:
+        """What the worker says of recordings `[T]`, T >= 1, each a stream of its own, up to ROWS of them at once."""
+        if len(recordings) > ROWS:
+            raise ValueError(f"The worker here has {ROWS} rows, not {len(recordings)}.")
+        said: dict[str, list[Event]] = {str(row): [] for row in range(len(recordings))}
+
+        def take(event: Event) -> None:
+            if not isinstance(event, Info):  # it is of no stream
+                said[event.stream].append(event)
+
+        for _ in recordings:
+            self._inference.add()  # rows from 0 on: the worker gives back the row of every source that ended
+        Worker(
+            self._inference,
+            [_Recorded(str(row), samples, self._streams.hop_samples) for row, samples in enumerate(recordings)],
+            self._streams,
+            board=Board(list(said)),
+            outlet=take,
+            wake=threading.Event(),
+        ).run()
+        return list(said.values())
+
+
+def in_a_quiet_room(samples: Samples, before_s: float, rng: np.random.Generator) -> Samples:
+    """A clip with faint noise under it, `before_s` in front of it and a second behind it."""
+    before, after = round(before_s * SAMPLE_RATE), round(_AFTER_S * SAMPLE_RATE)
+    noise = gain(colored_noise(before + len(samples) + after, "pink", rng), _ROOM_DBFS)
+    noise[before : before + len(samples)] += samples
+    return noise
 
 
 def stream_clips(
-    model: EmotionDetectionModel,
+    monitored: Monitored,
     audio: AudioStore,
+    corpus: Corpus,
     clips: Sequence[Clip],
-    labels: Sequence[str],
-    window_s: float,
-    hop_s: float,
     threshold: float,
-) -> LiveResult:
-    """Every clip as a stream of its own, in chunks of a hop, from its first sample to its last.
+    seed: int,
+    progress: Progress[Any],
+) -> LiveResult | None:
+    """Every clip as a stream of its own through the worker; None where no window holds enough voice.
 
     Args:
-        model: with the calibration of `window_s`.
+        monitored: the checkpoint in its worker.
         audio: the clips' recordings.
-        clips: of one corpus.
-        labels: which the corpus has.
-        window_s: length of the windows.
-        hop_s: how often one ends.
-        threshold: from which confidence a label is claimed.
+        corpus: of the clips.
+        clips: at least one.
+        threshold: from which probability on an answer among the corpus's labels counts as given.
+        seed: of the room's noise and of the interval's draws.
+        progress: shows how far it is.
     """
-    inference = Inference(model, 1, window_frames=round(window_s * FRAME_RATE), hop_frames=round(hop_s * FRAME_RATE))
-    mask = label_mask(labels)
-    right: list[bool] = []
-    claims: list[bool] = []
+    mask = label_mask(corpus.labels)
+    probs: list[Floats] = []
+    of_windows: list[Clip] = []
     same: list[bool] = []
-    for clip in clips:
-        samples = audio[key_of(clip)]
-        heard = list(_windows(inference, samples))
-        for window in heard:
-            if window.probs is not None:
-                probs = np.asarray(window.probs)
-                right.append(LABELS[int(np.where(mask, probs, -1).argmax())] == clip.label)
-                if probs.max() >= threshold:
-                    claims.append(LABELS[int(probs.argmax())] == clip.label)
-        last = heard[-1]
-        if last.probs is not None:
-            same.append(int(np.argmax(last.probs)) == _offline(model, samples, last))
+    claims: list[bool] = []
+    starts: list[bool] = []
+    clips_started = 0
+    for first in progress(range(0, len(clips), ROWS), f"streaming {corpus.name}"):
+        some = clips[first : first + ROWS]
+        rooms = [
+            in_a_quiet_room(audio[key_of(clip)], monitored.window_s, generator(seed, 0, key_of(clip))) for clip in some
+        ]
+        for clip, room, events in zip(some, rooms, monitored.hear(rooms), strict=True):
+            windows = [event for event in events if isinstance(event, Window) and event.probs is not None]
+            heard = np.array([[(window.probs or {})[label] for label in LABELS] for window in windows])  # [K, 8]
+            if windows:
+                same += (heard.argmax(axis=1) == offline_labels(monitored.model, room, windows)).tolist()
+                probs.append(_among(heard, mask))
+            of_windows += [clip] * len(windows)
+            claims += [window.label == clip.label for window in windows if window.label is not None]
+            begun = [event.label == clip.label for event in events if isinstance(event, EmotionStarted)]
+            starts += begun
+            clips_started += bool(begun)
+    if not of_windows:
+        return None
+    answers = np.array([LABELS.index(clip.label) for clip in of_windows], dtype=np.int64)
+    speakers = [clip.speaker for clip in of_windows]
     return LiveResult(
         clips=len(clips),
-        windows=len(right),
-        right_windows=_share(right),
-        claimed_windows=len(claims) / max(1, len(right)),
-        right_claims=_share(claims),
-        same_as_offline=_share(same),
+        windows=measure(np.concatenate(probs), answers, speakers, corpus.labels, threshold, seed),
+        same_as_offline=float(np.mean(same)),
+        claimed=len(claims) / len(of_windows),
+        right_claims=float(np.mean(claims)) if claims else float("nan"),
+        started=clips_started / len(clips),
+        right_starts=float(np.mean(starts)) if starts else float("nan"),
     )
 
 
-def false_alarms_per_hour(
-    model: EmotionDetectionModel, window_s: float, hop_s: float, threshold: float, minutes: float, seed: int
-) -> dict[str, float]:
-    """Emotions that begin in an hour of sound without a voice, through inference, claim rule and tracker.
-
-    The music is rendered by `streamer.training.augment.music`: bass, chords, melody and drums, up to 16 s a piece.
-    """
-    rates = {}
-    for sound in SOUNDS:
-        inference = Inference(
-            model, 1, window_frames=round(window_s * FRAME_RATE), hop_frames=round(hop_s * FRAME_RATE)
-        )
-        tracker = Tracker(ClaimRule(threshold), TrackerSettings.around(threshold))
-        starts = 0
-        pieces = math.ceil(minutes * 60 / _PIECE_S)
-        samples = round(minutes * 60 / pieces * SAMPLE_RATE)
-        for number in range(pieces):
-            rng = generator(seed, number, sound)
-            noise = NON_SPEECH[sound](samples, rng)
-            if sound != "silence":
-                noise = gain(noise / np.float32(max(rms(noise), 1e-9)), _LEVEL_DBFS)
-            for first in range(0, len(noise), SAMPLE_RATE):
-                for window in inference.hear({0: noise[first : first + SAMPLE_RATE]}):
-                    starts += _begins(tracker, window, inference.window_frames)
-        rates[sound] = starts * 60 / minutes
-    return rates
-
-
-def _windows(inference: Inference, samples: Samples) -> Iterator[Heard]:
-    """All windows of one recording, the last one ending with its last sample."""
-    inference.reset(0)
-    hop = inference.hop_frames * HOP
-    last: Heard | None = None
-    for first in range(0, len(samples), hop):
-        for window in inference.hear({0: samples[first : first + hop]}):
-            last = window
-            yield window
-    end = inference.finish(0)
-    if end is not None:
-        yield end
-    elif last is None:
-        raise ValueError("A recording without samples has no windows.")
-
-
-def _offline(model: EmotionDetectionModel, samples: Samples, window: Heard) -> int:
-    """The column that the offline model gives to the frames which the window holds."""
+def offline_labels(model: EmotionDetectionModel, samples: Samples, windows: Sequence[Window]) -> npt.NDArray[np.int64]:
+    """`[K]` the columns that the offline model gives to the frames of K windows of one recording, encoded as a whole."""
     with torch.inference_mode():
-        frames = model.get_embeddings(torch.from_numpy(samples)[None, None])[:, :, -window.frames :]
-        pooled, _ = model.pooling(frames)
-        return int(model.classify(pooled).argmax())
+        frames = model.get_embeddings(torch.from_numpy(samples)[None, None])  # [1, 128, F]
+        places = torch.arange(frames.shape[2], device=frames.device)
+        # The newest frame of the last window may be a part of one: it ends after the window does.
+        bounds = [
+            (round(window.start_s * FRAME_RATE), math.ceil(window.end_s * FRAME_RATE - 1e-6)) for window in windows
+        ]
+        real = torch.stack([(places >= start) & (places < end) for start, end in bounds])  # [K, F]
+        pooled, _ = model.pooling(frames.expand(len(windows), -1, -1), real)
+        columns: npt.NDArray[np.int64] = model.classify(pooled).argmax(dim=1).cpu().numpy()
+        return columns
 
 
-def _begins(tracker: Tracker, window: Heard, full: int) -> bool:
-    probs = None if window.probs is None else dict(zip(LABELS, window.probs, strict=True))
-    end_s = window.end / SAMPLE_RATE
-    observation = Observation(end_s, end_s, probs, window.speech, warming=window.frames < full)
-    return tracker.update(observation).started is not None
-
-
-def _share(values: Sequence[bool]) -> float:
-    return float(np.mean(values)) if values else float("nan")
+def _among(probs: Floats, mask: npt.NDArray[np.bool_]) -> Floats:
+    """Probabilities `[K, 8]` given that the label is one of the corpus's."""
+    kept = np.where(mask, probs, 0.0)
+    shares: Floats = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
+    return shares

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+
+from streamer.training.corpora import LABELS
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -92,3 +95,57 @@ def bootstrap_interval(
     ]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """One row of the table: N clips, or N windows, of one corpus, with answers among its labels."""
+
+    count: int
+    uar: float
+    interval: tuple[float, float]  # 95 %, speakers drawn with replacement
+    accuracy: float
+    recall: tuple[float, ...]  # in the order of the corpus's labels
+    f1: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]  # rows what it was, columns what was said
+    of_speakers: dict[str, float]  # UAR speaker by speaker
+    reliability: Reliability
+    expected_calibration_error: float
+    answered: float  # share at or above the threshold
+    answered_accuracy: float  # NaN where none is
+
+
+def measure(
+    probs: Floats, answers: Integers, speakers: Sequence[str], labels: Sequence[str], threshold: float, seed: int
+) -> Measures:
+    """Every number of one row.
+
+    Args:
+        probs: `[N, 8]`, N >= 1, each row summing to 1 over `labels` and 0 elsewhere.
+        answers: `[N]` the right columns.
+        speakers: of each clip or window.
+        labels: those that the corpus has.
+        threshold: from which probability on an answer is given.
+        seed: of the interval's draws.
+    """
+    guesses = probs.argmax(axis=1)
+    columns = [LABELS.index(label) for label in labels]
+    table = confusion(answers, guesses, len(LABELS))[np.ix_(columns, columns)]
+    right, answered = answers == guesses, probs.max(axis=1) >= threshold
+    names, curve = np.asarray(speakers), reliability(probs, answers)
+    return Measures(
+        count=len(answers),
+        uar=uar(answers, guesses),
+        interval=bootstrap_interval(partial(uar_of_rows, answers, guesses), speakers, seed),
+        accuracy=float(right.mean()),
+        recall=tuple(recalls(table).tolist()),
+        f1=tuple(f1_scores(table).tolist()),
+        confusion=tuple(tuple(row) for row in table.tolist()),
+        of_speakers={
+            str(name): uar_of_rows(answers, guesses, np.flatnonzero(names == name)) for name in np.unique(names)
+        },
+        reliability=curve,
+        expected_calibration_error=curve.expected_calibration_error,
+        answered=float(answered.mean()),
+        answered_accuracy=float(right[answered].mean()) if answered.any() else float("nan"),
+    )

@@ -1,43 +1,110 @@
-"""Others on the same split: loudness alone, and openSMILE's feature sets with a support vector machine.
+"""Others on the same folds: loudness alone, and openSMILE's feature sets with a support vector machine.
 
 eGeMAPS: Eyben et al. 2016; ComParE 2016: Schuller et al. 2016. Both are optional: they need opensmile and scikit-learn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamer.rates import SAMPLE_RATE
+from streamer.training.augment import Samples
 from streamer.training.corpora import LABELS, Clip
-from streamer.training.material import AudioStore, key_of
-from streamer.training.metrics import uar
+from streamer.training.folds import Folds
+from streamer.training.material import AudioStore, Progress, key_of
+from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
+from streamer.training.store import RaggedStore
 
 Features = npt.NDArray[np.float64]
-Extract = Callable[[npt.NDArray[np.float32]], Features]
+Guesses = npt.NDArray[np.int64]
+Classify = Callable[[Features], Guesses]  # [N, D] to the columns of N labels
+LOUDNESS = "loudness only"
+_WIDE = 1000  # features from which the machine is linear
 
 
-def peer_uars(
-    audio: AudioStore, train: Sequence[Clip], test: Sequence[Clip], progress: Callable[[Sequence[Clip], str], Any]
-) -> dict[str, float]:
-    """UAR on `test` of each peer trained on `train`, both of one corpus; {} without scikit-learn."""
+@dataclass(frozen=True)
+class PeerResult:
+    """What a peer reaches on the clips that the checkpoint was asked about."""
+
+    uar: float
+    interval: tuple[float, float]  # 95 %, speakers drawn with replacement
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class _Extractor:
+    width: int
+    extract: Callable[[Samples], Features]
+
+
+def peer_results(
+    audio: AudioStore, folds: Folds, work: Path, seed: int, progress: Progress[Any]
+) -> dict[str, PeerResult]:
+    """Each peer, trained anew in every fold; {} without scikit-learn.
+
+    Args:
+        audio: the recordings of `folds.clips`.
+        folds: of one corpus.
+        work: a folder that keeps openSMILE's features.
+        seed: of the interval's draws.
+        progress: shows how far it is.
+    """
     if find_spec("sklearn") is None:
         return {}
-    extractors: dict[str, Extract] = {"loudness only": loudness_features}
-    if find_spec("opensmile") is not None:
-        extractors["eGeMAPS + SVM"] = _smile("eGeMAPSv02")
-        extractors["ComParE + SVM"] = _smile("ComParE_2016")
+    answers, tested = folds.answers, folds.tested
+    speakers = [folds.clips[row].speaker for row in tested]
     results = {}
-    for name, extract in extractors.items():
-        features = [np.stack([extract(audio[key_of(clip)]) for clip in progress(part, name)]) for part in (train, test)]
-        answers = [np.array([LABELS.index(clip.label) for clip in part]) for part in (train, test)]
-        results[name] = uar(answers[1], _classify(features[0], answers[0], features[1]))
+    for name, extractor in _extractors():
+        features = _features(name, extractor, audio, folds.clips, work, progress)
+        guesses = np.zeros(len(answers), dtype=np.int64)
+        for train, test in progress(folds.parts, f"{name}, folds"):
+            guesses[test] = fit(features[train], answers[train])(features[test])
+        right, said = answers[tested], guesses[tested]
+        results[name] = PeerResult(
+            uar=uar(right, said),
+            interval=bootstrap_interval(partial(uar_of_rows, right, said), speakers, seed),
+            accuracy=float(np.mean(right == said)),
+        )
     return results
 
 
-def loudness_features(audio: npt.NDArray[np.float32]) -> Features:
+def fit(features: Features, answers: Guesses) -> Classify:
+    """A balanced support vector machine on standardised features: linear where they are wide, else with a radial kernel.
+
+    Args:
+        features: `[N, D]` of the training clips.
+        answers: `[N]` the right columns.
+    """
+    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.svm import SVC, LinearSVC  # type: ignore[import-untyped]
+
+    wide = features.shape[1] > _WIDE
+    machine = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
+    fitted = make_pipeline(StandardScaler(), machine).fit(features, answers)
+
+    def classify(others: Features) -> Guesses:
+        guesses: Guesses = fitted.predict(others)
+        return guesses
+
+    return classify
+
+
+def fit_loudness(audio: AudioStore, clips: Sequence[Clip]) -> Classify | None:
+    """What a level meter alone makes of clips; None without scikit-learn."""
+    if find_spec("sklearn") is None:
+        return None
+    features = np.stack([loudness_features(audio[key_of(clip)]) for clip in clips])
+    return fit(features, np.array([LABELS.index(clip.label) for clip in clips]))
+
+
+def loudness_features(audio: Samples) -> Features:
     """`[6]` of the level in dB over 20 ms: mean, deviation, quartiles and range. What a level meter knows."""
     block = SAMPLE_RATE // 50
     padded = np.pad(audio, (0, -len(audio) % block)).astype(np.float64)
@@ -46,25 +113,30 @@ def loudness_features(audio: npt.NDArray[np.float32]) -> Features:
     return np.array([level_db.mean(), level_db.std(), low, middle, high, level_db.max() - level_db.min()])
 
 
-def _smile(feature_set: str) -> Extract:
+def _extractors() -> Iterator[tuple[str, _Extractor]]:
+    yield LOUDNESS, _Extractor(6, loudness_features)
+    if find_spec("opensmile") is not None:
+        yield "eGeMAPS + SVM", _smile("eGeMAPSv02")
+        yield "ComParE + SVM", _smile("ComParE_2016")
+
+
+def _smile(feature_set: str) -> _Extractor:
     import opensmile  # type: ignore[import-untyped]
 
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
 
-    def extract(audio: npt.NDArray[np.float32]) -> Features:
+    def extract(audio: Samples) -> Features:
         values: Features = smile.process_signal(audio, SAMPLE_RATE).to_numpy(np.float64)[0]
-        return values
+        return np.nan_to_num(values)  # a clip without a voiced frame has no pitch
 
-    return extract
+    return _Extractor(len(smile.feature_names), extract)
 
 
-def _classify(train: Features, answers: npt.NDArray[np.int64], test: Features) -> npt.NDArray[np.int64]:
-    """Standardised by the training speakers, balanced linear SVM for wide features, with a radial kernel for narrow ones."""
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
-    from sklearn.svm import SVC, LinearSVC  # type: ignore[import-untyped]
-
-    wide = train.shape[1] > 1000
-    machine = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
-    guesses: npt.NDArray[np.int64] = make_pipeline(StandardScaler(), machine).fit(train, answers).predict(test)
-    return guesses
+def _features(
+    name: str, extractor: _Extractor, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
+) -> Features:
+    """`[N, D]`, from the store as far as it goes."""
+    store = RaggedStore(work / f"peer-{name.split()[0].lower()}", extractor.width, np.float32)
+    for clip in progress([clip for clip in clips if key_of(clip) not in store], f"{name}, features"):
+        store.append(key_of(clip), extractor.extract(audio[key_of(clip)])[None])
+    return np.stack([store[key_of(clip)][0] for clip in clips]).astype(np.float64)

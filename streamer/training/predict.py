@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
@@ -83,6 +84,25 @@ def predict(
     lacking = np.array([~masks[clip.corpus] for clip in clips])
     logits[:, lacking] = -np.inf
     return [Predictions(tuple(clips), one) for one in logits]
+
+
+def pooled_vectors(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    clips: Sequence[Clip],
+) -> npt.NDArray[np.float32]:
+    """`[N, 256]` what the classifier is given of N whole clips; the other arguments are those of `predict`."""
+    vectors = np.empty((len(clips), POOLED_DIM), dtype=np.float32)
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        for rows in _batches(clips):
+            inputs, counts = load([clips[row] for row in rows])
+            frames = to_frames(inputs.to(device))
+            pooled, _ = model.pooling(frames, _middle(counts, frames.shape[2], None).to(device))
+            vectors[rows] = pooled.float().cpu().numpy()
+    return vectors
 
 
 def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:

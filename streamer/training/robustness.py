@@ -1,9 +1,12 @@
 """How often an answer survives what rooms, microphones and telephones do to a voice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from streamer.emotion import EmotionDetectionModel
@@ -18,11 +21,13 @@ from streamer.training.augment import (
     mix,
     room,
 )
-from streamer.training.corpora import Clip, Corpus
-from streamer.training.material import AudioStore, generator, key_of, level
+from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.material import AudioStore, Progress, generator, key_of, level
+from streamer.training.peers import Classify, loudness_features
 from streamer.training.predict import Inputs, encoded_by, predict
 
 Change = Callable[[Samples, Generator], Samples]
+Columns = npt.NDArray[np.int64]
 
 
 def conditions(voices: tuple[Samples, ...]) -> dict[str, Change]:
@@ -52,32 +57,86 @@ def _babble(voices: tuple[Samples, ...], snr_db: float, audio: Samples, rng: Gen
     return mix(audio, babble(voices, len(audio), rng), snr_db)
 
 
-def unchanged_answers(
+@dataclass(frozen=True)
+class Survival:
+    """What is left of answers under one change."""
+
+    unchanged: float  # share of clips whose answer, among their corpus's labels, is the same as without the change
+    accuracy: float  # of the answers under the change
+    loudness_unchanged: float  # the same share for a classifier that hears the level alone; NaN where none was fitted
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """The table, over clips of all corpora."""
+
+    clips: int
+    accuracy: float  # without any change
+    loudness_accuracy: float  # NaN where none was fitted
+    changes: dict[str, Survival]
+
+
+def measure_robustness(
     model: EmotionDetectionModel,
     audio: AudioStore,
     corpora: Sequence[Corpus],
     clips: Sequence[Clip],
     voices: tuple[Samples, ...],
+    loudness: Mapping[str, Classify],
     seed: int,
-) -> dict[str, float]:
-    """Share of clips whose answer, among their corpus's labels, is the same before and after each change."""
-    clean = predict(model, encoded_by(model), _load(audio, None, "", seed), corpora, clips)[0].guesses
-    shares = {}
-    for name, change in conditions(voices).items():
-        changed = predict(model, encoded_by(model), _load(audio, change, name, seed), corpora, clips)[0].guesses
-        shares[name] = float(np.mean(changed == clean))
-    return shares
+    progress: Progress[Any],
+) -> Robustness:
+    """What becomes of answers about whole clips under each change.
+
+    Args:
+        model: what is asked.
+        audio: the clips' recordings.
+        corpora: tell which labels a clip can have.
+        clips: at least one.
+        voices: what babble is made of.
+        loudness: for each corpus a classifier of `peers.loudness_features`; may be empty.
+        seed: of every draw.
+        progress: shows how far it is.
+    """
+    answers = np.array([LABELS.index(one.label) for one in clips], dtype=np.int64)
+
+    def ask(name: str, change: Change | None) -> tuple[Columns, Columns | None]:
+        changed = _Changed(audio, change, name, seed)
+        said = predict(model, encoded_by(model), changed.load, corpora, clips)[0].guesses
+        if not loudness:
+            return said, None
+        levels = [loudness[one.corpus](loudness_features(changed(one))[None])[0] for one in clips]
+        return said, np.array(levels, dtype=np.int64)
+
+    clean, clean_loudness = ask("", None)
+    changes = {}
+    for name, change in progress(list(conditions(voices).items()), "robustness"):
+        said, said_loudness = ask(name, change)
+        changes[name] = Survival(
+            unchanged=float(np.mean(said == clean)),
+            accuracy=float(np.mean(said == answers)),
+            loudness_unchanged=_agreement(said_loudness, clean_loudness),
+        )
+    return Robustness(len(clips), float(np.mean(clean == answers)), _agreement(clean_loudness, answers), changes)
 
 
-def _load(audio: AudioStore, change: Change | None, name: str, seed: int) -> Callable[[Sequence[Clip]], Inputs]:
-    def load(clips: Sequence[Clip]) -> Inputs:
-        recordings = [audio[key_of(one)] for one in clips]
-        if change is not None:
-            recordings = [
-                change(recording, generator(seed, 0, f"{name}/{key_of(one)}"))
-                for one, recording in zip(clips, recordings, strict=True)
-            ]
-        levelled, frames = level(recordings)
+class _Changed:
+    """Recordings under one change, the same at every asking."""
+
+    def __init__(self, audio: AudioStore, change: Change | None, name: str, seed: int) -> None:
+        self._audio, self._change, self._name, self._seed = audio, change, name, seed
+
+    def __call__(self, one: Clip) -> Samples:
+        recording = self._audio[key_of(one)]
+        if self._change is None:
+            return recording
+        return self._change(recording, generator(self._seed, 0, f"{self._name}/{key_of(one)}"))
+
+    def load(self, clips: Sequence[Clip]) -> Inputs:
+        """Levelled audio `[B, F x 320]`, and the frames of each."""
+        levelled, frames = level([self(one) for one in clips])
         return torch.from_numpy(levelled), frames
 
-    return load
+
+def _agreement(some: Columns | None, others: Columns | None) -> float:
+    return float("nan") if some is None or others is None else float(np.mean(some == others))

@@ -70,7 +70,7 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
     """
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     for corpus in corpora:
-        speakers = _shuffled(corpus, seed)
+        speakers = shuffled_speakers(corpus, seed)
         if len(speakers) < len(PARTS):
             raise UsageError(
                 f"{corpus.name} has {len(speakers)} speaker(s), and training, validation and test need one each; "
@@ -84,8 +84,8 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
     return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
 
 
-def _shuffled(corpus: Corpus, seed: int) -> list[str]:
-    """The corpus's speakers in an order that depends on the seed and their names, not on Python's or numpy's version."""
+def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:
+    """The corpus's speakers, as `corpus/speaker`: the order depends on seed and names, not on Python's or numpy's version."""
 
     def key(speaker: str) -> str:
         return hashlib.sha256(f"{seed}/{corpus.name}/{speaker}".encode()).hexdigest()

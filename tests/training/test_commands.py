@@ -34,11 +34,13 @@ def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
         run_evaluation("bundled", [], LEAST, output=tmp_path, work=tmp_path)
 
 
-def test_peers_are_trained_on_the_same_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
     from streamer.training import peers
     from streamer.training.corpora import read_corpus
+    from streamer.training.folds import folds_of
     from streamer.training.material import AudioStore
+    from streamer.training.splits import split_speakers
 
     corpus = read_corpus(write_corpus(tmp_path / "corpus"))
     for clip in corpus.clips:  # make the angry ones louder: the level meter alone then tells them apart
@@ -46,6 +48,7 @@ def test_peers_are_trained_on_the_same_split(tmp_path: Path, monkeypatch: pytest
         soundfile.write(clip.path, audio * (3 if clip.label == "angry" else 0.3), rate_hz)
     audio = AudioStore(tmp_path / "work")
     audio.prepare(corpus.clips, lambda items, what: items)
-    train, test = corpus.clips[:12], corpus.clips[12:]
+    folds = folds_of(corpus, "kfold", split_speakers([corpus]), 2)
     monkeypatch.setattr(peers, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
-    assert peers.peer_uars(audio, train, test, lambda items, what: items) == {"loudness only": 1.0}
+    results = peers.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items)
+    assert results == {"loudness only": peers.PeerResult(1.0, (1.0, 1.0), 1.0)}
