@@ -8,11 +8,13 @@ weight that was laid out once. Both compute the same in full precision and diffe
 
 import logging
 from functools import cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Precision = Literal["float32", "bfloat16", "int8"]
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from streamer.codec.bench import BenchReport, BenchRow, measure
+from streamer.bench.steps import BenchReport, BenchRow, measure
 from streamer.errors import UsageError
 
 

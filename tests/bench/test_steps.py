@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from streamer.codec import bench
+from streamer.bench import steps as bench
 
 
 @pytest.fixture(scope="module")
