@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
+from streamer.codec.kernels import Precision
 from streamer.codec.layers import (
+    MIDDLE,
     WHOLE,
     CausalConv1d,
     Edges,
@@ -18,6 +20,7 @@ from streamer.codec.layers import (
     ResidualBlock,
     ResidualLSTM,
 )
+from streamer.codec.plan import Plans
 from streamer.codec.weightnorm import fold_weight_norm
 from streamer.errors import StreamerError
 from streamer.rates import EMBEDDING_DIM, SAMPLE_RATE
@@ -70,16 +73,22 @@ class Encoder(nn.Module):
 
     `forward(audio)` is the offline encoder, differentiable. The keys of `state_dict` are those of
     `EncodecModel.encoder` once weight norm is removed.
+
+    Attributes:
+        precision: what `pack` computes in; float32, unless it is set to another that `kernels.supported` allows.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.precision: Precision = "float32"
+        self._plans: Plans | None = None
         layers: list[nn.Module] = [CausalConv1d(1, CHANNELS, 7)]
         channels = CHANNELS
         for ratio in RATIOS:
-            layers += [ResidualBlock(channels), nn.ELU(), CausalConv1d(channels, 2 * channels, 2 * ratio, ratio)]
+            down = CausalConv1d(channels, 2 * channels, 2 * ratio, ratio, activated=True)
+            layers += [ResidualBlock(channels), nn.Identity(), down]  # the package has its ELU in between
             channels *= 2
-        layers += [ResidualLSTM(channels), nn.ELU(), CausalConv1d(channels, EMBEDDING_DIM, 7)]
+        layers += [ResidualLSTM(channels), nn.Identity(), CausalConv1d(channels, EMBEDDING_DIM, 7, activated=True)]
         self.model = nn.Sequential(*layers)
 
     @classmethod
@@ -111,15 +120,17 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def pack(self) -> None:
         """From now on compute with a copy of the present weights, laid out for inference on the CPU."""
-        for module in self.modules():
-            if isinstance(module, CausalConv1d | ResidualLSTM):
-                module.pack()
+        for layer in self.model:
+            if isinstance(layer, CausalConv1d | ResidualBlock | ResidualLSTM):
+                layer.pack(self.precision)
+        self._plans = Plans(self.model)
 
     def unpack(self) -> None:
         """Compute with the parameters again, which may be on another device meanwhile."""
         for module in self.modules():
             if isinstance(module, CausalConv1d | ResidualLSTM):
                 module.packed = None
+        self._plans = None
 
     def init_state(self, batch_size: int) -> EncoderState:
         """The state of `batch_size` signals before their first sample."""
@@ -141,6 +152,9 @@ class Encoder(nn.Module):
         if audio.shape[-1] == 0:
             return audio.new_zeros(audio.shape[0], EMBEDDING_DIM, 0)
         x = audio.transpose(1, 2)  # [B, T, 1]
+        if self._plans and state is not None and edges == MIDDLE:
+            return self._plans(x, state.layers).transpose(1, 2).to(audio.dtype)
         for place, layer in enumerate(self.model):
-            x = layer(x) if isinstance(layer, nn.ELU) else layer(x, state and state.layers[place], edges)
-        return x.transpose(1, 2)  # [B, 128, F]
+            if not isinstance(layer, nn.Identity):
+                x = layer(x, state and state.layers[place], edges)
+        return x.transpose(1, 2).to(audio.dtype)  # [B, 128, F]

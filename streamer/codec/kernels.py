@@ -3,23 +3,29 @@
 Two sets. Plain torch (`conv1d`, `lstm`) is differentiable, for training and for accelerators. The packed ones are for
 inference on the CPU, where a streaming step is so short that plain torch spends most of it on rearranging weights:
 nn.LSTM packs its 17 MB in every call, conv1d reorders its weight. There every layer becomes a matrix product with a
-weight that was laid out once. Both compute the same in full precision and differ by the order of summation only.
+weight that was laid out once. In float32 both compute the same and differ by the order of summation only.
+
+Reduced precision is for the packed set alone. `bfloat16` computes every layer in that type. `int8` keeps the weights of
+the wide layers and of the LSTM, which hold nearly all parameters, as 8-bit numbers with one scale an output channel,
+and rounds their inputs to 8 bits by the range of each call; narrow layers gain nothing from that and are computed in
+bfloat16 where the processor has it, else in float32.
 """
 
-import logging
 from functools import cache
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from streamer.codec import tryout
+from streamer.codec.products import BlasProduct, EitherProduct, Int8Product, OneDNNProduct, Product
+from streamer.codec.recurrence import GateLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+
 Precision = Literal["float32", "bfloat16", "int8"]
 
-log = logging.getLogger(__name__)
-
-ONEDNN_MIN_WEIGHTS = 2**18  # 1 MiB of float32: for smaller weights oneDNN's longer calls cost what its layout gains
-ONEDNN_MIN_ROWS = 3  # one or two rows cost the reading of the weight, which BLAS does straight through
+ONEDNN_MIN_WEIGHTS = 2**18  # 1 MiB of float32: reading so large a weight is what a short product costs, even of one row
+INT8_MIN_WEIGHTS = 2**15  # below, rounding the inputs costs more than the shorter weights gain
 
 
 def conv1d(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -34,114 +40,66 @@ def lstm(x: Tensor, hidden: Tensor, cell: Tensor, module: nn.LSTM) -> tuple[Tens
     return y.transpose(0, 1), hidden.transpose(0, 1), cell.transpose(0, 1)
 
 
-class Product(Protocol):
-    """`x @ weight.T + bias` for a weight that does not change, over rows `x: [M, K]`, giving `[M, N]`."""
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-
-class BlasProduct:
-    """By the BLAS that torch brings: the least overhead, and always there."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight = weight.t().contiguous()  # [K, N]
-        self.bias = bias.clone()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.weight)
-
-
-class OneDNNProduct:
-    """By oneDNN with a weight in its blocked layout: up to twice as fast as BLAS, which is kept for the fewest rows.
-
-    The two operators are those that torch.compile emits for a frozen linear layer. They are not part of torch's public
-    interface, so `onednn_packs` tries them out first.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.few_rows = BlasProduct(weight, bias)
-        self.weight = torch.ops.mkldnn._reorder_linear_weight.default(weight)
-        self.bias = bias.clone()
-        self.linear = torch.ops.mkldnn._linear_pointwise.default
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.shape[0] < ONEDNN_MIN_ROWS:
-            return self.few_rows(x)
-        return self.linear(x, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
-
-
 @cache
-def onednn_packs() -> bool:
-    """Whether `OneDNNProduct` works with this build of torch on this machine; tried out on a small product."""
-    weight, bias, rows = torch.linspace(-1, 1, 15).reshape(3, 5), torch.ones(3), torch.linspace(0, 1, 20).reshape(4, 5)
-    try:
-        works = torch.allclose(OneDNNProduct(weight, bias)(rows), BlasProduct(weight, bias)(rows), rtol=1e-5)
-    except (AttributeError, RuntimeError, TypeError) as error:  # no such operator, not built in, other arguments
-        log.info("oneDNN's packed product does not work here, BLAS takes its place: %s", error)
-        return False
-    return works
+def supported(precision: Precision) -> bool:
+    """Whether this processor gains from that precision, and this build of torch has what it takes."""
+    if precision == "bfloat16":
+        possible = _processor_has("avx512_bf16", "amx_tile")
+        return possible and tryout.onednn_product(torch.bfloat16) and tryout.onednn_lstm(torch.bfloat16)
+    if precision == "int8":
+        return _processor_has("vnni") and tryout.int8()
+    return True
 
 
-def product(weight: Tensor, bias: Tensor) -> Product:
+def _processor_has(*features: str) -> bool:
+    """Whether torch finds one of these x86 extensions."""
+    return any(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)() for feature in features)
+
+
+def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> Product:
     """The fastest product with `weight: [N, K]` and `bias: [N]`, both copied."""
-    large = weight.numel() >= ONEDNN_MIN_WEIGHTS and weight.dtype == torch.float32
-    return OneDNNProduct(weight, bias) if large and onednn_packs() else BlasProduct(weight, bias)
+    if precision == "int8" and weight.numel() >= INT8_MIN_WEIGHTS:
+        return Int8Product(weight, bias)
+    if precision != "float32" and supported("bfloat16"):
+        return OneDNNProduct(weight.bfloat16(), bias.bfloat16())
+    if weight.dtype != torch.float32 or not tryout.onednn_product(torch.float32):
+        return BlasProduct(weight, bias)
+    return OneDNNProduct(weight, bias) if weight.numel() >= ONEDNN_MIN_WEIGHTS else EitherProduct(weight, bias)
+
+
+def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM:
+    """The fastest LSTM with the weights of `module`, which are copied."""
+    if precision == "int8":
+        return Int8LSTM(module)
+    dtype = torch.bfloat16 if precision == "bfloat16" else next(module.parameters()).dtype
+    works = dtype in (torch.float32, torch.bfloat16) and tryout.onednn_lstm(dtype)
+    return OneDNNLSTM(module, dtype) if works else GateLSTM(module, product)
 
 
 class PackedConv:
     """A convolution as one product over its windows."""
 
-    def __init__(self, conv: nn.Conv1d) -> None:
+    def __init__(self, conv: nn.Conv1d, precision: Precision = "float32", more_bias: Tensor | None = None) -> None:
         out_channels, in_channels, self.kernel = conv.weight.shape
         self.stride = conv.stride[0]
-        self.window = self.kernel * in_channels
         assert conv.bias is not None
         # Samples of all channels lie side by side in [B, T, C]; so must the weights: [C_out, kernel, C_in].
-        self.product = product(conv.weight.permute(0, 2, 1).reshape(out_channels, self.window), conv.bias)
+        weight = conv.weight.permute(0, 2, 1).reshape(out_channels, self.kernel * in_channels)
+        self.product = product(weight, conv.bias if more_bias is None else conv.bias + more_bias, precision)
+        self.dtype = self.product.dtype  # of what it takes
 
     def __call__(self, x: Tensor) -> Tensor:
-        """As `conv1d` of this module."""
-        x = x.contiguous()
+        """As `conv1d` of this module, over `x: [B, T, C_in]`, in the type of its weights."""
+        windows = self.windows(x.to(self.dtype).contiguous())
+        y = self.product(windows.reshape(-1, windows.shape[2]))
+        return y.view(*windows.shape[:2], y.shape[1])
+
+    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """`y: [B, T, C_out]` and this convolution, of kernel 1, over `x: [B, T, C_in]` without its bias."""
+        return self.product.add_to(y.view(-1, y.shape[2]), x.to(self.dtype).reshape(-1, x.shape[2])).view(y.shape)
+
+    def windows(self, x: Tensor) -> Tensor:
+        """A view of contiguous `x`, `[B, T', kernel * C_in]`: a window begins every stride * C_in values."""
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
-        # A view: a window begins every stride * C values and overlaps the next. For one stream reshape copies nothing.
-        windows = x.as_strided((batch_size, rows, self.window), (x.stride(0), self.stride * channels, 1))
-        return self.product(windows.reshape(batch_size * rows, self.window)).view(batch_size, rows, -1)
-
-
-class PackedLSTM:
-    """An LSTM, layer by layer: the products with the input for all frames at once, then frame by frame what recurs."""
-
-    def __init__(self, module: nn.LSTM) -> None:
-        self.size = module.hidden_size
-        self.layers = []
-        for layer in range(module.num_layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = (
-                _sigmoids_first(getattr(module, f"{name}_l{layer}"))
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            self.layers.append((product(weight_ih, bias_ih + bias_hh), product(weight_hh, torch.zeros_like(bias_hh))))
-
-    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `lstm` of this module."""
-        batch_size, frames, size = x.shape
-        hidden, cell = hidden.clone(), cell.clone()
-        y = x.transpose(0, 1)  # [T, B, C]
-        for layer, (from_input, from_hidden) in enumerate(self.layers):
-            gates = from_input(y.reshape(frames * batch_size, size)).view(frames, batch_size, 4 * size)
-            y = x.new_empty(frames, batch_size, size)
-            h, c = hidden[:, layer], cell[:, layer]
-            for gate, out in zip(gates.unbind(), y.unbind(), strict=True):
-                gate.add_(from_hidden(h))  # [B, 4 * C]
-                sigmoids, candidate = gate.split_with_sizes((3 * size, size), dim=1)
-                i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
-                c.mul_(f).addcmul_(i, candidate.tanh_())
-                h = torch.tanh(c, out=out).mul_(o)
-            hidden[:, layer] = h
-        return y.transpose(0, 1), hidden, cell
-
-
-def _sigmoids_first(parameter: Tensor) -> Tensor:
-    """torch's gate order i, f, g, o along dimension 0 as i, f, o, g: one call does the three sigmoids."""
-    i, f, g, o = parameter.chunk(4)
-    return torch.cat((i, f, o, g))
+        return x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))

@@ -9,13 +9,14 @@ Module names follow the encodec package, so that `state_dict` keys are those of 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.codec import kernels
+from streamer.codec.recurrence import PackedLSTM
 
 
 class Edges(NamedTuple):
@@ -58,31 +59,35 @@ class _Named(nn.Module):
 
 
 class CausalConv1d(nn.Module):
-    """A convolution that looks back only: kernel - stride inputs of left context."""
+    """A convolution that looks back only: kernel - stride inputs of left context. With `activated`, of ELU's values."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, activated: bool = False
+    ) -> None:
         super().__init__()
         self.conv = _Named(nn.Conv1d(in_channels, out_channels, kernel, stride))
         self.in_channels = in_channels
         self.stride = stride
         self.context = kernel - stride
+        self.activated = activated
         self.packed: kernels.PackedConv | None = None
 
-    def pack(self) -> None:
-        """See `Encoder.pack`."""
-        self.packed = kernels.PackedConv(self.conv.conv)
+    def pack(self, precision: kernels.Precision, more_bias: Tensor | None = None) -> None:
+        """See `Encoder.pack`; `more_bias` is added to the convolution's own."""
+        self.packed = kernels.PackedConv(self.conv.conv, precision, more_bias)
 
     def init_state(self, batch_size: int, like: Tensor) -> ConvState:
         return ConvState(like.new_zeros(batch_size, self.context, self.in_channels))
 
     def forward(self, x: Tensor, state: ConvState | None = None, edges: Edges = WHOLE) -> Tensor:
         """`[B, T, C_in]` to `[B, ceil(T / stride), C_out]`; pieces without the last edge are whole strides long."""
+        x = F.elu(x) if self.activated else x
         missing = -x.shape[1] % self.stride if edges.last else 0  # EnCodec fills the last window up
         if edges.first:
             x = reflect(x, self.context, missing)
         else:
             assert state is not None, "only the first piece goes without a state"
-            x = reflect(torch.cat((state.tail, x), dim=1), 0, missing)
+            x = reflect(torch.cat((state.tail.to(x.dtype), x), dim=1), 0, missing)
         if state is not None and not edges.last:
             state.tail.copy_(x[:, x.shape[1] - self.context :])
         return self.packed(x) if self.packed else kernels.conv1d(x, self.conv.conv)
@@ -94,19 +99,38 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = channels // 2
-        self.block = nn.Sequential(
-            nn.ELU(), CausalConv1d(channels, hidden, 3), nn.ELU(), CausalConv1d(hidden, channels, 1)
+        conv, pointwise = (
+            CausalConv1d(channels, hidden, 3, activated=True),
+            CausalConv1d(hidden, channels, 1, activated=True),
         )
+        self.block = nn.Sequential(
+            nn.Identity(), conv, nn.Identity(), pointwise
+        )  # the package's ELUs count for its keys
         self.shortcut = CausalConv1d(channels, channels, 1)
 
+    @property
+    def conv(self) -> CausalConv1d:
+        return cast(CausalConv1d, self.block[1])
+
+    @property
+    def pointwise(self) -> CausalConv1d:
+        return cast(CausalConv1d, self.block[3])
+
+    def pack(self, precision: kernels.Precision) -> None:
+        """See `Encoder.pack`."""
+        self.conv.pack(precision)
+        self.pointwise.pack(precision)
+        self.shortcut.pack(precision, more_bias=self.pointwise.conv.conv.bias)  # of the sum, added once
+
     def init_state(self, batch_size: int, like: Tensor) -> ConvState:
-        return self.block[1].init_state(batch_size, like)  # type: ignore[operator, no-any-return]
+        return self.conv.init_state(batch_size, like)
 
     def forward(self, x: Tensor, state: ConvState | None = None, edges: Edges = WHOLE) -> Tensor:
         """`[B, T, C]` to `[B, T, C]`."""
-        activate, conv, _, pointwise = self.block
-        y = activate(conv(activate(x), state, edges))  # [B, T, C / 2]
-        return self.shortcut(x) + pointwise(y)  # type: ignore[no-any-return]
+        y = self.conv(x, state, edges)  # [B, T, C / 2]
+        if self.pointwise.packed:
+            return self.pointwise.packed.add_to(self.shortcut(x), F.elu(y))
+        return self.shortcut(x) + self.pointwise(y)  # type: ignore[no-any-return]
 
 
 class ResidualLSTM(nn.Module):
@@ -115,11 +139,11 @@ class ResidualLSTM(nn.Module):
     def __init__(self, channels: int, layers: int = 2) -> None:
         super().__init__()
         self.lstm = nn.LSTM(channels, channels, layers)
-        self.packed: kernels.PackedLSTM | None = None
+        self.packed: PackedLSTM | None = None
 
-    def pack(self) -> None:
+    def pack(self, precision: kernels.Precision) -> None:
         """See `Encoder.pack`."""
-        self.packed = kernels.PackedLSTM(self.lstm)
+        self.packed = kernels.packed_lstm(self.lstm, precision)
 
     def init_state(self, batch_size: int, like: Tensor) -> LSTMState:
         shape = (batch_size, self.lstm.num_layers, self.lstm.hidden_size)
