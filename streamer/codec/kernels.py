@@ -11,7 +11,8 @@ and rounds their inputs to 8 bits by the range of each call; narrow layers gain 
 bfloat16 where the processor has it, else in float32.
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -19,13 +20,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.codec import tryout
-from streamer.codec.products import BlasProduct, EitherProduct, Int8Product, OneDNNProduct, Product
-from streamer.codec.recurrence import GateLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+from streamer.codec.products import (
+    ONEDNN_MIN_WORK,
+    BlasProduct,
+    EitherProduct,
+    Int8Product,
+    LargeProduct,
+    OneDNNConv,
+    OneDNNProduct,
+    Product,
+    as_image,
+)
+from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
-ONEDNN_MIN_WEIGHTS = 2**18  # 1 MiB of float32: reading so large a weight is what a short product costs, even of one row
-INT8_MIN_WEIGHTS = 2**15  # below, rounding the inputs costs more than the shorter weights gain
+LARGE_WEIGHTS = (
+    400_000  # 1.6 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
+)
+ELU_BY_EXP_MIN = 2**15  # values; for fewer, four short operations take as long as one
+INT8_MIN_WEIGHTS = 2**18  # below, rounding the inputs costs more than the shorter weights gain
 
 
 def conv1d(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -64,7 +78,20 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
         return OneDNNProduct(weight.bfloat16(), bias.bfloat16())
     if weight.dtype != torch.float32 or not tryout.onednn_product(torch.float32):
         return BlasProduct(weight, bias)
-    return OneDNNProduct(weight, bias) if weight.numel() >= ONEDNN_MIN_WEIGHTS else EitherProduct(weight, bias)
+    return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else EitherProduct(weight, bias)
+
+
+def elu(x: Tensor, out: Tensor) -> None:
+    """ELU of `x` into `out`, of the same shape and type; not in place.
+
+    torch's own takes a quarter longer over many values: its expm1 is exact to the last bit around 0, where this one is
+    to 1e-7, which is what the sums that follow are rounded to.
+    """
+    if x.numel() < ELU_BY_EXP_MIN or x.dtype != torch.float32:
+        torch.ops.aten.elu.out(x, out=out)
+        return
+    torch.clamp_max(x, 0, out=out)
+    torch.maximum(out.exp_().sub_(1), x, out=out)  # exp(x) - 1 >= x: the larger one left of 0, and 0 < x right of it
 
 
 def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM:
@@ -72,34 +99,58 @@ def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM
     if precision == "int8":
         return Int8LSTM(module)
     dtype = torch.bfloat16 if precision == "bfloat16" else next(module.parameters()).dtype
-    works = dtype in (torch.float32, torch.bfloat16) and tryout.onednn_lstm(dtype)
-    return OneDNNLSTM(module, dtype) if works else GateLSTM(module, product)
+    if dtype not in (torch.float32, torch.bfloat16) or not tryout.onednn_lstm(dtype):
+        return GateLSTM(module, product)
+    return EitherLSTM(module) if dtype == torch.float32 else OneDNNLSTM(module, dtype)
 
 
 class PackedConv:
-    """A convolution as one product over its windows."""
+    """A convolution by oneDNN's own, or as one product over its windows: for little work, and where a weight is large."""
 
     def __init__(self, conv: nn.Conv1d, precision: Precision = "float32", more_bias: Tensor | None = None) -> None:
         out_channels, in_channels, self.kernel = conv.weight.shape
         self.stride = conv.stride[0]
         assert conv.bias is not None
+        bias = conv.bias if more_bias is None else conv.bias + more_bias
         # Samples of all channels lie side by side in [B, T, C]; so must the weights: [C_out, kernel, C_in].
         weight = conv.weight.permute(0, 2, 1).reshape(out_channels, self.kernel * in_channels)
-        self.product = product(weight, conv.bias if more_bias is None else conv.bias + more_bias, precision)
+        self.product = product(weight, bias, precision)
         self.dtype = self.product.dtype  # of what it takes
+        self.many_rows = ONEDNN_MIN_WORK / weight.numel()
+        self.convolution: OneDNNConv | None = None
+        if self.kernel > 1 and weight.numel() < LARGE_WEIGHTS and _onednn_convolves(self.dtype):
+            self.convolution = OneDNNConv(conv.weight.to(self.dtype), bias.to(self.dtype), self.stride)
 
     def __call__(self, x: Tensor) -> Tensor:
         """As `conv1d` of this module, over `x: [B, T, C_in]`, in the type of its weights."""
-        windows = self.windows(x.to(self.dtype).contiguous())
-        y = self.product(windows.reshape(-1, windows.shape[2]))
-        return y.view(*windows.shape[:2], y.shape[1])
+        return self.bind(x.to(self.dtype).contiguous())()
+
+    def bind(self, x: Tensor, out: Tensor | None = None) -> Callable[[], Tensor]:
+        """A call that convolves what stands in contiguous `x: [B, T, C_in]` then, and gives `[B, T', C_out]`.
+
+        It may write that into `out: [B * T', C_out]`.
+        """
+        batch_size, samples, channels = x.shape
+        rows = (samples - self.kernel) // self.stride + 1
+        if self.convolution and batch_size * rows >= self.many_rows:
+            return partial(_convolve, self.convolution, as_image(x))
+        # A view: a window begins every stride * C_in values and overlaps the next. Of one stream no product copies it.
+        windows = x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))
+        return partial(_multiply, self.product, windows if batch_size > 1 else windows[0], out, (batch_size, rows, -1))
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         """`y: [B, T, C_out]` and this convolution, of kernel 1, over `x: [B, T, C_in]` without its bias."""
         return self.product.add_to(y.view(-1, y.shape[2]), x.to(self.dtype).reshape(-1, x.shape[2])).view(y.shape)
 
-    def windows(self, x: Tensor) -> Tensor:
-        """A view of contiguous `x`, `[B, T', kernel * C_in]`: a window begins every stride * C_in values."""
-        batch_size, samples, channels = x.shape
-        rows = (samples - self.kernel) // self.stride + 1
-        return x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))
+
+def _convolve(convolution: OneDNNConv, image: Tensor) -> Tensor:
+    return convolution(image).squeeze(2).transpose(1, 2)
+
+
+def _multiply(product: Product, windows: Tensor, out: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """`windows: [B, T', K]`, or `[T', K]` of one stream."""
+    return product(windows.flatten(0, -2), out).view(shape)
+
+
+def _onednn_convolves(dtype: torch.dtype) -> bool:
+    return dtype in (torch.float32, torch.bfloat16) and tryout.onednn_conv(dtype)

@@ -12,10 +12,9 @@ from math import prod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec.kernels import PackedConv
+from streamer.codec.kernels import PackedConv, elu
 from streamer.codec.layers import MIDDLE, CausalConv1d, ConvState, LayerState, ResidualBlock, ResidualLSTM
 
 PLANS = 4  # that are kept: live audio has one shape, or two where streams come late
@@ -89,26 +88,21 @@ class _Conv:
 
     def __init__(self, conv: CausalConv1d, batch_size: int, samples: int, arena: Arena, out: str | None) -> None:
         packed = _packed(conv)
-        self.product, self.dtype, self.activated = packed.product, packed.dtype, conv.activated
+        self.dtype, self.activated = packed.dtype, conv.activated
         self.rows = samples // conv.stride
         whole = arena.take("whole", (batch_size, conv.context + samples, conv.in_channels), self.dtype)
         self.before, self.fresh, self.after = whole[:, : conv.context], whole[:, conv.context :], whole[:, samples:]
-        self.windows = packed.windows(whole)  # [B, T', kernel * C_in]
-        if batch_size == 1:
-            self.windows = self.windows[0]
-        channels = conv.conv.conv.out_channels
-        self.shape = (batch_size, self.rows, channels)
-        self.out = None if out is None else arena.take(out, (batch_size * self.rows, channels), self.dtype)
+        rows, channels = batch_size * self.rows, conv.conv.conv.out_channels
+        self.convolve = packed.bind(whole, None if out is None else arena.take(out, (rows, channels), self.dtype))
 
     def __call__(self, x: Tensor, state: ConvState) -> Tensor:
         self.before.copy_(state.tail)
         if self.activated:
-            torch.ops.aten.elu.out(x.to(self.dtype), out=self.fresh)
+            elu(x.to(self.dtype), out=self.fresh)
         else:
             self.fresh.copy_(x)
         state.tail.copy_(self.after)
-        windows = self.windows if self.windows.dim() == 2 else self.windows.flatten(0, 1)
-        return self.product(windows, self.out).view(self.shape)
+        return self.convolve()
 
 
 class _Residual:
@@ -118,10 +112,12 @@ class _Residual:
         self.conv = _Conv(block.conv, batch_size, samples, arena, out="hidden")
         self.pointwise, self.shortcut = _packed(block.pointwise), _packed(block.shortcut)
         self.channels = block.shortcut.in_channels
+        self.activated = arena.take("activated", (batch_size * samples, self.channels // 2), self.pointwise.dtype)
         self.out = arena.take("sum", (batch_size * samples, self.channels), self.shortcut.dtype)
 
     def __call__(self, x: Tensor, state: ConvState) -> Tensor:
         x = x.to(self.shortcut.dtype)
-        hidden = F.elu_(self.conv(x, state)).flatten(0, 1).to(self.pointwise.dtype)  # [B * T, C / 2]
+        hidden = self.conv(x, state).flatten(0, 1)  # [B * T, C / 2]
+        elu(hidden.to(self.activated.dtype), out=self.activated)
         y = self.shortcut.product(x.view(-1, self.channels), self.out)
-        return self.pointwise.product.add_to(y, hidden).view(x.shape)
+        return self.pointwise.product.add_to(y, self.activated).view(x.shape)

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.products import Product, pack_int8
+from streamer.codec.products import BlasProduct, Product, pack_int8
 
 _LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
 
@@ -40,6 +40,17 @@ class OneDNNLSTM:
             cells.append(c)
         hidden, cell = (torch.cat(states).transpose(0, 1).to(x.dtype) for states in (hiddens, cells))
         return y.transpose(0, 1).to(x.dtype), hidden, cell
+
+
+class EitherLSTM:
+    """Single frames by BLAS, which reads the weights faster for one row; everything else by oneDNN."""
+
+    def __init__(self, module: nn.LSTM) -> None:
+        self.single, self.many = GateLSTM(module, BlasProduct), OneDNNLSTM(module)
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lstm = self.single if x.shape[:2] == (1, 1) else self.many
+        return lstm(x, hidden, cell)
 
 
 class Int8LSTM:

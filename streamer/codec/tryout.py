@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec.products import Int8Product, OneDNNProduct
+from streamer.codec.products import Int8Product, OneDNNConv, OneDNNProduct, as_image
 from streamer.codec.recurrence import Int8LSTM, OneDNNLSTM, PackedLSTM
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,19 @@ def onednn_product(dtype: torch.dtype) -> bool:
 
     expected = [F.linear(rows, weight, bias), F.linear(rows, weight)]
     return _works(f"oneDNN's packed product in {dtype}", attempt, expected, _TOLERANCE[dtype])
+
+
+@cache
+def onednn_conv(dtype: torch.dtype) -> bool:
+    """Whether `OneDNNConv` works with weights of that type."""
+    weight, bias, _ = _product()
+    weight, x = weight.reshape(3, 1, 5), torch.linspace(-1, 1, 22).reshape(2, 11, 1)
+
+    def attempt() -> list[Tensor]:
+        return [OneDNNConv(weight.to(dtype), bias.to(dtype), 2)(as_image(x.to(dtype)))[:, :, 0]]
+
+    expected = [F.conv1d(x.transpose(1, 2), weight, bias, 2)]
+    return _works(f"oneDNN's packed convolution in {dtype}", attempt, expected, _TOLERANCE[dtype])
 
 
 @cache
