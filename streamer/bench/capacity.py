@@ -1,10 +1,22 @@
-"""The largest number of streams that one machine encodes in real time."""
+"""The largest number of streams that one machine encodes in real time.
+
+A step takes one hop of every stream from memory of the host to frames on the device, and waits for them. The weights are
+random: they do not change the time.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
-from streamer.codec.kernels import Precision
+import torch
+
+from streamer.bench.timing import cpu_threads, matrix_gflops, nearest_rank, time_ms, wait_for
+from streamer.codec import Encoder, StreamingEncoder
+from streamer.codec.kernels import Precision, check_supported
+from streamer.rates import FRAME_RATE, HOP, STARTUP_SAMPLES
+
+WARM_UPS = 3  # steps
 
 OnTried = Callable[["CapacityRow"], None]
 
@@ -14,6 +26,7 @@ class CapacityRow:
     """One number of streams. Times are of one step of all of them together."""
 
     streams: int
+    steps: int  # timed; fewer than asked for where it was clear before that they take too long
     step_p50_ms: float
     step_p99_ms: float
     real_time: bool  # p99 below the hop
@@ -61,4 +74,79 @@ def largest(
     Raises:
         UsageError: the precision is not to be had on this device.
     """
-    raise NotImplementedError
+    where = torch.device(device)
+    check_supported(precision, where.type)
+    hop_ms = 1000 * hop_frames / FRAME_RATE
+    rows: dict[int, CapacityRow] = {}
+
+    def holds(streams: int) -> bool:
+        row = _try(streams, hop_frames, where, precision, steps)
+        rows[streams] = row
+        if on_tried:
+            on_tried(row)
+        return row.real_time
+
+    with cpu_threads(threads):
+        gflops = matrix_gflops(where)
+        most = search(holds, limit)
+    return Capacity(
+        device=torch.cuda.get_device_name(where) if where.type == "cuda" else device,
+        precision=precision,
+        threads=threads,
+        hop_ms=hop_ms,
+        gflops=gflops,
+        largest=most,
+        at_limit=most == limit,
+        rows=tuple(rows[streams] for streams in sorted(rows)),
+    )
+
+
+def search(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number from 1 to `limit` for which `holds`, if it holds for all below; 0 if not even for 1."""
+    good = 0
+    while good < limit:
+        tried = min(max(1, 2 * good), limit)
+        if not holds(tried):
+            break
+        good = tried
+    else:
+        return limit
+    while tried - good > 1:  # good holds, tried does not
+        middle = (good + tried) // 2
+        if holds(middle):
+            good = middle
+        else:
+            tried = middle
+    return good
+
+
+def _try(streams: int, hop_frames: int, device: torch.device, precision: Precision, steps: int) -> CapacityRow:
+    """Times steps of `streams` streams until all are taken, or too many are late for p99 to be in time."""
+    hop_ms = 1000 * hop_frames / FRAME_RATE
+    streaming = _started(streams, device, precision)
+    chunks = 0.1 * torch.randn(streams, 1, hop_frames * HOP)
+    if device.type == "cuda":
+        chunks = chunks.pin_memory()
+
+    def step() -> None:
+        streaming.step(chunks)
+        wait_for(device)
+
+    for _ in range(WARM_UPS):
+        step()
+    times_ms: list[float] = []
+    while len(times_ms) < steps and sum(ms >= hop_ms for ms in times_ms) <= steps / 100:
+        times_ms.append(time_ms(step))
+    p99 = nearest_rank(times_ms, 0.99)
+    return CapacityRow(streams, len(times_ms), median(times_ms), p99, real_time=p99 < hop_ms)
+
+
+def _started(streams: int, device: torch.device, precision: Precision) -> StreamingEncoder:
+    encoder = Encoder().eval().requires_grad_(False)
+    if device.type == "cpu":
+        encoder.precision = precision
+    streaming = StreamingEncoder(encoder, streams).to(device)
+    if device.type != "cpu" and precision == "bfloat16":
+        streaming.to(torch.bfloat16)
+    streaming.step(0.1 * torch.randn(streams, 1, STARTUP_SAMPLES))
+    return streaming

@@ -13,7 +13,7 @@ bfloat16 where the processor has it, else in float32.
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,10 @@ from streamer.codec.products import (
     as_image,
 )
 from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+from streamer.errors import UsageError
 
 Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 LARGE_WEIGHTS = (
     400_000  # 1.6 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
@@ -63,6 +65,25 @@ def supported(precision: Precision) -> bool:
     if precision == "int8":
         return _processor_has("vnni") and tryout.int8()
     return True
+
+
+def check_supported(precision: Precision, device: str) -> None:
+    """Refuses a precision that brings nothing on `device` ("cpu", "cuda", "mps"), which would be slower and less exact.
+
+    Raises:
+        UsageError: says which it is, and what to take instead.
+    """
+    if precision == "float32" or (device == "cpu" and supported(precision)):
+        return
+    if device == "cpu":
+        feature = {"bfloat16": "AVX512-BF16 or AMX", "int8": "VNNI"}[precision]
+        others = [p for p in PRECISIONS if supported(p)]
+        raise UsageError(
+            f"model.precision = {precision!r}: this processor (or this build of torch) has no {feature}, without which "
+            f"that is slower; use {' or '.join(others)}."
+        )
+    if precision == "int8":
+        raise UsageError(f"model.precision = 'int8': that is for the CPU, not for {device}; use float32 or bfloat16.")
 
 
 def _processor_has(*features: str) -> bool:

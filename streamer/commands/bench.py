@@ -1,4 +1,4 @@
-"""`streamer bench`: the streaming encoder's step times beside what re-encoding every window costs."""
+"""`streamer bench`: the streaming encoder's step times beside its peers', and how many streams it bears."""
 
 import json
 
@@ -6,12 +6,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from streamer.bench.steps import BenchReport, BenchRow, measure
+from streamer.bench.capacity import Capacity, CapacityRow, largest
+from streamer.bench.steps import BenchReport, measure
+from streamer.codec.kernels import Precision
 from streamer.errors import UsageError
 
 
 def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
-    """Measure and print a table, or JSON.
+    """Measure steps and print a table, or JSON.
 
     Raises:
         UsageError: nothing would be measured.
@@ -19,7 +21,7 @@ def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
     if threads < 1 or repeats < 1:
         raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring, about a minute", total=None)
+        task = progress.add_task("measuring, about two minutes", total=None)
         report = measure(
             threads=threads,
             repeats=repeats,
@@ -27,31 +29,63 @@ def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
         )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
+        return
+    Console().print(_steps_table(report))
+    for line in report.missing:
+        print(line)
+
+
+def run_streams(*, hop_frames: int, device: str, precision: Precision, threads: int, as_json: bool) -> None:
+    """Find the largest number of streams in real time and print all that was tried, or JSON.
+
+    Raises:
+        UsageError: nothing would be measured, or the precision is not to be had on that device.
+    """
+    if threads < 1:
+        raise UsageError(f"--threads {threads}: give at least 1.")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("1 stream", total=None)
+
+        def tell(row: CapacityRow) -> None:
+            progress.update(task, description=f"{row.streams} streams: p99 {row.step_p99_ms:.1f} ms; trying others")
+
+        found = largest(hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=tell)
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
     else:
-        Console().print(_table(report))
+        Console().print(_streams_table(found))
 
 
-def _table(report: BenchReport) -> Table:
+def _steps_table(report: BenchReport) -> Table:
     table = Table(
-        title=f"Streaming encoder, float32, threads: {report.threads}, torch {report.torch_version}, {report.machine}",
-        caption=f"Milliseconds; median and p95 of {report.steps} steps; factor: time / audio. Re-encoding: the encodec "
-        f"package on the last {report.window_s:g} s of every stream, once a chunk, timed in turns with the steps.",
+        title=f"Steps of the streaming encoder, threads: {report.threads}, torch {report.torch_version}, "
+        f"{report.machine}, matrix product {report.gflops:.0f} GFLOP/s",
+        caption=f"Milliseconds for all streams together; median and p95 of {report.steps} steps, timed in turns. "
+        f"Re-encoding: the last {report.window_s:g} s of every stream, once a chunk. Ratio: to streamer float32.",
     )
-    for heading in ("streams", "chunk", "step", "p95", "factor", "re-encoding", "factor", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("streams", "chunk", "engine", "median", "p95", "time / audio", "ratio"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right", no_wrap=True)
+    before = None
     for row in report.rows:
-        table.add_row(*_cells(row))
+        if before not in (None, (row.streams, row.chunk_ms)):
+            table.add_section()
+        before = row.streams, row.chunk_ms
+        figures = f"{row.median_ms:.1f}", f"{row.p95_ms:.1f}", f"{row.real_time_factor:.3f}", f"{row.ratio:.2f}"
+        table.add_row(str(row.streams), f"{row.chunk_ms:.1f}", row.engine, *figures)
     return table
 
 
-def _cells(row: BenchRow) -> tuple[str, ...]:
-    return (
-        str(row.streams),
-        f"{row.chunk_ms:.1f}",
-        f"{row.step_median_ms:.1f}",
-        f"{row.step_p95_ms:.1f}",
-        f"{row.real_time_factor:.3f}",
-        f"{row.reencode_median_ms:.0f}",
-        f"{row.reencode_real_time_factor:.2f}",
-        f"{row.ratio:.1f}x",
+def _streams_table(found: Capacity) -> Table:
+    room = ", the most that was tried" if found.at_limit else ""
+    table = Table(
+        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, threads: {found.threads}",
+        caption=f"Milliseconds of one step of all streams, a hop of {found.hop_ms:.1f} ms each; real time: p99 below "
+        f"the hop. Matrix product in the same run: {found.gflops:.0f} GFLOP/s.",
     )
+    for heading in ("streams", "p50", "p99", "real time"):
+        table.add_column(heading, justify="right")
+    for row in found.rows:
+        table.add_row(
+            str(row.streams), f"{row.step_p50_ms:.2f}", f"{row.step_p99_ms:.2f}", "yes" if row.real_time else "no"
+        )
+    return table
