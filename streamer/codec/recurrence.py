@@ -100,7 +100,7 @@ class GateLSTM:
             y = x.new_empty(frames, batch_size, size)
             h, c = hidden[:, layer], cell[:, layer]
             for gate, out in zip(gates.unbind(), y.unbind(), strict=True):
-                gate.add_(from_hidden(h))  # [B, 4 * C]
+                gate = from_hidden.add_to(gate, h)  # [B, 4 * C]
                 sigmoids, candidate = gate.split_with_sizes((3 * size, size), dim=1)
                 i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
                 c.mul_(f).addcmul_(i, candidate.tanh_())
