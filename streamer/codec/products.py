@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # oneDNN's calls take 15 us longer than those of BLAS, and are faster by a tenth and more: from so many multiplications on.
-ONEDNN_MIN_WORK = 2_500_000
+ONEDNN_MIN_WORK = 3_000_000
 ONEDNN_FEW_ROWS = 4
 
 
