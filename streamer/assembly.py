@@ -3,6 +3,7 @@
 import torch
 
 from streamer import __version__
+from streamer.codec.kernels import check_supported
 from streamer.config import Settings
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.claim import ClaimRule
@@ -16,16 +17,24 @@ from streamer.stream import StreamSettings
 
 
 def build_inference(settings: Settings, rows: int) -> Inference:
-    """The model of `settings`, loaded, on its device, warmed up, with state for `rows` streams."""
+    """The model of `settings`, loaded, on its device, warmed up, with state for `rows` streams.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        UsageError: the device is not there, or does not have the precision.
+    """
+    device = choose_device(settings.model.device)
+    check_supported(settings.model.precision, torch.device(device).type)
     torch.set_num_threads(settings.model.threads)
     torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32 on CUDA too, as the encoder promises
     model = EmotionDetectionModel.from_checkpoint(settings.model.checkpoint, settings.window.window_s)
+    model.encoder.precision = settings.model.precision
     inference = Inference(
         model,
         rows,
         window_frames=settings.window.frames,
         hop_frames=settings.window.hop_frames,
-        device=choose_device(settings.model.device),
+        device=device,
         voice_threshold=settings.voice.threshold,
         min_speech=settings.voice.min_speech,
     )

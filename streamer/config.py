@@ -81,6 +81,7 @@ class Model(_Table):
     checkpoint: str = "bundled"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
     threshold: Literal["auto"] | Share = "auto"
 
 

@@ -143,10 +143,7 @@ def _try(streams: int, hop_frames: int, device: torch.device, precision: Precisi
 
 def _started(streams: int, device: torch.device, precision: Precision) -> StreamingEncoder:
     encoder = Encoder().eval().requires_grad_(False)
-    if device.type == "cpu":
-        encoder.precision = precision
-    streaming = StreamingEncoder(encoder, streams).to(device)
-    if device.type != "cpu" and precision == "bfloat16":
-        streaming.to(torch.bfloat16)
+    encoder.precision = precision
+    streaming = StreamingEncoder(encoder.to(device), streams)
     streaming.step(0.1 * torch.randn(streams, 1, STARTUP_SAMPLES))
     return streaming

@@ -6,9 +6,9 @@ nn.LSTM packs its 17 MB in every call, conv1d reorders its weight. There every l
 weight that was laid out once. In float32 both compute the same and differ by the order of summation only.
 
 Reduced precision is for the packed set alone. `bfloat16` computes every layer in that type. `int8` keeps the weights of
-the wide layers and of the LSTM, which hold nearly all parameters, as 8-bit numbers with one scale an output channel,
-and rounds their inputs to 8 bits by the range of each call; narrow layers gain nothing from that and are computed in
-bfloat16 where the processor has it, else in float32.
+the LSTM, more than half of all, as 8-bit numbers with one scale for each output, and rounds its inputs to 8 bits frame by
+frame; the convolutions are computed in bfloat16 where the processor has it, else in float32. (8 bits for the largest
+convolutions too were measured: 5 % faster, but frames off by 1.1 % instead of 0.3 %; for the others off by 22 %.)
 """
 
 from collections.abc import Callable
@@ -24,7 +24,6 @@ from streamer.codec.products import (
     ONEDNN_MIN_WORK,
     BlasProduct,
     EitherProduct,
-    Int8Product,
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
@@ -41,7 +40,6 @@ LARGE_WEIGHTS = (
     400_000  # 1.6 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
 )
 ELU_BY_EXP_MIN = 2**15  # values; for fewer, four short operations take as long as one
-INT8_MIN_WEIGHTS = 2**18  # below, rounding the inputs costs more than the shorter weights gain
 
 
 def conv1d(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -63,12 +61,12 @@ def supported(precision: Precision) -> bool:
         possible = _processor_has("avx512_bf16", "amx_tile")
         return possible and tryout.onednn_product(torch.bfloat16) and tryout.onednn_lstm(torch.bfloat16)
     if precision == "int8":
-        return _processor_has("vnni") and tryout.int8()
+        return _processor_has("vnni") and tryout.int8_lstm()
     return True
 
 
 def check_supported(precision: Precision, device: str) -> None:
-    """Refuses a precision that brings nothing on `device` ("cpu", "cuda", "mps"), which would be slower and less exact.
+    """Refuses a precision that would be slower on `device` ("cpu", "cuda", "mps") and less exact too.
 
     Raises:
         UsageError: says which it is, and what to take instead.
@@ -82,8 +80,7 @@ def check_supported(precision: Precision, device: str) -> None:
             f"model.precision = {precision!r}: this processor (or this build of torch) has no {feature}, without which "
             f"that is slower; use {' or '.join(others)}."
         )
-    if precision == "int8":
-        raise UsageError(f"model.precision = 'int8': that is for the CPU, not for {device}; use float32 or bfloat16.")
+    raise UsageError(f"model.precision = {precision!r}: that is for the CPU, not for {device}; use float32 there.")
 
 
 def _processor_has(*features: str) -> bool:
@@ -93,8 +90,6 @@ def _processor_has(*features: str) -> bool:
 
 def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> Product:
     """The fastest product with `weight: [N, K]` and `bias: [N]`, both copied."""
-    if precision == "int8" and weight.numel() >= INT8_MIN_WEIGHTS:
-        return Int8Product(weight, bias)
     if precision != "float32" and supported("bfloat16"):
         return OneDNNProduct(weight.bfloat16(), bias.bfloat16())
     if weight.dtype != torch.float32 or not tryout.onednn_product(torch.float32):
@@ -106,9 +101,9 @@ def elu(x: Tensor, out: Tensor) -> None:
     """ELU of `x` into `out`, of the same shape and type; not in place.
 
     torch's own takes a quarter longer over many values: its expm1 is exact to the last bit around 0, where this one is
-    off by one rounding of 1 (6e-8 in float32), as the sums that follow are anyway.
+    off by one rounding of 1. In float32 that is 6e-8, as in the sums that follow; in bfloat16 it would show.
     """
-    if x.numel() < ELU_BY_EXP_MIN:
+    if x.numel() < ELU_BY_EXP_MIN or x.dtype == torch.bfloat16:
         torch.ops.aten.elu.out(x, out=out)
         return
     torch.clamp_max(x, 0, out=out)

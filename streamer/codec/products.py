@@ -100,22 +100,6 @@ class LargeProduct:
         return self.many.add_to(y, x)
 
 
-class Int8Product:
-    """By torch's dynamically quantised linear layer: 8-bit weights, a scale for each output; float32 in and out."""
-
-    dtype = torch.float32
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight = pack_int8(weight, bias)
-        self.linear = torch.ops.quantized.linear_dynamic.default
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return self.linear(x, self.weight)  # type: ignore[no-any-return]
-
-    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
-        return y.add_(self(x))
-
-
 class OneDNNConv:
     """A convolution by oneDNN, which unfolds nothing, over channels that lie side by side."""
 
@@ -137,12 +121,3 @@ class OneDNNConv:
 def as_image(x: Tensor) -> Tensor:
     """A view of `x: [B, T, C]` as `[B, C, 1, T]`: torch's oneDNN packs weights for pictures only."""
     return x.transpose(1, 2).unsqueeze(2)
-
-
-def pack_int8(weight: Tensor, bias: Tensor) -> object:
-    """`weight: [N, K]` as 8-bit numbers with one scale an output, in the layout of torch's quantised products."""
-    weight = weight.detach().float()
-    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    zeros = torch.zeros(len(weight), dtype=torch.int64)
-    quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-    return torch.ops.quantized.linear_prepack(quantized, bias.detach().float())

@@ -1,12 +1,13 @@
 """LSTMs whose weights do not change, each laid out once for the library that computes it."""
 
+import warnings
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.products import BlasProduct, Product, pack_int8
+from streamer.codec.products import BlasProduct, Product
 
 _LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
 
@@ -59,7 +60,7 @@ class Int8LSTM:
     def __init__(self, module: nn.LSTM) -> None:
         self.layers = [
             torch.ops.quantized.make_quantized_cell_params_dynamic(
-                pack_int8(weight_ih, bias_ih), pack_int8(weight_hh, bias_hh), bias_ih, bias_hh, False
+                _pack_int8(weight_ih, bias_ih), _pack_int8(weight_hh, bias_hh), bias_ih, bias_hh, False
             )
             for weight_ih, weight_hh, bias_ih, bias_hh in _lstm_parameters(module)
         ]
@@ -119,3 +120,13 @@ def _sigmoids_first(parameter: Tensor) -> Tensor:
     """torch's gate order i, f, g, o along dimension 0 as i, f, o, g: one call does the three sigmoids."""
     i, f, g, o = parameter.chunk(4)
     return torch.cat((i, f, o, g))
+
+
+def _pack_int8(weight: Tensor, bias: Tensor) -> object:
+    """`weight: [N, K]` as 8-bit numbers with one scale an output, in the layout of torch's quantised products."""
+    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.* are deprecated")
+        quantized = torch.quantize_per_channel(weight.float(), scales.float(), zeros, 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(quantized, bias.float())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec.products import Int8Product, OneDNNConv, OneDNNProduct, as_image
+from streamer.codec.products import OneDNNConv, OneDNNProduct, as_image
 from streamer.codec.recurrence import Int8LSTM, OneDNNLSTM, PackedLSTM
 
 log = logging.getLogger(__name__)
@@ -54,13 +54,9 @@ def onednn_lstm(dtype: torch.dtype) -> bool:
 
 
 @cache
-def int8() -> bool:
-    """Whether `Int8Product` and `Int8LSTM` work."""
-    weight, bias, rows = _product()
-    tolerance = _TOLERANCE[torch.qint8]
-    expected = [F.linear(rows, weight, bias)]
-    product = _works("torch's 8-bit product", lambda: [Int8Product(weight, bias)(rows)], expected, tolerance)
-    return product and _lstm_works("torch's 8-bit LSTM", Int8LSTM, tolerance)
+def int8_lstm() -> bool:
+    """Whether `Int8LSTM` works."""
+    return _lstm_works("torch's 8-bit LSTM", Int8LSTM, _TOLERANCE[torch.qint8])
 
 
 def _product() -> tuple[Tensor, Tensor, Tensor]:

@@ -1,10 +1,22 @@
-"""The packed kernels against torch's own, and what happens where oneDNN's are not to be had."""
+"""The packed kernels against torch's own, and what happens where some of them are not to be had."""
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from streamer.codec import kernels
+from streamer.codec import kernels, tryout
+from streamer.codec.products import (
+    BlasProduct,
+    EitherProduct,
+    LargeProduct,
+    OneDNNConv,
+    OneDNNProduct,
+)
+from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM
+from streamer.errors import UsageError
+
+TRYOUTS = (tryout.onednn_product, tryout.onednn_conv, tryout.onednn_lstm, tryout.int8_lstm, kernels.supported)
 
 
 @pytest.fixture(autouse=True)
@@ -12,9 +24,24 @@ def seed():
     torch.manual_seed(5)
 
 
+@pytest.fixture
+def tried_anew():
+    """What works is tried out again, and again after the test."""
+
+    def forget():
+        for attempt in TRYOUTS:
+            attempt.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("frames", [1, 2, 40])
-@pytest.mark.parametrize(("channels", "kernel", "stride"), [(1, 7, 1), (32, 3, 1), (16, 1, 1), (128, 16, 8)])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride"), [(1, 7, 1), (32, 3, 1), (16, 1, 1), (128, 16, 8), (512, 7, 1)]
+)
 def test_a_packed_convolution_equals_torchs(channels, kernel, stride, frames, batch_size):
     conv = nn.Conv1d(channels, 192, kernel, stride).requires_grad_(False)
     x = torch.randn(batch_size, (frames - 1) * stride + kernel, channels)
@@ -23,51 +50,148 @@ def test_a_packed_convolution_equals_torchs(channels, kernel, stride, frames, ba
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("frames", [1, 5])
-def test_a_packed_lstm_equals_torchs_from_any_state(frames, batch_size):
+@pytest.mark.parametrize(
+    "pack", [kernels.packed_lstm, lambda module: GateLSTM(module, BlasProduct)], ids=["fast", "blas"]
+)
+def test_a_packed_lstm_equals_torchs_from_any_state(pack, frames, batch_size):
     lstm = nn.LSTM(512, 512, 2).requires_grad_(False)
     x, hidden, cell = (torch.randn(batch_size, n, 512) for n in (frames, 2, 2))
     before = hidden.clone(), cell.clone()
-    for packed, plain in zip(
-        kernels.PackedLSTM(lstm)(x, hidden, cell), kernels.lstm(x, hidden, cell, lstm), strict=True
-    ):
+    for packed, plain in zip(pack(lstm)(x, hidden, cell), kernels.lstm(x, hidden, cell, lstm), strict=True):
         torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close((hidden, cell), before, rtol=0, atol=0)
 
 
-def test_a_large_product_is_onednns_where_that_works():
-    weight, bias = torch.randn(512, 512), torch.randn(512)
-    expected = kernels.OneDNNProduct if kernels.onednn_packs() else kernels.BlasProduct
-    assert isinstance(kernels.product(weight, bias), expected)
-    assert isinstance(kernels.product(weight.double(), bias.double()), kernels.BlasProduct)
-    assert isinstance(kernels.product(weight[:8], bias[:8]), kernels.BlasProduct)
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 50])
+@pytest.mark.parametrize("shape", [(3, 5), (64, 4096), (512, 2048)])
+def test_a_product_of_any_size_equals_torchs(shape, rows):
+    weight, bias, x = torch.randn(shape), torch.randn(shape[0]), torch.randn(rows, shape[1])
+    product = kernels.product(weight, bias)
+    torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-3)
+    y = torch.randn(rows, shape[0])
+    torch.testing.assert_close(product.add_to(y.clone(), x), y + F.linear(x, weight), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("values", [100, kernels.ELU_BY_EXP_MIN])
+def test_elu_equals_torchs(values, dtype):
+    x = (3 * torch.randn(values)).to(dtype)
+    x[:4] = torch.tensor([0.0, -1e-9, -100.0, 100.0])
+    out = torch.empty_like(x)
+    kernels.elu(x, out)
+    torch.testing.assert_close(out, F.elu(x), rtol=0, atol=1e-15 if dtype == torch.float64 else 1e-7)
+
+
+def test_each_size_has_its_product():
+    small, large = torch.randn(8, 8), torch.randn(512, 1024)
+    works = tryout.onednn_product(torch.float32)
+    assert isinstance(kernels.product(small, small[0]), EitherProduct if works else BlasProduct)
+    assert isinstance(kernels.product(large, large[:, 0]), LargeProduct if works else BlasProduct)
+    assert isinstance(kernels.product(large.double(), large[:, 0].double()), BlasProduct)
+
+
+# Where a part does not work
 
 
 @pytest.mark.parametrize(
     "failure", [AttributeError("no operator"), RuntimeError("not built in"), TypeError("arguments")]
 )
-def test_blas_takes_over_where_onednn_fails(failure, monkeypatch):
+def test_others_take_over_where_onednn_fails(failure, monkeypatch, tried_anew):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr(kernels, "OneDNNProduct", fail)
-    kernels.onednn_packs.cache_clear()
-    try:
-        weight, bias, rows = torch.randn(512, 512), torch.randn(512), torch.randn(4, 512)
-        product = kernels.product(weight, bias)
-    finally:
-        kernels.onednn_packs.cache_clear()
-    assert isinstance(product, kernels.BlasProduct)
-    torch.testing.assert_close(product(rows), rows @ weight.T + bias, rtol=1e-4, atol=1e-4)
+    for name in ("OneDNNProduct", "OneDNNConv", "OneDNNLSTM", "Int8LSTM"):
+        monkeypatch.setattr(tryout, name, fail)
+    conv, lstm = nn.Conv1d(64, 128, 8, 4).requires_grad_(False), nn.LSTM(8, 8, 2).requires_grad_(False)
+    packed = kernels.PackedConv(conv)
+    assert packed.convolution is None
+    assert isinstance(packed.product, BlasProduct)
+    assert isinstance(kernels.packed_lstm(lstm), GateLSTM)
+    assert not kernels.supported("bfloat16")
+    assert not kernels.supported("int8")
+    x = torch.randn(2, 400, 64)
+    torch.testing.assert_close(packed(x), kernels.conv1d(x, conv), rtol=1e-4, atol=1e-4)
 
 
-def test_blas_takes_over_where_onednn_computes_something_else(monkeypatch):
-    class Wrong(kernels.BlasProduct):
-        def __call__(self, x):
+def test_blas_takes_over_where_onednn_computes_something_else(monkeypatch, tried_anew):
+    class Wrong(OneDNNProduct):
+        def __call__(self, x, out=None):
             return super().__call__(x) * 1.001
 
-    monkeypatch.setattr(kernels, "OneDNNProduct", Wrong)
-    kernels.onednn_packs.cache_clear()
-    try:
-        assert type(kernels.product(torch.randn(512, 512), torch.randn(512))) is kernels.BlasProduct
-    finally:
-        kernels.onednn_packs.cache_clear()
+    if not tryout.onednn_product(torch.float32):
+        pytest.skip("oneDNN's packed product does not work here anyway")
+    tryout.onednn_product.cache_clear()
+    monkeypatch.setattr(tryout, "OneDNNProduct", Wrong)
+    assert type(kernels.product(torch.randn(512, 512), torch.randn(512))) is BlasProduct
+
+
+def test_not_a_number_is_not_what_it_should_be(monkeypatch, tried_anew):
+    class Broken(BlasProduct):
+        def __call__(self, x, out=None):
+            return super().__call__(x) * float("nan")
+
+    monkeypatch.setattr(tryout, "OneDNNProduct", Broken)
+    assert not tryout.onednn_product(torch.float32)
+
+
+# Reduced precision
+
+
+def test_float32_is_always_supported():
+    assert kernels.supported("float32")
+    kernels.check_supported("float32", "cuda")
+
+
+@pytest.mark.parametrize(("precision", "feature"), [("bfloat16", "AVX512-BF16"), ("int8", "VNNI")])
+def test_a_processor_without_the_feature_is_told_what_to_use(precision, feature, monkeypatch, tried_anew):
+    monkeypatch.setattr(kernels, "_processor_has", lambda *_: False)
+    with pytest.raises(UsageError, match=f"{feature}.*use float32"):
+        kernels.check_supported(precision, "cpu")
+
+
+def test_int8_is_for_the_cpu():
+    with pytest.raises(UsageError, match="not for cuda; use float32"):
+        kernels.check_supported("int8", "cuda")
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_an_8_bit_lstm_is_off_by_its_rounding(frames):
+    if not tryout.int8_lstm():
+        pytest.skip("torch's 8-bit LSTM does not work here")
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
+    x, hidden, cell = (torch.randn(2, n, 64) for n in (frames, 2, 2))
+    packed = kernels.packed_lstm(lstm, "int8")
+    assert isinstance(packed, Int8LSTM)
+    for rounded, exact in zip(packed(x, hidden, cell), kernels.lstm(x, hidden, cell, lstm), strict=True):
+        assert 1e-5 < (rounded - exact).norm() / exact.norm() < 0.03
+
+
+def test_a_weight_of_zeros_has_8_bits_too():
+    if not tryout.int8_lstm():
+        pytest.skip("torch's 8-bit LSTM does not work here")
+    lstm = nn.LSTM(8, 8, 2).requires_grad_(False)
+    for parameter in lstm.parameters():
+        parameter.zero_()
+    y, _, cell = kernels.packed_lstm(lstm, "int8")(torch.randn(1, 3, 8), torch.zeros(1, 2, 8), torch.ones(1, 2, 8))
+    assert torch.count_nonzero(y)
+    torch.testing.assert_close(cell, torch.full((1, 2, 8), 0.125))  # half of it kept in each frame, nothing new
+
+
+def test_float32_lstms_have_one_for_single_frames():
+    if not tryout.onednn_lstm(torch.float32):
+        pytest.skip("oneDNN's packed LSTM does not work here")
+    packed = kernels.packed_lstm(nn.LSTM(8, 8, 2).requires_grad_(False))
+    assert isinstance(packed, EitherLSTM)
+    assert isinstance(packed.many, OneDNNLSTM)
+
+
+def test_little_work_is_no_convolution_of_onednns(monkeypatch):
+    if not tryout.onednn_conv():
+        pytest.skip("oneDNN's packed convolution does not work here")
+    calls = []
+    monkeypatch.setattr(OneDNNConv, "__call__", lambda self, image: calls.append(image.shape) or image)
+    packed = kernels.PackedConv(nn.Conv1d(32, 32, 3).requires_grad_(False))
+    packed(torch.zeros(1, 100, 32))
+    assert calls == []
+    packed(torch.zeros(1, 2000, 32))
+    assert calls == [(1, 32, 1, 2000)]
