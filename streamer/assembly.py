@@ -28,13 +28,16 @@ def build_inference(settings: Settings, rows: int) -> Inference:
     torch.set_num_threads(settings.model.threads)
     torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32 on CUDA too, as the encoder promises
     model = EmotionDetectionModel.from_checkpoint(settings.model.checkpoint, settings.window.window_s)
-    model.encoder.precision = settings.model.precision
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu:
+        model.encoder.precision = settings.model.precision
     inference = Inference(
         model,
         rows,
         window_frames=settings.window.frames,
         hop_frames=settings.window.hop_frames,
         device=device,
+        encoder_dtype=torch.bfloat16 if settings.model.precision == "bfloat16" and not on_cpu else torch.float32,
         voice_threshold=settings.voice.threshold,
         min_speech=settings.voice.min_speech,
     )

@@ -133,11 +133,27 @@ def broker(
     run_broker(bind, port, open_to_network=open_to_network)
 
 
+class Precision(StrEnum):
+    """What the encoder computes in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
 @app.command()
 def bench(
     as_json: Json = False,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     repeats: Annotated[int, typer.Option(help="Rounds: one re-encoding and ten steps of every chunk each.")] = 3,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="The most streams in real time: p99 of a step below the hop.")
+    ] = False,
+    hop_s: Annotated[float, typer.Option(help="With --streams: seconds a step.")] = 0.24,
+    device: Annotated[str, typer.Option(help="With --streams: auto | cpu | cuda | cuda:N | mps.")] = "auto",
+    precision: Annotated[
+        Precision, typer.Option(help="With --streams: what the encoder computes in.")
+    ] = Precision.FLOAT32,
     latency: Annotated[
         bool, typer.Option("--latency", help="From a virtual microphone to an MQTT subscriber.")
     ] = False,
@@ -154,11 +170,16 @@ def bench(
         bool, typer.Option("--start", help="How soon help and the first window come, and memory.")
     ] = False,
 ) -> None:
-    """Measure the streaming encoder beside re-encoding every window; or the whole program's latency, endurance, start."""
-    if latency + start + (soak is not None) > 1:
-        raise UsageError("--latency, --soak and --start are measurements of their own: give one of them.")
+    """Measure the streaming encoder beside its peers; or capacity, latency, endurance, start."""
+    if streams + latency + start + (soak is not None) > 1:
+        raise UsageError("--streams, --latency, --soak and --start are measurements of their own: give one of them.")
     if (fast or load) and soak is None:
         raise UsageError("--fast and --load belong to --soak MINUTES: add it.")
+    if streams:
+        from streamer.commands.bench import run_streams
+
+        run_streams(hop_s=hop_s, device=device, precision=precision.value, threads=threads, as_json=as_json)
+        return
     if not (latency or start or soak is not None):
         from streamer.commands.bench import run_bench
 

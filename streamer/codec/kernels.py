@@ -71,7 +71,8 @@ def check_supported(precision: Precision, device: str) -> None:
     Raises:
         UsageError: says which it is, and what to take instead.
     """
-    if precision == "float32" or (device == "cpu" and supported(precision)):
+    on_accelerator = device != "cpu" and precision == "bfloat16"
+    if precision == "float32" or on_accelerator or (device == "cpu" and supported(precision)):
         return
     if device == "cpu":
         feature = {"bfloat16": "AVX512-BF16 or AMX", "int8": "VNNI"}[precision]
@@ -80,7 +81,9 @@ def check_supported(precision: Precision, device: str) -> None:
             f"model.precision = {precision!r}: this processor (or this build of torch) has no {feature}, without which "
             f"that is slower; use {' or '.join(others)}."
         )
-    raise UsageError(f"model.precision = {precision!r}: that is for the CPU, not for {device}; use float32 there.")
+    raise UsageError(
+        f"model.precision = {precision!r}: that is for the CPU, not for {device}; use bfloat16 or float32 there."
+    )
 
 
 def _processor_has(*features: str) -> bool:

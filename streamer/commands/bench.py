@@ -10,6 +10,8 @@ from streamer.bench.capacity import Capacity, CapacityRow, largest
 from streamer.bench.steps import BenchReport, measure
 from streamer.codec.kernels import Precision
 from streamer.errors import UsageError
+from streamer.inference import choose_device
+from streamer.rates import FRAME_RATE
 
 
 def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
@@ -35,14 +37,16 @@ def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
         print(line)
 
 
-def run_streams(*, hop_frames: int, device: str, precision: Precision, threads: int, as_json: bool) -> None:
+def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int, as_json: bool) -> None:
     """Find the largest number of streams in real time and print all that was tried, or JSON.
 
     Raises:
         UsageError: nothing would be measured, or the precision is not to be had on that device.
     """
-    if threads < 1:
-        raise UsageError(f"--threads {threads}: give at least 1.")
+    hop_frames = round(hop_s * FRAME_RATE)
+    if threads < 1 or not 1 <= hop_frames <= 10 * FRAME_RATE:
+        raise UsageError(f"--threads {threads} --hop-s {hop_s:g}: give at least 1 thread, and a hop of 1/75 to 10 s.")
+    device = choose_device(device)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("1 stream", total=None)
 

@@ -21,6 +21,9 @@ runner = CliRunner()
     [
         (("--latency", "--start"), "one of them"),
         (("--latency", "--soak", "1"), "one of them"),
+        (("--streams", "--latency"), "one of them"),
+        (("--streams", "--hop-s", "0"), "1/75 to 10 s"),
+        (("--streams", "--threads", "0"), "at least 1 thread"),
         (("--fast",), "--soak MINUTES"),
         (("--load", "--latency"), "--soak MINUTES"),
         (("--soak", "0"), "at least 0.2"),

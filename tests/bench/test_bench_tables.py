@@ -31,7 +31,7 @@ def test_steps_as_json_are_the_report(monkeypatch, capsys):
 
 def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
     monkeypatch.setattr(bench, "largest", lambda **_: CAPACITY)
-    bench.run_streams(hop_frames=18, device="cpu", precision="int8", threads=1, as_json=False)
+    bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
     assert "17 streams in real time: cpu, int8" in printed
     assert "230.10" in printed
@@ -39,7 +39,7 @@ def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
 
 def test_streams_as_json_are_the_capacity(monkeypatch, capsys):
     monkeypatch.setattr(bench, "largest", lambda **_: CAPACITY)
-    bench.run_streams(hop_frames=18, device="cpu", precision="int8", threads=1, as_json=True)
+    bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["largest"] == 17
 
 
@@ -47,4 +47,4 @@ def test_nothing_to_measure_is_refused():
     with pytest.raises(UsageError, match="at least 1"):
         bench.run_bench(threads=1, repeats=0, as_json=False)
     with pytest.raises(UsageError, match="at least 1"):
-        bench.run_streams(hop_frames=18, device="cpu", precision="float32", threads=0, as_json=False)
+        bench.run_streams(hop_s=0.24, device="cpu", precision="float32", threads=0, as_json=False)

@@ -149,9 +149,10 @@ def test_a_processor_without_the_feature_is_told_what_to_use(precision, feature,
         kernels.check_supported(precision, "cpu")
 
 
-def test_int8_is_for_the_cpu():
-    with pytest.raises(UsageError, match="not for cuda; use float32"):
+def test_int8_is_for_the_cpu_and_bfloat16_for_accelerators_too():
+    with pytest.raises(UsageError, match="not for cuda; use bfloat16 or float32"):
         kernels.check_supported("int8", "cuda")
+    kernels.check_supported("bfloat16", "cuda")
 
 
 @pytest.mark.parametrize("frames", [1, 7])
