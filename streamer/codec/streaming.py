@@ -110,7 +110,16 @@ class StreamingEncoder(nn.Module):
         ended = [stream for stream in streams if self._streams[stream].ended]
         if ended and signal.shape[1]:
             raise RuntimeError(f"Stream(s) {ended} ended with flush(); call reset() before they take audio again.")
+        if len(streams) == self.batch_size and self._in_stride(signal.shape[1]):
+            self.frame_counts = torch.full((self.batch_size,), signal.shape[1] // HOP)
+            with torch.inference_mode():
+                return self._run(signal.unsqueeze(1), MIDDLE, None)
         return self._encode({stream: self._next_piece(stream, signal.shape[1]) for stream in streams}, signal)
+
+    def _in_stride(self, samples: int) -> bool:
+        """Whether every stream is past its start and gives all of `samples` at once: what live audio does, on the CPU."""
+        whole = samples > 0 and samples % HOP == 0 and self._fixed is None
+        return whole and all(stream.started and not stream.held for stream in self._streams)
 
     def flush(self, mask: Tensor | None = None) -> Tensor:
         """Ends the streams of `mask: [B] bool` (all, if None) and returns the frames that were left, as `step` does.
@@ -186,6 +195,7 @@ class StreamingEncoder(nn.Module):
 
     def _start_anew(self) -> None:
         parameter = next(self.encoder.parameters())
+        self._device, self._dtype = parameter.device, parameter.dtype
         if parameter.is_cpu:
             self.encoder.pack()
         else:
@@ -285,8 +295,7 @@ class StreamingEncoder(nn.Module):
             raise ValueError(
                 f"Audio must be [{self.batch_size}, 1, samples] of floats; got {list(audio.shape)} {audio.dtype}."
             )
-        parameter = next(self.encoder.parameters())
-        return upload(audio.detach(), parameter.device, parameter.dtype)[:, 0]
+        return upload(audio.detach(), self._device, self._dtype)[:, 0]
 
     def _index(self, streams: Sequence[int]) -> Tensor:
-        return upload(torch.tensor(list(streams), dtype=torch.int64), next(self.encoder.parameters()).device)
+        return upload(torch.tensor(list(streams), dtype=torch.int64), self._device)
