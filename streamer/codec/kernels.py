@@ -11,7 +11,7 @@ frame; the convolutions are computed in bfloat16 where the processor has it, els
 convolutions too were measured: 5 % faster, but frames off by 1.1 % instead of 0.3 %; for the others off by 22 %.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Literal, get_args
 
@@ -21,9 +21,7 @@ from torch import Tensor, nn
 
 from streamer.codec import tryout
 from streamer.codec.products import (
-    ONEDNN_MIN_WORK,
     BlasProduct,
-    EitherProduct,
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
@@ -39,6 +37,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LARGE_WEIGHTS = (
     400_000  # 1.6 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
 )
+CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; oneDNN's calls take 15 us longer than those of BLAS
+MOST_PIECES = 3  # of a kernel: more make the products too narrow
 ELU_BY_EXP_MIN = 2**15  # values; for fewer, four short operations take as long as one
 
 
@@ -97,7 +97,7 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
         return OneDNNProduct(weight.bfloat16(), bias.bfloat16())
     if weight.dtype != torch.float32 or not tryout.onednn_product(torch.float32):
         return BlasProduct(weight, bias)
-    return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else EitherProduct(weight, bias)
+    return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else BlasProduct(weight, bias)
 
 
 def elu(x: Tensor, out: Tensor) -> None:
@@ -124,7 +124,12 @@ def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM
 
 
 class PackedConv:
-    """A convolution by oneDNN's own, or as one product over its windows: for little work, and where a weight is large."""
+    """A convolution as products with a weight that was laid out once, or by oneDNN's own.
+
+    Of one stream, a kernel as long as two or three strides is cut into pieces of a stride: each is a product over the
+    signal as it lies there, and they add up. A window would overlap the next and have to be copied, as those of several
+    streams and of other kernels are; for several streams oneDNN's convolution is faster unless there is little work.
+    """
 
     def __init__(self, conv: nn.Conv1d, precision: Precision = "float32", more_bias: Tensor | None = None) -> None:
         out_channels, in_channels, self.kernel = conv.weight.shape
@@ -135,10 +140,14 @@ class PackedConv:
         weight = conv.weight.permute(0, 2, 1).reshape(out_channels, self.kernel * in_channels)
         self.product = product(weight, bias, precision)
         self.dtype = self.product.dtype  # of what it takes
-        self.many_rows = ONEDNN_MIN_WORK / weight.numel()
+        self.weights = weight.numel()
+        self.pieces: tuple[Tensor, ...] = ()  # [stride * C_in, C_out] each
+        pieces, rest = divmod(self.kernel, self.stride)
+        if isinstance(self.product, BlasProduct) and 1 < pieces <= MOST_PIECES and not rest:
+            self.pieces = torch.split(self.product.weight, self.stride * in_channels)
         self.convolution: OneDNNConv | None = None
         float32 = self.dtype == torch.float32  # in bfloat16 the copy is half as long, and the product as fast
-        if self.kernel > 1 and weight.numel() < LARGE_WEIGHTS and float32 and tryout.onednn_conv():
+        if self.kernel > 1 and self.weights < LARGE_WEIGHTS and float32 and tryout.onednn_conv():
             self.convolution = OneDNNConv(conv.weight, bias, self.stride)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -152,9 +161,14 @@ class PackedConv:
         """
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
-        if self.convolution and batch_size * rows >= self.many_rows:
+        if batch_size == 1 and isinstance(self.product, BlasProduct) and self.pieces:
+            used = x[0, : (rows - 1) * self.stride + self.kernel]
+            strides = used.view(rows + len(self.pieces) - 1, self.stride * channels)
+            inputs = [strides[piece : piece + rows] for piece in range(len(self.pieces))]
+            return partial(_add_up, self.product.spread_bias(rows), inputs, self.pieces, out)
+        if self.convolution and batch_size * rows * self.weights >= CONVOLUTION_MIN_WORK:
             return partial(_convolve, self.convolution, as_image(x))
-        # A view: a window begins every stride * C_in values and overlaps the next. Of one stream no product copies it.
+        # A view: a window begins every stride * C_in values and overlaps the next.
         windows = x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))
         return partial(_multiply, self.product, windows if batch_size > 1 else windows[0], out, (batch_size, rows, -1))
 
@@ -165,6 +179,14 @@ class PackedConv:
 
 def _convolve(convolution: OneDNNConv, image: Tensor) -> Tensor:
     return convolution(image).squeeze(2).transpose(1, 2)
+
+
+def _add_up(bias: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor | None) -> Tensor:
+    """`bias [T', C_out]` and all of `inputs [T', K] @ weights [K, C_out]`, as `[1, T', C_out]`."""
+    y = torch.addmm(bias, inputs[0], weights[0], out=out)
+    for x, weight in zip(inputs[1:], weights[1:], strict=True):
+        y.addmm_(x, weight)
+    return y.unsqueeze(0)
 
 
 def _multiply(product: Product, windows: Tensor, out: Tensor | None, shape: tuple[int, ...]) -> Tensor:

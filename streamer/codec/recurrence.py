@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.products import BlasProduct, Product
+from streamer.codec.products import Product
 
 _LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
 
@@ -43,11 +43,27 @@ class OneDNNLSTM:
         return y.transpose(0, 1).to(x.dtype), hidden, cell
 
 
-class EitherLSTM:
-    """Single frames by BLAS, which reads the weights faster for one row; everything else by oneDNN."""
+class CellLSTM:
+    """Single frames of one stream by BLAS, which reads the weights faster for one row: torch's own cell, a call a layer."""
 
     def __init__(self, module: nn.LSTM) -> None:
-        self.single, self.many = GateLSTM(module, BlasProduct), OneDNNLSTM(module)
+        # The cell multiplies by the transposed weights, which so lie in the order that they are read in.
+        self.layers = [[_transposed(parameter) for parameter in parameters] for parameters in _lstm_parameters(module)]
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, states = x[:, 0], []
+        for layer, parameters in enumerate(self.layers):
+            states.append(torch.lstm_cell(y, (hidden[:, layer], cell[:, layer]), *parameters))
+            y = states[-1][0]
+        hidden, cell = (torch.stack(parts, dim=1) for parts in zip(*states, strict=True))
+        return y.unsqueeze(1), hidden, cell
+
+
+class EitherLSTM:
+    """Single frames of one stream by `CellLSTM`, everything else by oneDNN."""
+
+    def __init__(self, module: nn.LSTM) -> None:
+        self.single, self.many = CellLSTM(module), OneDNNLSTM(module)
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lstm = self.single if x.shape[:2] == (1, 1) else self.many
@@ -114,6 +130,11 @@ def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:
     """Of every layer: both weights, both biases."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return [[getattr(module, f"{name}_l{layer}").detach() for name in names] for layer in range(module.num_layers)]
+
+
+def _transposed(parameter: Tensor) -> Tensor:
+    """A copy that lies in memory column by column; of a bias, just a copy."""
+    return parameter.t().contiguous().t() if parameter.dim() == 2 else parameter.clone()
 
 
 def _sigmoids_first(parameter: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import nn
 
 from streamer.codec import kernels, tryout
 from streamer.codec.products import (
+    SPREAD_BIASES,
     BlasProduct,
-    EitherProduct,
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
@@ -85,7 +85,7 @@ def test_elu_equals_torchs(values, dtype):
 def test_each_size_has_its_product():
     small, large = torch.randn(8, 8), torch.randn(512, 1024)
     works = tryout.onednn_product(torch.float32)
-    assert isinstance(kernels.product(small, small[0]), EitherProduct if works else BlasProduct)
+    assert isinstance(kernels.product(small, small[0]), BlasProduct)
     assert isinstance(kernels.product(large, large[:, 0]), LargeProduct if works else BlasProduct)
     assert isinstance(kernels.product(large.double(), large[:, 0].double()), BlasProduct)
 
@@ -186,13 +186,33 @@ def test_float32_lstms_have_one_for_single_frames():
     assert isinstance(packed.many, OneDNNLSTM)
 
 
-def test_little_work_is_no_convolution_of_onednns(monkeypatch):
+def test_little_work_and_single_streams_are_no_convolution_of_onednns(monkeypatch):
     if not tryout.onednn_conv():
         pytest.skip("oneDNN's packed convolution does not work here")
     calls = []
     monkeypatch.setattr(OneDNNConv, "__call__", lambda self, image: calls.append(image.shape) or image)
     packed = kernels.PackedConv(nn.Conv1d(32, 32, 3).requires_grad_(False))
-    packed(torch.zeros(1, 100, 32))
-    assert calls == []
+    packed(torch.zeros(2, 100, 32))
     packed(torch.zeros(1, 2000, 32))
-    assert calls == [(1, 32, 1, 2000)]
+    assert calls == []
+    packed(torch.zeros(2, 1000, 32))
+    assert calls == [(2, 32, 1, 1000)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2), (10, 5), (7, 1), (5, 2), (2, 2)])
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_a_kernel_in_pieces_is_the_whole_kernel(batch_size, kernel, stride, more):
+    conv = nn.Conv1d(6, 5, kernel, stride).requires_grad_(False)
+    x = torch.randn(batch_size, kernel + 4 * stride + more, 6)
+    packed = kernels.PackedConv(conv)
+    assert bool(packed.pieces) == ((kernel, stride) in {(3, 1), (4, 2), (10, 5)})
+    torch.testing.assert_close(packed(x), kernels.conv1d(x, conv), rtol=1e-5, atol=1e-5)
+
+
+def test_a_product_keeps_the_biases_of_a_few_shapes():
+    product = BlasProduct(torch.randn(3, 4), torch.randn(3))
+    for rows in range(1, 3 * SPREAD_BIASES):
+        x = torch.randn(rows, 4)
+        torch.testing.assert_close(product(x), F.linear(x, product.weight.t(), product.bias))
+        assert len(product._spread) <= SPREAD_BIASES

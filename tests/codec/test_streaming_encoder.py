@@ -357,3 +357,82 @@ def test_a_stream_that_comes_is_fresh():
 def test_a_batch_never_shrinks():
     with pytest.raises(ValueError, match="only grows"):
         StreamingEncoder(encoder(), 2).grow(1)
+
+
+# The short cut of live audio
+
+
+class LongWay(StreamingEncoder):
+    """Counts the steps that go the long way."""
+
+    steps = 0
+
+    def _encode(self, pieces, signal):
+        self.steps += 1
+        return super()._encode(pieces, signal)
+
+
+def past_the_start(batch_size):
+    streaming = LongWay(encoder(), batch_size)
+    streaming.step(noise(START, batch_size))
+    streaming.steps = 0
+    return streaming
+
+
+def test_hops_of_all_streams_in_stride_take_the_short_cut():
+    streaming = past_the_start(2)
+    frames = streaming.step(noise(960, 2))
+    assert streaming.steps == 0
+    assert frames.shape == (2, 128, 3)
+    assert streaming.frame_counts.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda streaming: streaming.step(noise(37, 2)),
+        lambda streaming: streaming.reset(some(1, of=2)),
+        lambda streaming: streaming.double(),
+        lambda streaming: streaming.step(noise(37, 2), some(0, of=2)),
+    ],
+    ids=["samples held", "one is fresh", "all are fresh", "one holds samples"],
+)
+def test_whoever_is_out_of_stride_sends_all_the_long_way(spoil):
+    streaming = past_the_start(2)
+    spoil(streaming)
+    streaming.steps = 0
+    streaming.step(noise(960, 2))
+    assert streaming.steps == 1
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [noise(961, 2), noise(0, 2), noise(25 * 320, 2), noise(960, 2).double()],
+    ids=["odd", "none", "long", "other"],
+)
+def test_what_is_no_hops_of_the_weights_type_goes_the_long_way(audio):
+    streaming = past_the_start(2)
+    streaming.step(audio)
+    assert streaming.steps == 1
+
+
+def test_a_step_for_some_streams_goes_the_long_way():
+    streaming = past_the_start(2)
+    streaming.step(noise(960, 2), some(0, 1, of=2))
+    assert streaming.steps == 1
+
+
+def test_an_ended_stream_is_refused_in_stride_too():
+    streaming = past_the_start(2)
+    streaming.flush(some(1, of=2))
+    with pytest.raises(RuntimeError, match="ended"):
+        streaming.step(noise(960, 2))
+
+
+def test_after_growing_the_new_stream_starts_the_long_way():
+    streaming = past_the_start(1)
+    streaming.grow(2)
+    frames = streaming.step(noise(960, 2))
+    assert streaming.steps == 1
+    assert streaming.frame_counts.tolist() == [3, 0]
+    assert not frames[1].any()
