@@ -14,6 +14,7 @@ from streamer.events import Info
 from streamer.inference import Inference, choose_device
 from streamer.rates import SAMPLE_RATE
 from streamer.stream import StreamSettings
+from streamer.worker import MOST_HOPS
 
 
 def build_inference(settings: Settings, rows: int) -> Inference:
@@ -41,7 +42,7 @@ def build_inference(settings: Settings, rows: int) -> Inference:
         voice_threshold=settings.voice.threshold,
         min_speech=settings.voice.min_speech,
     )
-    inference.warm_up()
+    inference.warm_up(MOST_HOPS)
     return inference
 
 

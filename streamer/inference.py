@@ -105,12 +105,15 @@ class Inference:
         self._window = SlidingWindow(model.pooling, self._capacity, window_frames)
 
     @torch.inference_mode()
-    def warm_up(self) -> None:
-        """Run every shape once on silence, so that the first real window is not the slowest; then forget it."""
+    def warm_up(self, most_hops: int = 1) -> None:
+        """Run every shape once on silence, so that the first real window is not the slowest; then forget it.
+
+        Args:
+            most_hops: of the largest step to come. It takes its memory now, and not when the machine is behind.
+        """
         self._encoder.prepare(self.hop_frames * HOP)
-        silence = np.zeros(max(self.hop_frames, STARTUP_FRAMES) * HOP, dtype=np.float32)
-        for _ in range(3):
-            self.hear(dict.fromkeys(self._rows, silence))
+        for frames in (*[max(self.hop_frames, STARTUP_FRAMES)] * 3, most_hops * self.hop_frames):
+            self.hear(dict.fromkeys(self._rows, np.zeros(frames * HOP, dtype=np.float32)))
         for row in self._rows:
             self.reset(row)
 

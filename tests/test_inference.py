@@ -119,6 +119,19 @@ def test_warming_up_leaves_no_trace(model: EmotionDetectionModel) -> None:
     assert heard[-1].probs == pytest.approx(expected[-1].probs, abs=1e-6)
 
 
+def test_warming_up_takes_the_largest_step_too(model: EmotionDetectionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = inference(model)
+    samples: list[int] = []
+
+    def note(audio: dict[int, np.ndarray]) -> list[Heard]:
+        samples.append(len(audio[0]))
+        return []
+
+    monkeypatch.setattr(it, "hear", note)
+    it.warm_up(8)
+    assert max(samples) == 8 * HOP_FRAMES * HOP
+
+
 def assert_same_windows(actual: list[Heard], expected: list[Heard]) -> None:
     """In everything but the last bits of what the model computes, which depend on how many rows a product has."""
     assert [(h.end, h.frames, h.speech, h.skipped) for h in actual] == [
