@@ -31,7 +31,11 @@ class Augmentation:
     room: float = 0.3
     band: float = 0.25
     clipping: float = 0.05
-    speed: float = 0.5  # between 0.9 and 1.1; only where windows are cut anew, since it changes their length
+    speed: float = 0.8  # of being spoken faster and higher, or slower and lower
+    pace: tuple[float, float] = (
+        0.8,
+        1.25,
+    )  # how many seconds are spoken in one: by a third of an octave, as of another size
 
     def __call__(self, audio: Samples, rng: Generator, voices: tuple[Samples, ...] = ()) -> Samples:
         """A changed copy of the same length; `voices` are other recordings to make babble of."""

@@ -21,6 +21,7 @@ class Weights:
     frames: float = 1.0  # the teacher's layers at every frame
     descriptors: float = 0.0  # log-mel energies and low-level descriptors at every frame; 0: none are computed
     utterance: float = 1.0  # mean and deviation of the teacher's layers over the clip
+    opinions: float = 0.5  # logits of every corpus's classifier on those
     labels: float = 1.0
 
 
@@ -29,7 +30,7 @@ class Softness:
     """How sure the targets are."""
 
     votes: float = 0.3  # the crowd's share of a target, where there are votes
-    teacher: float = 0.4  # the teacher's share of what comes of that, where it has answered
+    teacher: float = 0.5  # the teacher's share of what comes of that, where it has answered
     smoothing: float = 0.05  # spread over the corpus's labels (Szegedy et al. 2016, arXiv 1512.00567)
 
 
@@ -68,24 +69,30 @@ def label_mask(present: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.array([label in present for label in LABELS])
 
 
-def masked_cross_entropy(logits: Tensor, targets: Tensor, masks: Tensor) -> Tensor:
+def masked_cross_entropy(logits: Tensor, targets: Tensor, masks: Tensor, shares: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of soft targets, each row over its own labels only.
 
     Args:
         logits: `[B, 8]`.
         targets: `[B, 8]`, zero outside the mask.
         masks: `[B, 8] bool`, at least one label a row.
+        shares: `[B]` how much each row counts, of one (all of it, if None).
     """
     log_probs = logits.masked_fill(~masks, float("-inf")).log_softmax(dim=1)
-    return -(targets * log_probs.masked_fill(~masks, 0.0)).sum(dim=1).mean()
+    entropies = -(targets * log_probs.masked_fill(~masks, 0.0)).sum(dim=1)  # [B]
+    return (entropies if shares is None else entropies * shares).mean()
 
 
-def masked_mean_square(values: Tensor, targets: Tensor, real: Tensor) -> Tensor:
+def masked_mean_square(values: Tensor, targets: Tensor, real: Tensor, shares: Tensor | None = None) -> Tensor:
     """Mean squared error over the rows that are real; 0 where none is.
 
     Args:
-        values, targets: `[..., K]`.
-        real: `[...] bool`.
+        values, targets: `[B, ..., K]`.
+        real: `[B, ...] bool`.
+        shares: `[B]` how much each row counts, of one (all of it, if None).
     """
-    errors = F.mse_loss(values, targets, reduction="none").mean(dim=-1)
-    return torch.where(real, errors, 0.0).sum() / real.sum().clamp(min=1)
+    errors = F.mse_loss(values, targets, reduction="none").mean(dim=-1)  # [B, ...]
+    errors = torch.where(real, errors, 0.0)
+    if shares is not None:
+        errors = errors * shares.reshape(-1, *[1] * (errors.dim() - 1))
+    return errors.sum() / real.sum().clamp(min=1)

@@ -59,6 +59,40 @@ class AudioStore:
         return max(1, self._store.rows(key) // HOP)
 
 
+class Voices:
+    """Clips as they were recorded (version 0), and spoken by somebody of another size (the others).
+
+    A version has a name: the clip's key where it is spoken as recorded, else `key@version`.
+
+    Args:
+        audio: the recordings.
+        versions: of each clip, the recorded one included.
+        seed: of the paces.
+        changes: how likely a version is spoken faster or slower, and by how much.
+    """
+
+    def __init__(self, audio: AudioStore, versions: int, seed: int, changes: Augmentation) -> None:
+        self.audio, self.versions, self._seed, self._changes = audio, versions, seed, changes
+
+    def pace(self, key: str, version: int) -> float:
+        """How many seconds of the recording are spoken in one second."""
+        rng = generator(self._seed, version, f"{key} pace")
+        return float(rng.uniform(*self._changes.pace)) if version and rng.random() < self._changes.speed else 1.0
+
+    def name(self, key: str, version: int) -> str:
+        """Under which the version's sound is known."""
+        return key if self.pace(key, version) == 1.0 else f"{key}@{version}"
+
+    def names(self, key: str) -> list[str]:
+        """Of all versions that sound different, the recorded one first."""
+        return list(dict.fromkeys([key, *(self.name(key, version) for version in range(1, self.versions))]))
+
+    def spoken(self, name: str) -> Samples:
+        """`[T]` at 24 kHz."""
+        key, _, version = name.partition("@")
+        return speed(self.audio[key], self.pace(key, int(version))) if version else self.audio[key]
+
+
 class StemStore:
     """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
@@ -67,52 +101,44 @@ class StemStore:
     Args:
         folder: where the files are.
         encoder: whose lower layers give the features.
-        versions: of each clip that is learnt from.
+        voices: the clips and their versions.
         cut: the first layer that learns, a key of STEM_DIMS.
         seed: of the augmentations.
-        changes: how likely a version is spoken faster or slower, and what else happens to it.
+        changes: what happens to a version on its way to the microphone.
     """
 
     def __init__(
-        self, folder: Path, encoder: Encoder, versions: int, cut: int, seed: int, changes: Augmentation
+        self, folder: Path, encoder: Encoder, voices: Voices, cut: int, seed: int, changes: Augmentation
     ) -> None:
-        self._cut, self._seed, self._changes = cut, seed, changes
+        self.voices, self._cut, self._seed, self._changes = voices, cut, seed, changes
         digest = hashlib.sha256()
         for layer in list(encoder.model)[:cut]:
             for parameter in layer.parameters():
                 digest.update(parameter.detach().cpu().float().numpy().tobytes())
         name, width = f"stem-{digest.hexdigest()[:12]}", STEM_DIMS[cut]
-        self.versions = [RaggedStore(folder / f"{name}-{version}", width) for version in range(versions)]
+        self.versions = [RaggedStore(folder / f"{name}-{version}", width) for version in range(voices.versions)]
         self.non_speech = RaggedStore(folder / f"{name}-non-speech", width)
-
-    def pace(self, version: int, key: str) -> float:
-        """How many seconds of the clip a second of this version holds."""
-        rng = generator(self._seed, version, f"{key} pace")
-        return float(rng.uniform(0.9, 1.1)) if version and rng.random() < self._changes.speed else 1.0
 
     def prepare(
         self,
         encoder: Encoder,
         learning: Sequence[Clip],
         others: Sequence[Clip],
-        audio: AudioStore,
         non_speech_clips: int,
         dtype: torch.dtype,
         progress: Progress[int],
     ) -> None:
         """Compute what is not there yet: every version of the clips to learn from, the clean one of the others."""
         keys = [key_of(clip) for clip in learning]
-        voices = tuple(audio[key] for key in keys[:: max(1, len(keys) // 50)])
+        audio = self.voices.audio
+        talkers = tuple(audio[key] for key in keys[:: max(1, len(keys) // 50)])
         for version, store in enumerate(self.versions):
             wanted = keys if version else [*keys, *map(key_of, others)]
             left = sorted((key for key in wanted if key not in store), key=audio.frames)
 
             def heard(key: str, version: int = version) -> Samples:
-                if version == 0:
-                    return audio[key]
-                pace = self.pace(version, key)
-                spoken = audio[key] if pace == 1.0 else speed(audio[key], pace)
-                return self._changes(spoken, generator(self._seed, version, key), voices)
+                spoken = self.voices.spoken(self.voices.name(key, version))
+                return self._changes(spoken, generator(self._seed, version, key), talkers) if version else spoken
 
             self._fill(store, left, heard, encoder, dtype, progress, f"features {version + 1}/{len(self.versions)}")
         quiet = [f"non-speech/{number:04d}" for number in range(non_speech_clips)]

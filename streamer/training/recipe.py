@@ -26,9 +26,12 @@ class Recipe:
     window_s: float = 2.4
     learning_rate: float = 8e-4  # of what is not encoder
     encoder_learning_rate: float | None = None  # None: 4e-4, but 1e-5 for `all` of a trained encoder
-    weight_decay: float = 0.02
-    versions: int = 2  # stored per clip where the convolutions are frozen: the clean one and augmented ones
-    feature_noise: float = 0.0  # at most so much of the stored features' deviation is added as noise
+    weight_decay: float = 0.05
+    versions: int = 4  # stored per clip where convolutions are frozen: the recording, and others changed
+    dropout: float = 0.2  # of pooled values, and between the layers of the LSTM
+    mixup: float = (
+        0.4  # parameter of the Beta distribution that two clips' shares are drawn from; 0: clips are not mixed
+    )
     averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
     non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
     delay_s: float = 0.2  # how much later than the teacher the student answers
@@ -45,6 +48,8 @@ class Recipe:
                 raise UsageError(f"{name} is {getattr(self, name)}; use 1 or more.")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging is {self.averaging}; use 0 (none) or more, below 1.")
+        if not (0 <= self.dropout < 1 and 0 <= self.mixup <= 10):
+            raise UsageError(f"dropout is {self.dropout} and mixup {self.mixup}; use 0 to 1 (excluded), and 0 to 10.")
         if not 0.1 <= self.window_s <= 30:
             raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
         if self.start == "random" and self.tune != "all":

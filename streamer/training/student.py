@@ -10,6 +10,7 @@ from streamer.codec import Encoder
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import EMBEDDING_DIM
+from streamer.training.corpora import LABELS
 from streamer.training.descriptors import DESCRIPTORS
 from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
 
@@ -23,6 +24,7 @@ class Answers(NamedTuple):
     frames: Tensor  # [B, F, K] to the teacher
     descriptors: Tensor  # [B, F, 89]
     utterance: Tensor  # [B, K] to the teacher, over the window
+    opinions: Tensor  # [B, C, 8] to the classifiers on the teacher's features
 
 
 class Student(nn.Module):
@@ -31,17 +33,31 @@ class Student(nn.Module):
     Args:
         model: what will be saved.
         components: width of the teacher's targets.
+        corpora: how many classifiers on the teacher's features there are.
         tune: what learns: pooling and classifier (`head`), also LSTM and last convolution (`upper`), also the convolutions
             at 600 Hz and below (`deep`), or everything.
+        dropout: share of the pooled values that are left out in training (Srivastava et al. 2014), and of what goes from
+            the LSTM's first layer to its second.
     """
 
-    def __init__(self, model: EmotionDetectionModel, components: int, tune: Tune) -> None:
+    def __init__(
+        self, model: EmotionDetectionModel, components: int, corpora: int, tune: Tune, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.tune = tune
+        self.dropout = nn.Dropout(dropout)
         self.frame_answer = nn.Linear(EMBEDDING_DIM, components)
         self.descriptor_answer = nn.Linear(EMBEDDING_DIM, DESCRIPTORS)
         self.utterance_answer = nn.Sequential(nn.LayerNorm(POOLED_DIM), nn.Linear(POOLED_DIM, components))
+        self.opinion_answer = nn.Sequential(
+            nn.LayerNorm(POOLED_DIM),
+            nn.Linear(POOLED_DIM, corpora * len(LABELS)),
+            nn.Unflatten(1, (corpora, len(LABELS))),
+        )
+        lstm = model.encoder.model[LSTM_LAYER].lstm
+        assert isinstance(lstm, nn.LSTM)
+        lstm.dropout = dropout
         model.encoder.requires_grad_(tune == "all")
         self.cut = DEEP_LAYER if tune == "deep" else LSTM_LAYER  # the layer that features are given to
         if tune in ("upper", "deep"):
@@ -65,12 +81,14 @@ class Student(nn.Module):
     def answers(self, frames: Tensor, real: Tensor) -> Answers:
         """What comes of frames `[B, 128, F]`, of which `real [B, F]` count."""
         pooled, _ = self.model.pooling(frames, real)
+        pooled = self.dropout(pooled)
         said = frames.transpose(1, 2)  # [B, F, 128]
         return Answers(
             logits=self.model.classifier(pooled),
             frames=self.frame_answer(said),
             descriptors=self.descriptor_answer(said),
             utterance=self.utterance_answer(pooled),
+            opinions=self.opinion_answer(pooled),
         )
 
 

@@ -1,14 +1,14 @@
 """What the teacher says of every clip, computed once per work folder: at every frame, of the whole, and which emotion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from streamer.training.corpora import LABELS, Clip
-from streamer.training.material import AudioStore, Progress, key_of
-from streamer.training.splits import speaker_of
+from streamer.training.listeners import Listener, fit_listeners
+from streamer.training.material import Progress, Voices, key_of
 from streamer.training.store import RaggedStore
 from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTeacher, slow
 
@@ -17,86 +17,93 @@ Floats = npt.NDArray[np.float32]
 COMPONENTS = 128  # of the teacher's features: as many as an embedding has channels
 _STATISTICS = 2 * LAYERS_ASKED * WIDTH  # mean and deviation of each feature over a clip
 _PROJECTION_CLIPS = 600  # drawn to find the components
-_FOLDS = 7  # at most; a fold holds whole speakers
-_INVERSE_REGULARISATION = 0.005  # 1,536 features, some thousand clips
 
 
 class TeacherStore:
-    """The teacher's answers to clean clips.
+    """The teacher's answers to clean voices: clips as they were recorded, and spoken faster or slower.
 
-    At every frame and over the clip these are principal components of its layers. Which emotion it hears is what a
-    logistic regression says, fitted to its features of other speakers' clips: an answer that knows the speaker would
-    repeat the label.
+    At every frame and over the clip these are principal components of its layers. Which emotion it hears is what
+    classifiers on its features say (see `listeners`), one for each corpus: of every clip, whatever corpus it is of.
+
+    Args:
+        folder: where the files are.
+        corpora: names of those whose classifiers are asked, in this order.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, corpora: Sequence[str]) -> None:
         self.frames = RaggedStore(folder / "teacher-frames", COMPONENTS)  # at 50 a second
-        self._statistics = RaggedStore(folder / "teacher-statistics", _STATISTICS, np.float32)  # one row a clip
-        self._answers = RaggedStore(folder / "teacher-answers", len(LABELS), np.float32)  # one row a clip
+        self.corpora = tuple(corpora)
+        self._statistics = RaggedStore(folder / "teacher-statistics", _STATISTICS, np.float32)  # one row a name
+        self._opinions = {
+            corpus: RaggedStore(folder / f"teacher-opinions-{corpus}", len(LABELS), np.float32) for corpus in corpora
+        }  # one row a name: logits, centred; minus infinity where the corpus lacks the label
         self._projection_path = folder / "teacher-projection.npz"
         self._of_utterances: Projection | None = None
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._statistics
+    def __contains__(self, name: str) -> bool:
+        return name in self._statistics
 
-    def utterance(self, key: str) -> Floats:
-        """`[128]` of a clip that was prepared: components of mean and deviation over its frames."""
+    def utterance(self, name: str) -> Floats:
+        """`[128]` of a voice that was prepared: components of mean and deviation over its frames."""
         if self._of_utterances is None:
             self._of_utterances = self._stored()[1]
-        components: Floats = self._of_utterances(np.asarray(self._statistics[key]))[0]
+        components: Floats = self._of_utterances(np.asarray(self._statistics[name]))[0]
         return components
 
-    def answer(self, key: str) -> Floats | None:
-        """`[8]` probabilities in LABELS' order; None where too few speakers were there to say."""
-        return np.asarray(self._answers[key][0]) if key in self._answers else None
+    def opinions(self, name: str) -> Floats:
+        """`[C, 8]` what each corpus's classifier says: logits, 0 where there is no such label or classifier."""
+        return np.stack([self._opinion(corpus, name) for corpus in self.corpora])
+
+    def answer(self, corpus: str, name: str) -> Floats | None:
+        """`[8]` probabilities in LABELS' order by the clip's own corpus; None where too few speakers were there to say."""
+        if name not in self._opinions[corpus]:
+            return None
+        likely = np.exp(self._opinions[corpus][name][0])
+        return np.asarray(likely / likely.sum())
 
     def prepare(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]
+        self, teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices, seed: int, progress: Progress[str]
     ) -> None:
         """Ask the teacher about what it was not asked yet. The first clips seen fix the components."""
-        left = [clip for clip in clips if key_of(clip) not in self._statistics]
+        names = {name: clip for clip in clips for name in voices.names(key_of(clip))}
+        left = [name for name in names if name not in self._statistics]
         if left:
-            of_frames = self._projections(teacher, clips, audio, seed, progress)[0]
-            for clip in progress(left, "asking the teacher"):
-                features = teacher.features(audio[key_of(clip)])
-                if key_of(clip) not in self.frames:  # a run may have been cut off between the two
-                    self.frames.append(key_of(clip), of_frames(slow(features)))
-                self._statistics.append(key_of(clip), statistics(features)[None])
-        for corpus in dict.fromkeys(clip.corpus for clip in clips):
-            self._answer([clip for clip in clips if clip.corpus == corpus])
+            of_frames = self._projections(teacher, clips, voices, seed, progress)[0]
+            for name in progress(left, "asking the teacher"):
+                features = teacher.features(voices.spoken(name))
+                if name not in self.frames:  # a run may have been cut off between the two
+                    self.frames.append(name, of_frames(slow(features)))
+                self._statistics.append(name, statistics(features)[None])
+        for corpus in self.corpora:
+            self._ask(corpus, [clip for clip in clips if clip.corpus == corpus], names)
 
-    def _answer(self, clips: Sequence[Clip]) -> None:
-        """Of one corpus; nothing where every clip has its answer already."""
-        speakers = [speaker_of(clip) for clip in clips]
-        folds = min(_FOLDS, len(set(speakers)))
-        if folds < 2 or all(key_of(clip) in self._answers for clip in clips):
+    def _ask(self, corpus: str, clips: Sequence[Clip], names: Mapping[str, Clip]) -> None:
+        """What the classifiers of one corpus say of every name."""
+        store = self._opinions[corpus]
+        left = [name for name in names if name not in store]
+        if not left:
             return
-        from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-        from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
-        from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-        from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
-
         features = np.concatenate([self._statistics[key_of(clip)] for clip in clips])  # [N, 1536]
-        labels = np.array([LABELS.index(clip.label) for clip in clips])
-        for known, asked in GroupKFold(folds).split(features, labels, speakers):
-            if len(set(labels[known])) < 2:
-                continue
-            model = make_pipeline(
-                StandardScaler(), LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=500, random_state=0)
-            ).fit(features[known], labels[known])
-            answers = np.zeros((len(asked), len(LABELS)), dtype=np.float32)
-            answers[:, model.classes_] = model.predict_proba(features[asked])
-            for row, answer in zip(asked, answers, strict=True):
-                if key_of(clips[row]) not in self._answers:
-                    self._answers.append(key_of(clips[row]), answer[None])
+        listeners = fit_listeners(features, clips)
+        for name in left:
+            if heard := [listener for listener in listeners if listener.may_hear(names[name])]:
+                store.append(name, _mean_opinion(heard, self._statistics[name]))
+
+    def _opinion(self, corpus: str, name: str) -> Floats:
+        store = self._opinions[corpus]
+        if name not in store:
+            return np.zeros(len(LABELS), dtype=np.float32)
+        opinion = store[name][0]
+        return np.where(np.isfinite(opinion), opinion, 0).astype(np.float32)
 
     def _projections(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]
+        self, teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices, seed: int, progress: Progress[str]
     ) -> tuple[Projection, Projection]:
         if not self._projection_path.is_file():
             drawn = np.random.default_rng(seed).permutation(len(clips))[:_PROJECTION_CLIPS]
             heard = [
-                teacher.features(audio[key_of(clip)]) for clip in progress([clips[i] for i in drawn], "components")
+                teacher.features(voices.spoken(key))
+                for key in progress([key_of(clips[i]) for i in drawn], "components")
             ]
             of_frames = Projection.fit(np.concatenate([slow(features)[::3] for features in heard]), COMPONENTS)
             of_utterances = Projection.fit(np.stack([statistics(features) for features in heard]), COMPONENTS)
@@ -108,6 +115,13 @@ class TeacherStore:
     def _stored(self) -> tuple[Projection, Projection]:
         stored = np.load(self._projection_path)
         return Projection(stored["fm"], stored["fx"]), Projection(stored["um"], stored["ux"])
+
+
+def _mean_opinion(listeners: Sequence[Listener], statistics: Floats) -> Floats:
+    """`[1, 8]`: the mean of their logits, centred over the labels they know."""
+    logits = np.mean([listener.logits(statistics) for listener in listeners], axis=0)
+    known = np.isfinite(logits)
+    return np.asarray(np.where(known, logits - logits[known].mean(), -np.inf), dtype=np.float32)
 
 
 def statistics(features: Floats) -> Floats:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
-from streamer.training.material import AudioStore, Progress, StemStore, key_of
+from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.splits import PARTS, Split, split_speakers
-from streamer.training.student import Student, initial_model
+from streamer.training.student import Answers, Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.windows import AudioInputs, Batch, EpochBatches, StemInputs, Windows, draw_epoch
@@ -81,7 +81,7 @@ class Trainer:
         self.dtype = training_dtype(device)
         torch.manual_seed(self.recipe.seed)
         model = initial_model(self.recipe.start, len(LABELS))
-        self.student = Student(model, COMPONENTS, self.recipe.tune).to(device)
+        self.student = Student(model, COMPONENTS, len(corpora), self.recipe.tune, self.recipe.dropout).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
                 f"{self.recipe.start} names other labels than {', '.join(LABELS)}; start from another checkpoint."
@@ -151,11 +151,12 @@ class Trainer:
         learning = self.split.select(clips, "train")
         audio = AudioStore(self.work)
         audio.prepare(clips, progress)
+        voices = Voices(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
         teacher = None
         if recipe.teacher is not None:
-            teacher = TeacherStore(self.work)
+            teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora])
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
-            teacher.prepare(asked, learning, audio, recipe.seed, progress)
+            teacher.prepare(asked, learning, voices, recipe.seed, progress)
         self._load: Callable[[Any], Inputs]
         descriptors = None
         if recipe.weights.descriptors:
@@ -163,14 +164,14 @@ class Trainer:
             descriptors.prepare(learning, audio, recipe.seed, progress)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
-            voices = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
-            inputs, self._load = AudioInputs(audio, recipe.augmentation, voices), load_audio(audio)
+            talkers = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
+            inputs, self._load = AudioInputs(audio, recipe.augmentation, talkers), load_audio(audio)
         else:
             encoder = self.student.model.encoder
-            stems = StemStore(self.work, encoder, recipe.versions, self.student.cut, recipe.seed, recipe.augmentation)
+            stems = StemStore(self.work, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation)
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
-            stems.prepare(encoder, learning, others, audio, noises, self.dtype, progress)
+            stems.prepare(encoder, learning, others, noises, self.dtype, progress)
             inputs, self._load = StemInputs(stems), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
@@ -187,12 +188,14 @@ class Trainer:
         loader = DataLoader(batches, batch_size=None, num_workers=self.workers)
         self.student.train()
         counted = recipe.weights
-        weights = torch.tensor([counted.frames, counted.descriptors, counted.utterance, counted.labels]).to(self.device)
-        totals = torch.zeros(4)
+        weights = torch.tensor(
+            [counted.frames, counted.descriptors, counted.utterance, counted.opinions, counted.labels]
+        ).to(self.device)
+        totals = torch.zeros(5)
         for number, drawn in zip(progress(range(len(batches)), f"epoch {self.state.epoch + 1}"), loader, strict=True):
             batch = drawn.to(self.device)
             self._set_rates((self.state.epoch + number / len(batches)) / recipe.epochs, time.monotonic() - began)
-            losses = torch.stack(self._losses(self._noisy(batch)))
+            losses = self._losses(batch)
             loss = losses @ weights
             if not torch.isfinite(loss):
                 raise StreamerError(
@@ -205,30 +208,27 @@ class Trainer:
             self.averaged.update_parameters(self.student)
             self.state.steps += 1
             totals += losses.detach().cpu()
-        frames, descriptors, utterance, labels = (totals / len(batches)).tolist()
-        taught = f"teacher {frames:.3f} {utterance:.3f}  " if recipe.teacher else ""
+        frames, descriptors, utterance, opinions, labels = (totals / len(batches)).tolist()
+        taught = f"teacher {frames:.3f} {utterance:.3f} {opinions:.3f}  " if recipe.teacher else ""
         described = f"descriptors {descriptors:.3f}  " if recipe.weights.descriptors else ""
         return f"{taught}{described}labels {labels:.3f}"
 
-    def _noisy(self, batch: Batch) -> Batch:
-        """Stored features with noise of a strength drawn for each row; audio as it is, it was changed before."""
-        inputs = batch.inputs
-        if inputs.dim() == 2 or not self.recipe.feature_noise:
-            return batch
-        inputs = inputs.to(self.dtype)
-        strength = self.recipe.feature_noise * inputs.std() * torch.rand(len(inputs), 1, 1, device=inputs.device)
-        return replace(batch, inputs=inputs + strength.to(inputs.dtype) * torch.randn_like(inputs))
+    def _losses(self, batch: Batch) -> Tensor:
+        """`[5]`, as Weights lists them; of clips that are mixed each tells its share (Zhang et al. 2018, arXiv 1710.09412)."""
+        if not self.recipe.mixup:
+            said = self._answers(batch.inputs, batch.real)
+            return _compare(said, batch, batch.real, None)
+        size = len(batch.inputs)
+        drawn = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample((size,)).to(self.device)
+        shares = torch.maximum(drawn, 1 - drawn)  # [B] of each row itself; the rest is the other row's
+        other = batch.reordered(torch.randperm(size, device=self.device))
+        own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
+        said = self._answers(own * batch.inputs + (1 - own) * other.inputs, batch.real)
+        both = batch.real & other.real
+        return _compare(said, batch, batch.real, shares) + _compare(said, other, both, 1 - shares)
 
-    def _losses(self, batch: Batch) -> list[Tensor]:
-        frames = self.student.frames(batch.inputs, self.dtype)
-        said = self.student.answers(frames, batch.real)
-        described = batch.real & batch.described[:, None]
-        return [
-            masked_mean_square(said.frames, batch.teacher_frames, batch.real & batch.taught[:, None]),
-            masked_mean_square(said.descriptors, batch.descriptors, described),
-            masked_mean_square(said.utterance, batch.teacher_utterances, batch.taught),
-            masked_cross_entropy(said.logits, batch.targets, batch.masks),
-        ]
+    def _answers(self, inputs: Tensor, real: Tensor) -> Answers:
+        return self.student.answers(self.student.frames(inputs, self.dtype), real)
 
     def _set_rates(self, progress: float, epoch_s: float) -> None:
         """A linear start, then half a cosine (Loshchilov & Hutter 2017) over epochs or minutes, which end first."""
@@ -272,6 +272,21 @@ class Trainer:
         self._log(line)
         with (self.work / "log.txt").open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
+
+
+def _compare(said: Answers, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:
+    """`[5]` losses of a batch of which the frames `real [B, F]` and of each row its share `[B]` count."""
+    return torch.stack(
+        [
+            masked_mean_square(said.frames, batch.teacher_frames, real & batch.taught[:, None], shares),
+            masked_mean_square(said.descriptors, batch.descriptors, real & batch.described[:, None], shares),
+            masked_mean_square(said.utterance, batch.teacher_utterances, batch.taught, shares),
+            masked_mean_square(
+                said.opinions, batch.opinions, batch.taught[:, None].expand(-1, batch.opinions.shape[1]), shares
+            ),
+            masked_cross_entropy(said.logits, batch.targets, batch.masks, shares),
+        ]
+    )
 
 
 def training_dtype(device: torch.device) -> torch.dtype:

@@ -33,6 +33,7 @@ class Batch:
     masks: Tensor  # [B, 8] bool: labels that the corpus has
     teacher_frames: Tensor  # [B, F, K]
     teacher_utterances: Tensor  # [B, K]
+    opinions: Tensor  # [B, C, 8] logits of the classifiers on the teacher's features, one for each corpus
     taught: Tensor  # [B] bool: rows that the teacher has heard
     descriptors: Tensor  # [B, F, 89]
     described: Tensor  # [B] bool: rows that have descriptors
@@ -41,14 +42,20 @@ class Batch:
         """The same on a device."""
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
+    def reordered(self, order: Tensor) -> "Batch":
+        """Row `order[n]` as row n."""
+        return Batch(**{name: tensor[order] for name, tensor in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Cut:
     """One window of one clip."""
 
     rows: npt.NDArray[np.floating[Any]]  # [F x 320] audio before the level normaliser, or [F, D]
-    start_s: float  # where in the clip it begins
-    pace: float  # seconds of the clip in a second of the window
+    name: str  # of the voice that the teacher has heard
+    start_s: float  # where in that the window begins
+    pace: float  # seconds of that in a second of the window
+    stretch: float = 1.0  # seconds of the recording in a second of what the teacher has heard
 
 
 class Inputs(Protocol):
@@ -70,14 +77,15 @@ class AudioInputs:
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
         """See `Inputs.cut`."""
         if key == NON_SPEECH:
-            return Cut(non_speech(frames * HOP, rng), 0.0, 1.0)
+            return Cut(non_speech(frames * HOP, rng), key, 0.0, 1.0)
+        # The teacher hears the recording, not what is made of it here: it stays near.
         pace = float(rng.uniform(0.9, 1.1)) if rng.random() < self.augmentation.speed else 1.0
         wanted = min(int(frames * pace), self.audio.frames(key))
         first = int(rng.integers(self.audio.frames(key) - wanted + 1))
         window = self.audio[key][first * HOP : (first + wanted) * HOP]
         if pace != 1.0:
             window = speed(window, pace)
-        return Cut(self.augmentation(window[: frames * HOP], rng, self.voices), first / FRAME_RATE, pace)
+        return Cut(self.augmentation(window[: frames * HOP], rng, self.voices), key, first / FRAME_RATE, pace)
 
     def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
         """See `Inputs.collate`: `[B, F x 320]`."""
@@ -94,14 +102,15 @@ class StemInputs:
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
         """See `Inputs.cut`."""
-        pace = 1.0
+        name, stretch = key, 1.0
         if key == NON_SPEECH:
             features = self.store.non_speech[self._non_speech[rng.integers(len(self._non_speech))]]
         else:
             version = int(rng.integers(len(self.store.versions)))
-            features, pace = self.store.versions[version][key], self.store.pace(version, key)
+            features = self.store.versions[version][key]
+            name, stretch = self.store.voices.name(key, version), self.store.voices.pace(key, version)
         first = int(rng.integers(max(1, len(features) - frames + 1)))
-        return Cut(features[first : first + frames], pace * first / FRAME_RATE, pace)
+        return Cut(features[first : first + frames], name, first / FRAME_RATE, 1.0, stretch)
 
     def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
         """See `Inputs.collate`: `[B, F, D]`."""
@@ -134,15 +143,8 @@ class Windows:
     ) -> None:
         self.inputs, self.teacher, self.frames, self.delay_s = inputs, teacher, frames, delay_s
         self.descriptors = descriptors
-        self._targets: dict[str, Floats] = {NON_SPEECH: no_emotion_target()}
-        self._masks = {NON_SPEECH: label_mask(LABELS)}
-        for corpus in corpora:
-            mask = label_mask(corpus.labels)
-            for clip in corpus.clips:
-                votes = corpus.votes.get(clip.path.stem)
-                answer = None if teacher is None else teacher.answer(key_of(clip))
-                self._targets[key_of(clip)] = label_target(clip.label, corpus.labels, votes, softness, answer)
-                self._masks[key_of(clip)] = mask
+        self._softness, self._corpora = softness, len(corpora)
+        self._clips = {key_of(clip): (corpus, clip) for corpus in corpora for clip in corpus.clips}
 
     def batch(self, keys: Sequence[str], rng: np.random.Generator) -> Batch:
         """One window of each clip in `keys`; NON_SPEECH stands for sound without a voice."""
@@ -151,24 +153,37 @@ class Windows:
         most = max(frames)
         said = np.zeros((len(keys), most, COMPONENTS), dtype=np.float32)
         meant = np.zeros((len(keys), COMPONENTS), dtype=np.float32)
-        taught = [self.teacher is not None and key in self.teacher for key in keys]
-        for row, (key, cut) in enumerate(zip(keys, cuts, strict=True)):
+        opinions = np.zeros((len(keys), self._corpora, len(LABELS)), dtype=np.float32)
+        taught = [self.teacher is not None and cut.name in self.teacher for cut in cuts]
+        for row, cut in enumerate(cuts):
             if self.teacher is not None and taught[row]:
-                heard = self.teacher.frames[key].astype(np.float32)
+                heard = self.teacher.frames[cut.name].astype(np.float32)
                 said[row, : frames[row]] = at_student_frames(heard, frames[row], self.delay_s, cut.start_s, cut.pace)
-                meant[row] = self.teacher.utterance(key)
+                meant[row] = self.teacher.utterance(cut.name)
+                opinions[row] = self.teacher.opinions(cut.name)
+        told = [self._told(key, cut) for key, cut in zip(keys, cuts, strict=True)]
         described, measured = self._measured(keys, cuts, frames)
         return Batch(
             inputs=inputs,
             real=torch.arange(most) < torch.tensor(frames)[:, None],
-            targets=torch.from_numpy(np.stack([self._targets[key] for key in keys])),
-            masks=torch.from_numpy(np.stack([self._masks[key] for key in keys])),
+            targets=torch.from_numpy(np.stack([target for target, _ in told])),
+            masks=torch.from_numpy(np.stack([mask for _, mask in told])),
             teacher_frames=torch.from_numpy(said),
             teacher_utterances=torch.from_numpy(meant),
+            opinions=torch.from_numpy(opinions),
             taught=torch.tensor(taught),
             descriptors=torch.from_numpy(measured),
             described=torch.tensor(described),
         )
+
+    def _told(self, key: str, cut: Cut) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """The target of one window, and the labels it is over."""
+        if key == NON_SPEECH:
+            return no_emotion_target(), label_mask(LABELS)
+        corpus, clip = self._clips[key]
+        answer = None if self.teacher is None else self.teacher.answer(corpus.name, cut.name)
+        votes = corpus.votes.get(clip.path.stem)
+        return label_target(clip.label, corpus.labels, votes, self._softness, answer), label_mask(corpus.labels)
 
     def _measured(self, keys: Sequence[str], cuts: Sequence[Cut], frames: Sequence[int]) -> tuple[list[bool], Floats]:
         """Which rows have descriptors, and the descriptors `[B, F, 89]`."""
@@ -180,7 +195,7 @@ class Windows:
             if described[row]:
                 heard = self.descriptors.frames[key].astype(np.float32)
                 measured[row, : frames[row]] = at_student_frames(
-                    heard, frames[row], 0.0, cut.start_s, cut.pace, FRAME_RATE
+                    heard, frames[row], 0.0, cut.start_s * cut.stretch, cut.pace * cut.stretch, FRAME_RATE
                 )
         return described, measured
 

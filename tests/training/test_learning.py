@@ -98,6 +98,19 @@ def test_only_real_rows_are_regressed() -> None:
     assert float(masked_mean_square(values, targets, torch.zeros_like(real))) == 0
 
 
+def test_a_row_counts_by_its_share() -> None:
+    values, real = torch.zeros(2, 4), torch.ones(2, dtype=torch.bool)
+    targets = torch.tensor([[1.0] * 4, [2.0] * 4])
+    shares = torch.tensor([0.75, 0.5])
+    assert float(masked_mean_square(values, targets, real, shares)) == pytest.approx((0.75 * 1 + 0.5 * 4) / 2)
+    labels = torch.eye(len(LABELS))[:2]
+    masks = torch.ones(2, len(LABELS), dtype=torch.bool)
+    whole = masked_cross_entropy(torch.zeros(2, len(LABELS)), labels, masks)
+    assert float(masked_cross_entropy(torch.zeros(2, len(LABELS)), labels, masks, shares)) == pytest.approx(
+        float(whole) * 0.625
+    )
+
+
 def logits_of(temperature: float, clips: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Logits that are `temperature` times too large for how often they are right."""
     rng = np.random.default_rng(0)

@@ -9,8 +9,10 @@ import pytest
 import torch
 from training_corpus import write_corpus
 
-from streamer.training.corpora import Clip, clips_of, read_corpora
-from streamer.training.material import AudioStore, key_of
+from streamer.training.augment import Augmentation
+from streamer.training.corpora import LABELS, Clip, clips_of, read_corpora
+from streamer.training.listeners import fit_listeners
+from streamer.training.material import AudioStore, Voices, key_of
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
 
@@ -31,24 +33,24 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def audio(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> AudioStore:
-    store = AudioStore(tmp_path_factory.mktemp("audio"))
-    store.prepare(clips, silent)
-    return store
+def voices(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Voices:
+    audio = AudioStore(tmp_path_factory.mktemp("audio"))
+    audio.prepare(clips, silent)
+    return Voices(audio, 2, 0, Augmentation(speed=1.0))
 
 
-def asked(teacher: WhisperTeacher, clips: list[Clip], audio: AudioStore, folder: Path) -> TeacherStore:
-    store = TeacherStore(folder)
-    store.prepare(teacher, clips, audio, 0, silent)
+def asked(teacher: WhisperTeacher, clips: list[Clip], voices: Voices, folder: Path) -> TeacherStore:
+    store = TeacherStore(folder, ["ravdess"])
+    store.prepare(teacher, clips, voices, 0, silent)
     return store
 
 
 def test_every_clip_has_frames_a_summary_and_an_answer(
-    teacher: WhisperTeacher, clips: list[Clip], audio: AudioStore, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
-    store = asked(teacher, clips, audio, tmp_path)
+    store = asked(teacher, clips, voices, tmp_path)
     for clip in clips:
-        answer = store.answer(key_of(clip))
+        answer = store.answer("ravdess", key_of(clip))
         assert answer is not None
         assert answer.sum() == pytest.approx(1, abs=1e-5)
         assert np.flatnonzero(answer).tolist() == [0, 4]  # the corpus has neutral and angry
@@ -57,15 +59,15 @@ def test_every_clip_has_frames_a_summary_and_an_answer(
 
 
 def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
-    teacher: WhisperTeacher, clips: list[Clip], audio: AudioStore, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
     other = {"neutral": "angry", "angry": "neutral"}
     turned = [replace(clip, label=other[clip.label]) if clip.speaker == "02" else clip for clip in clips]
-    before = asked(teacher, clips, audio, tmp_path / "before")
-    after = asked(teacher, turned, audio, tmp_path / "after")
+    before = asked(teacher, clips, voices, tmp_path / "before")
+    after = asked(teacher, turned, voices, tmp_path / "after")
     changed = set()
     for clip in clips:
-        one, two = before.answer(key_of(clip)), after.answer(key_of(clip))
+        one, two = before.answer("ravdess", key_of(clip)), after.answer("ravdess", key_of(clip))
         assert one is not None
         assert two is not None
         if not np.allclose(one, two, atol=1e-4):
@@ -75,18 +77,66 @@ def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
 
 
 def test_one_speaker_alone_gets_no_answers(
-    teacher: WhisperTeacher, clips: list[Clip], audio: AudioStore, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
     alone = [clip for clip in clips if clip.speaker == "01"]
-    store = asked(teacher, alone, audio, tmp_path)
-    assert [store.answer(key_of(clip)) for clip in alone] == [None] * len(alone)
+    store = asked(teacher, alone, voices, tmp_path)
+    assert [store.answer("ravdess", key_of(clip)) for clip in alone] == [None] * len(alone)
     assert all(key_of(clip) in store for clip in alone)
 
 
 def test_what_was_answered_is_not_asked_again(
-    teacher: WhisperTeacher, clips: list[Clip], audio: AudioStore, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
-    asked(teacher, clips, audio, tmp_path)
-    again = TeacherStore(tmp_path)
-    again.prepare(teacher, clips, audio, 0, lambda items, what: pytest.fail(f"{what} again"))
-    assert again.answer(key_of(clips[0])) is not None
+    asked(teacher, clips, voices, tmp_path)
+    again = TeacherStore(tmp_path, ["ravdess"])
+    again.prepare(teacher, clips, voices, 0, lambda items, what: pytest.fail(f"{what} again"))
+    assert again.answer("ravdess", key_of(clips[0])) is not None
+
+
+def test_a_voice_of_another_size_is_heard_anew(
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+) -> None:
+    store = asked(teacher, clips, voices, tmp_path)
+    key = key_of(clips[0])
+    name = voices.name(key, 1)
+    pace = voices.pace(key, 1)
+    assert name != key
+    assert len(voices.spoken(name)) == pytest.approx(12_000 / pace, abs=2)  # 0.5 s x 24,000
+    assert len(store.frames[name]) == pytest.approx(25 / pace, abs=1)
+    assert not np.allclose(store.utterance(name), store.utterance(key))
+    assert store.answer("ravdess", name) is not None
+
+
+def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: Voices, clips: list[Clip]) -> None:
+    key = key_of(clips[0])
+    unchanged = Voices(voices.audio, 3, 0, Augmentation(speed=0.0))
+    assert unchanged.names(key) == [key]
+    assert [unchanged.pace(key, version) for version in range(3)] == [1, 1, 1]
+    assert voices.names(key) == [key, f"{key}@1"]
+    assert 0.8 <= voices.pace(key, 1) <= 1.25
+    assert np.array_equal(voices.spoken(key), voices.audio[key])
+
+
+def test_every_corpus_has_an_opinion_of_every_clip(
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+) -> None:
+    other = [replace(clip, corpus="other", label="sad" if clip.label == "angry" else "happy") for clip in clips]
+    voices.audio.prepare(other, silent)
+    store = TeacherStore(tmp_path, ["ravdess", "other"])
+    store.prepare(teacher, [*clips, *other], voices, 0, silent)
+    for clip in (*clips, *other):
+        opinions = store.opinions(key_of(clip))
+        assert opinions.shape == (2, len(LABELS))
+        assert np.flatnonzero(opinions[0]).tolist() == [LABELS.index("neutral"), LABELS.index("angry")]
+        assert np.flatnonzero(opinions[1]).tolist() == [LABELS.index("happy"), LABELS.index("sad")]
+        assert opinions.sum(axis=1) == pytest.approx([0, 0], abs=1e-5)
+
+
+def test_a_listener_hears_other_corpora_and_speakers_it_was_not_fitted_to(clips: list[Clip]) -> None:
+    features = np.random.default_rng(0).standard_normal((len(clips), 5)).astype(np.float32)
+    listeners = fit_listeners(features, clips)
+    assert len(listeners) == 4  # a fold for each of four speakers
+    for clip in clips:
+        assert sum(listener.may_hear(clip) for listener in listeners) == 1
+        assert all(listener.may_hear(replace(clip, corpus="other")) for listener in listeners)

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from training_corpus import write_corpus
@@ -10,14 +11,12 @@ from training_corpus import write_corpus
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import clips_of, read_corpora
-from streamer.training.losses import Weights
+from streamer.training.losses import Weights, masked_cross_entropy
 from streamer.training.recipe import Recipe
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
 
-QUICK = Recipe(
-    tune="upper", teacher=None, feature_noise=0.1, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2
-)
+QUICK = Recipe(tune="upper", teacher=None, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2)
 
 
 def silent(items: Any, what: str) -> Any:
@@ -113,6 +112,26 @@ def test_what_is_kept_is_the_mean_of_the_weights_over_steps(corpus: Path, tmp_pa
     assert torch.allclose(run.kept.model.state_dict()[name], mean, atol=1e-6)
 
 
+def test_clips_are_mixed_and_values_dropped_in_training_alone(corpus: Path, tmp_path: Path) -> None:
+    run = trainer(corpus, tmp_path, replace(QUICK, dropout=0.5, mixup=1.0, epochs=1))
+    run.student.train()
+    frames, real = torch.randn(2, 128, 6), torch.ones(2, 6, dtype=torch.bool)
+    assert not torch.equal(run.student.answers(frames, real).logits, run.student.answers(frames, real).logits)
+    run.run(tmp_path / "model.safetensors", silent)
+    run.student.eval()
+    assert torch.equal(run.student.answers(frames, real).logits, run.student.answers(frames, real).logits)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_a_clip_mixed_with_itself_teaches_what_it_teaches_alone(corpus: Path, tmp_path: Path, mixup: float) -> None:
+    run = trainer(corpus, tmp_path, replace(QUICK, dropout=0.0, mixup=mixup))
+    keys = draw_epoch(run._learning, 0.0, np.random.default_rng(0))[:1]
+    batch = run._windows.batch(keys, np.random.default_rng(0))
+    alone = run.student.answers(run.student.frames(batch.inputs, run.dtype), batch.real).logits
+    expected = masked_cross_entropy(alone, batch.targets, batch.masks)
+    assert run._losses(batch)[-1].item() == pytest.approx(expected.item(), rel=2e-2)  # bfloat16 rounds the mixture
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_descriptors_are_learnt_where_they_have_a_weight(corpus: Path, tmp_path: Path, weight: float) -> None:
     run = trainer(corpus, tmp_path, replace(QUICK, weights=Weights(descriptors=weight), epochs=1))
@@ -133,7 +152,7 @@ def test_everything_learns_from_a_random_start(corpus: Path, tmp_path: Path) -> 
 
 
 def test_other_processes_cut_the_same_windows(trained: Path, corpus: Path, tmp_path: Path) -> None:
-    run = Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, workers=2)
+    run = Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, workers=1)
     run.prepare(silent)
     run.run(tmp_path / "model.safetensors", silent)
     mine, theirs = (load_checkpoint(folder / "model.safetensors").tensors for folder in (tmp_path, trained))
@@ -166,6 +185,8 @@ def test_a_recipe_comes_back_from_its_json() -> None:
         ({"epochs": 0}, "epochs is 0"),
         ({"window_s": math.nan}, "window_s"),
         ({"start": "random"}, "tune all"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"mixup": -0.1}, "mixup -0.1"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint: str) -> None:
@@ -174,8 +195,6 @@ def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint:
 
 
 def test_an_epoch_draws_small_corpora_more_often_and_no_clip_twice_before_all(tmp_path: Path) -> None:
-    import numpy as np
-
     from streamer.training.corpora import Clip
 
     large = [Clip(Path(f"{number}.wav"), "large", "sad", "1") for number in range(100)]
