@@ -108,6 +108,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="A recording, or a folder of them, without a voice; repeatable.")
     ] = None,
     peers: Annotated[bool, typer.Option(help="eGeMAPS and ComParE with an SVM beside it.")] = True,
+    precisions: Annotated[bool, typer.Option(help="Every model.precision of this processor too.")] = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -124,6 +125,7 @@ def evaluate(
         noise_minutes=noise_minutes,
         without_voice=tuple(without_voice or ()),
         peers=peers,
+        precisions=precisions,
         device=device,
         threads=threads,
     )

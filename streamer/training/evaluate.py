@@ -19,6 +19,7 @@ from streamer.training.live import LiveResult, Monitored, stream_clips
 from streamer.training.material import AudioStore, Progress, key_of
 from streamer.training.metrics import Measures, measure
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
+from streamer.training.precisions import PrecisionEffect, measure_precisions
 from streamer.training.predict import encoded_by, load_audio, pooled_vectors, predict
 from streamer.training.robustness import Robustness, measure_robustness
 from streamer.training.splits import DEFAULT_SEED, Split, split_speakers
@@ -40,6 +41,7 @@ class EvaluationOptions:
     noise_minutes: float = 20.0  # of each kind of sound without a voice; 0 measures none
     without_voice: tuple[Path, ...] = ()  # recordings, or folders of them, for more false alarms
     peers: bool = True
+    precisions: bool = False  # of the encoder, on the CPU, over all whole clips of test speakers
     device: str = "cpu"
     threads: int | None = None  # of the CPU; None: torch's choice
 
@@ -79,6 +81,7 @@ class Evaluation:
     corpora: tuple[CorpusResult, ...]
     robustness: Robustness | None
     false_alarms: dict[str, Alarms] = field(default_factory=dict)
+    precisions: dict[str, PrecisionEffect] = field(default_factory=dict)
 
 
 def evaluate(
@@ -152,6 +155,11 @@ def evaluate(
     alarms: dict[str, Alarms] = {}
     if monitored is not None:
         alarms = false_alarms(monitored, options.noise_minutes, options.without_voice, options.seed, progress)
+    precisions: dict[str, PrecisionEffect] = {}
+    if options.precisions:
+        heard = [clip for clips in test.values() for clip in clips]
+        audio.prepare(heard, progress)
+        precisions = measure_precisions(model.cpu(), audio, corpora, heard, progress)
     return Evaluation(
         checkpoint=str(checkpoint),
         model=card.name,
@@ -164,6 +172,7 @@ def evaluate(
         corpora=tuple(results),
         robustness=robustness,
         false_alarms=alarms,
+        precisions=precisions,
     )
 
 

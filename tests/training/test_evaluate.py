@@ -9,6 +9,8 @@ import soundfile
 from training_corpus import write_corpus
 
 from streamer.audio.source import DEMO
+from streamer.codec.kernels import PRECISIONS, supported
+from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.checkpoint import load_checkpoint
 from streamer.errors import UsageError
 from streamer.events import Window
@@ -20,6 +22,8 @@ from streamer.training.folds import folds_of, refit_probabilities
 from streamer.training.live import ROWS, Monitored, in_a_quiet_room, offline_labels, stream_clips
 from streamer.training.material import AudioStore
 from streamer.training.peers import PeerResult, loudness_features
+from streamer.training.precisions import measure_precisions
+from streamer.training.predict import encoded_by, load_audio, predict
 from streamer.training.recordings import read_recording
 from streamer.training.report import markdown, write_report
 from streamer.training.splits import Split, split_speakers
@@ -83,6 +87,19 @@ def test_gain_and_noise_and_rooms_are_in_the_table(evaluation: Evaluation) -> No
     changes = evaluation.robustness.changes
     assert {"gain +6 dB", "gain -12 dB", "pink noise 20 dB", "babble 5 dB", "room 0.4 s"} <= set(changes)
     assert all(0 <= survival.unchanged <= 1 for survival in changes.values())
+
+
+def test_each_precision_is_compared_with_float32(spoken: tuple[AudioStore, Corpus]) -> None:
+    audio, corpus = spoken
+    model = EmotionDetectionModel.from_checkpoint("bundled")
+    effects = measure_precisions(model, audio, [corpus], corpus.clips, silent)
+    assert list(effects) == [precision for precision in PRECISIONS if supported(precision)]
+    exact = effects.pop("float32")
+    assert (exact.unchanged, exact.embedding_error) == (1, 0)
+    (logits,) = predict(model, encoded_by(model), load_audio(audio), [corpus], corpus.clips)
+    assert exact.uars == logits.uars()
+    for effect in effects.values():
+        assert 0 < effect.embedding_error < 0.1
 
 
 def test_every_streamed_window_has_the_offline_label(monitored: Monitored, spoken: tuple[AudioStore, Corpus]) -> None:
