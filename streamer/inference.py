@@ -21,8 +21,9 @@ from streamer.audio.voice import VoiceDetector, step_together
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
+from streamer.emotion.shift import VoiceShifts
 from streamer.errors import UsageError
-from streamer.rates import HOP, STARTUP_FRAMES, STARTUP_SAMPLES
+from streamer.rates import EMBEDDING_DIM, HOP, STARTUP_FRAMES, STARTUP_SAMPLES
 
 Samples = npt.NDArray[np.float32]
 
@@ -38,6 +39,7 @@ class Heard:
     attention: tuple[float, ...]  # [frames] weights, oldest first, summing to 1
     speech: float  # share of the window with voice
     skipped: int = 0  # windows left out directly before this one
+    embedding: tuple[float, ...] | None = None  # [128] attentive mean, before any shift; where it was asked for
 
 
 @dataclass(slots=True)
@@ -61,7 +63,8 @@ class _Ended(NamedTuple):
     skipped: int
 
 
-_Pending = list[tuple[list[_Ended], Tensor]]  # [N, labels + W] for N windows: probabilities, then attention
+# [N, labels + W] for N windows: probabilities, then attention; then the attentive means [N, 128] if any are asked for.
+_Pending = list[tuple[list[_Ended], Tensor]]
 
 
 class Inference:
@@ -103,6 +106,8 @@ class Inference:
         if encoder_dtype != torch.float32:
             self._encoder.to(encoder_dtype)
         self._window = SlidingWindow(model.pooling, self._capacity, window_frames)
+        self._shifts = VoiceShifts(self._capacity, self.device)
+        self._revealed: set[int] = set()  # rows whose embeddings are asked for
 
     @torch.inference_mode()
     def warm_up(self, most_hops: int = 1) -> None:
@@ -125,7 +130,7 @@ class Inference:
         row = next((row for row in range(self._capacity) if row not in self._rows), self._capacity)
         if row == self._capacity:
             self._capacity *= 2
-            for part in (self._level, self._encoder, self._window):
+            for part in (self._level, self._encoder, self._window, self._shifts):
                 part.grow(self._capacity)
         self._rows[row] = _Row(VoiceDetector(self._voice.enter, like=self._voice))
         self.reset(row)
@@ -134,6 +139,16 @@ class Inference:
     def remove(self, row: int) -> None:
         """The row's stream is over: it costs nothing from now on, and `add` may give the row to another."""
         del self._rows[row]
+        self.shift(row, None)
+        self.reveal(row, False)
+
+    def shift(self, row: int, by: Sequence[float] | None) -> None:
+        """Take `by`, [128], away from the attentive mean of the row's windows from now on, resets or not; None: nothing."""
+        self._shifts.set(row, by)
+
+    def reveal(self, row: int, wanted: bool) -> None:
+        """From now on the row's windows come with their embedding, or without it."""
+        (self._revealed.add if wanted else self._revealed.discard)(row)
 
     def reset(self, row: int) -> None:
         """Forget the row's past: what comes next is not its continuation."""
@@ -216,7 +231,10 @@ class Inference:
 
     def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> tuple[list[_Ended], Tensor]:
         pooled, attention = self._window.pool_only(rows)  # [N, 256], [N, W]
-        probs = torch.softmax(self.model.classify(pooled).float(), dim=-1)  # [N, labels]
+        logits = self.model.classify(self._shifts.apply(pooled, rows))  # [N, labels]
+        values = [torch.softmax(logits.float(), dim=-1), attention.float()]
+        if self._revealed:
+            values.append(pooled[:, :EMBEDDING_DIM].float())
         windows = []
         for i, end in zip(rows, ends, strict=True):
             row = self._rows[i]
@@ -224,7 +242,7 @@ class Inference:
             speech = row.voice.share(max(0, end - filled * HOP), end)
             windows.append(_Ended(i, end, filled, speech, row.skipped))
             row.classified, row.skipped = row.frames, 0
-        return windows, torch.cat((probs, attention.float()), dim=1)
+        return windows, torch.cat(values, dim=1)
 
     def _read(self, pending: _Pending) -> list[Heard]:
         """The windows with their probabilities: here, and only here, the host waits for the model's device."""
@@ -232,15 +250,17 @@ class Inference:
             return []
         values = iter(torch.cat([values for _, values in pending]).tolist())
         labels = len(self.model.labels)
+        inner = labels + self.window_frames  # where the embedding begins
         return [
             Heard(
                 row=window.row,
                 end=window.end,
                 frames=window.frames,
                 probs=tuple(figures[:labels]) if window.speech >= self.min_speech else None,
-                attention=tuple(figures[-window.frames :]),
+                attention=tuple(figures[inner - window.frames : inner]),
                 speech=window.speech,
                 skipped=window.skipped,
+                embedding=tuple(figures[inner:]) if window.row in self._revealed else None,
             )
             for windows, _ in pending
             for window, figures in zip(windows, values, strict=False)

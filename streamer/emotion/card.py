@@ -5,9 +5,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from streamer.rates import EMBEDDING_DIM
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Embedding = Annotated[tuple[Finite, ...], Field(min_length=EMBEDDING_DIM, max_length=EMBEDDING_DIM)]
 
 
 def _all_different(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,6 +59,8 @@ class CheckpointCard:
     accuracy: tuple[Accuracy, ...]
     licence: Text
     notes: str  # how it was made, and its limits
+    # What attention makes of neutral speech on average: the middle of what voice profiles differ from. None: not known.
+    neutral_mean: Embedding | None = None
 
     def calibration_for(self, window_s: float) -> Calibration:
         """The calibration of the window length nearest to `window_s`."""
