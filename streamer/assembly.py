@@ -72,6 +72,7 @@ def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamS
         hop_frames=settings.window.hop_frames,
         rule=ClaimRule(threshold, settings.voice.min_speech),
         tracker=tracker,
+        neutral_mean=_card(model).neutral_mean,
     )
 
 

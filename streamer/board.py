@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, Info, State, Status, Window
-from streamer.snapshot import BrokerView, Level, LogKind, LogLine, Snapshot, StreamView, TimelinePoint
+from streamer.snapshot import BrokerView, EnrolmentView, Level, LogKind, LogLine, Snapshot, StreamView, TimelinePoint
 
 LOG_LINES = 500
 _TROUBLE = {"mic lost", "no signal", "behind"}  # statuses worth a line when they begin and when they end
@@ -31,6 +31,8 @@ class _Record:
     attention: tuple[float, ...] | None = None
     health: Health | None = None
     timeline: deque[TimelinePoint] = field(default_factory=deque)
+    calibrated: bool = False
+    enrolment: EnrolmentView | None = None
 
 
 class Board:
@@ -110,6 +112,18 @@ class Board:
             if record := self._records.get(stream):  # it may have been forgotten meanwhile
                 record.level = level
 
+    def calibrated(self, stream: str, calibrated: bool) -> None:
+        """Set whether a voice profile is in use on the stream."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.calibrated = calibrated
+
+    def enrolment(self, stream: str, view: EnrolmentView | None) -> None:
+        """Set how far getting to know the voice on the stream has come; None: none is being learnt."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.enrolment = view
+
     def broker(self, view: BrokerView) -> None:
         """Set the state of the MQTT connection; a change of its status is logged."""
         with self._lock:
@@ -182,4 +196,6 @@ def _view(name: str, record: _Record) -> StreamView:
         attention=record.attention,
         health=record.health,
         timeline=tuple(record.timeline),
+        calibrated=record.calibrated,
+        enrolment=record.enrolment,
     )

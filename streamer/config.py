@@ -83,6 +83,7 @@ class Model(_Table):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     threshold: Literal["auto"] | Share = "auto"
+    calibration: bool = True
 
 
 class Voice(_Table):

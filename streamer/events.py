@@ -9,7 +9,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -125,6 +125,7 @@ class Info:
     window_s: float
     hop_s: float
     streams: tuple[str, ...]
+    calibrated: tuple[str, ...] = ()  # those of them whose voice profile is in use
 
 
 Event = Window | State | EmotionStarted | EmotionEnded | Health | Info
@@ -191,7 +192,8 @@ def from_json(text: str | bytes) -> Event:
     if type(schema) is not int or schema != SCHEMA:  # True == 1, and neither it nor 1.0 is a schema number
         raise MalformedEventError(f"The message has schema {reprlib.repr(schema)}; this version reads {SCHEMA}.")
     cls = _class_of(message)
-    return cls(**{f.name: _read(f.name, str(f.type), message) for f in fields(cls)})
+    wanted = [f for f in fields(cls) if f.name in message or f.default is MISSING]  # an older sender lacks newer ones
+    return cls(**{f.name: _read(f.name, str(f.type), message) for f in wanted})
 
 
 def _class_of(message: Mapping[str, Any]) -> type[Event]:

@@ -1,18 +1,20 @@
 """The whole program behind the screen: sources, worker, board and publishers, started and stopped together."""
 
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from streamer.audio.meter import LevelMeter
 from streamer.audio.microphone import Microphone
 from streamer.audio.source import Source
 from streamer.board import Board
 from streamer.config import Settings
+from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.publish.publisher import Publisher
 from streamer.snapshot import BrokerStatus, BrokerView, Level, Snapshot
+from streamer.voices import Learnt, Voices
 from streamer.worker import Worker
 
 
@@ -30,6 +32,8 @@ class Monitor:
 
     `start` returns at once. A thread of its own loads the model and warms it up, then lets the sources begin: nothing
     is heard before it can be understood. Streams may come and go while it runs, with `add` and `remove`.
+
+    `enrolled` is given every voice that was learnt, or why it was not, in the worker's thread, instead of its being stored.
     """
 
     controls_capture = True
@@ -43,6 +47,7 @@ class Monitor:
         mqtt: Publisher | None,
         wake: threading.Event,
         ended: threading.Event,
+        enrolled: Callable[[Learnt], None] | None = None,
     ) -> None:
         self._settings = settings
         # By the stream's name. Replaced as a whole, never changed, since other threads read it.
@@ -52,7 +57,9 @@ class Monitor:
         self._mqtt = mqtt
         self._wake = wake
         self.board = Board(list(self._inputs), timeline_s=settings.dashboard.timeline_s)
+        self._voices = Voices(self.board, enrolled)
         self._worker: Worker | None = None
+        self._enrol_first: dict[str, float] = {}  # voices to learn as soon as there is a worker: seconds of speech
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self.failure: Exception | None = None
@@ -81,6 +88,7 @@ class Monitor:
         if self._thread.ident is not None:
             # A model that is still being loaded is not waited for: the person wants out.
             self._thread.join(5.0 if self._worker is not None else 0.5)
+        self._voices.close()
         for publisher in self._publishers:
             publisher.close()
 
@@ -101,7 +109,7 @@ class Monitor:
                 raise StreamerError(f"The monitor has ended and cannot hear {source.name!r}; start a new one.")
             if self._worker is not None:
                 source.start()  # first, since it may refuse
-                self._worker.add(source)
+                self._worker.add(source, self._voices.mean_of(source.name))
             self._inputs = {**self._inputs, source.name: _Input(source)}
             self.board.status(source.name, "starting", device=source.status().device)
 
@@ -144,22 +152,28 @@ class Monitor:
         first = self._sources()
         inference = build_inference(self._settings, rows=len(first))
         self.board.torch_device(str(inference.device))
+        each = stream_settings(self._settings, inference.model)
+        wanted = self._settings.model.calibration and each.neutral_mean is not None
+        self._voices.begin(inference.model.sha256 or "", wanted=wanted)
 
         def announce(names: tuple[str, ...]) -> None:
-            info = describe(self._settings, inference, list(names))
+            info = replace(describe(self._settings, inference, list(names)), calibrated=worker.calibrated)
             self.board.event(info)
             self._publish(info)
 
-        announce(tuple(source.name for source in first))
+        known = {source.name: self._voices.mean_of(source.name) for source in first}
         worker = Worker(
             inference,
             first,
-            stream_settings(self._settings, inference.model),
+            each,
             board=self.board,
             outlet=self._publish,
             wake=self._wake,
             roster=announce,
+            voices={name: voice for name, voice in known.items() if voice is not None},
+            enrolled=self._voices.learnt,
         )
+        announce(tuple(source.name for source in first))
         with self._roster_lock:
             now = self._sources()
             for source in first:
@@ -167,9 +181,11 @@ class Monitor:
                     worker.remove(source.name)
             for source in now:
                 if source not in first:
-                    worker.add(source)
+                    worker.add(source, self._voices.mean_of(source.name))
                 if not self._stopping.is_set():
                     source.start()
+            for name, wanted_s in self._enrol_first.items():
+                worker.enrol(name, wanted_s)
             self._worker = worker
         return worker
 
@@ -203,10 +219,12 @@ class Monitor:
         status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
         return BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed)
 
-    def notices(self) -> set[str]:
-        """What the sources have to say to a person, for runs without a screen."""
+    def notices(self) -> frozenset[str]:
+        """What the sources and voice profiles have to say to a person, for runs without a screen."""
         statuses = {source.name: source.status() for source in self._sources()}
-        return {f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"}
+        return self._voices.ignored | {
+            f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"
+        }
 
     def mute(self, stream: str, muted: bool) -> None:
         """Really stop (or restart) the capture of `stream`."""
@@ -230,3 +248,29 @@ class Monitor:
             self.board.log("device", f"moving to {device}", stream)
         else:
             self.board.log("note", f"it plays a recording; hear {device} with: streamer run 'mic:{device}'", stream)
+
+    def calibrate(self, stream: str, wanted_s: float = USUAL_S) -> None:
+        """Learn the voice on `stream` from so many seconds of speech while it goes on being heard, then use its profile.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        self._enrol(stream, wanted_s)
+
+    def cancel_calibration(self, stream: str) -> None:
+        """Learn no voice on `stream`; nothing of it is kept.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        self._enrol(stream, None)
+
+    def _enrol(self, stream: str, wanted_s: float | None) -> None:
+        self._source(stream)
+        with self._roster_lock:
+            if self._worker is not None:
+                self._worker.enrol(stream, wanted_s)
+            elif wanted_s is not None:
+                self._enrol_first[stream] = wanted_s
+            else:
+                self._enrol_first.pop(stream, None)

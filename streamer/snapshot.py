@@ -46,6 +46,14 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolmentView:
+    """How far getting to know a voice has come."""
+
+    voice_s: float  # seconds of speech so far
+    wanted_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StreamView:
     """All that is known of one stream."""
 
@@ -60,6 +68,8 @@ class StreamView:
     attention: tuple[float, ...] | None  # weights over the window's frames, oldest first, summing to 1
     health: Health | None
     timeline: tuple[TimelinePoint, ...]  # oldest first
+    calibrated: bool = False  # a voice profile is in use
+    enrolment: EnrolmentView | None = None  # while a voice is being learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ class Snapshot:
 class Feed(Protocol):
     """What the dashboard needs of the program behind it. No method blocks."""
 
-    #: False for `streamer watch`: another program owns the microphone, so mute and device keys are not offered.
+    #: False for `streamer watch`: another program owns the microphone, so mute, device and voice keys are not offered.
     controls_capture: bool
 
     def snapshot(self) -> Snapshot:
@@ -107,4 +117,12 @@ class Feed(Protocol):
 
     def choose_device(self, stream: str, device: str) -> None:
         """Move `stream` to the device of that name."""
+        ...
+
+    def calibrate(self, stream: str) -> None:
+        """Begin to learn the voice on `stream`, which goes on being heard; then use its profile at once, and keep it."""
+        ...
+
+    def cancel_calibration(self, stream: str) -> None:
+        """Stop that, and keep nothing of it."""
         ...

@@ -12,6 +12,7 @@ from streamer.audio.meter import rms_and_peak_dbfs
 from streamer.audio.ring import Chunk, Samples
 from streamer.audio.source import Source, SourceState, SourceStatus
 from streamer.emotion.claim import ClaimRule, Observation
+from streamer.emotion.enrolment import Enrolment
 from streamer.emotion.tracker import Tracker, TrackerOutput, TrackerSettings
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Status, Window
 from streamer.rates import HOP, SAMPLE_RATE
@@ -40,6 +41,12 @@ class StreamSettings:
     hop_frames: int
     rule: ClaimRule
     tracker: TrackerSettings
+    neutral_mean: tuple[float, ...] | None = None  # [128] what voice profiles differ from; None: there can be none
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds between two windows."""
+        return self.hop_samples / SAMPLE_RATE
 
     @property
     def hop_samples(self) -> int:
@@ -70,6 +77,7 @@ class StreamRuntime:
         self.source = source
         self.name = source.name
         self.finished = False  # the source is over and its last window was emitted
+        self.enrolment: Enrolment | None = None  # while the voice is being learnt
         self._settings = settings
         self._run_id = run_id
         self._tracker = Tracker(settings.rule, settings.tracker)
@@ -146,6 +154,7 @@ class StreamRuntime:
         self._figures.skipped += heard.skipped
         if window.latency_ms is not None:
             self._figures.latencies_ms.append(window.latency_ms)
+        self._learn_voice(heard, window)
         return [*self._changes(output), window], output
 
     def close(self) -> list[Event]:
@@ -188,6 +197,12 @@ class StreamRuntime:
             dropped_samples=figures.overwritten,
             skipped_windows=figures.skipped,
         )
+
+    def _learn_voice(self, heard: "Heard", window: Window) -> None:
+        """Only full windows of speech count: what a profile will be applied to."""
+        if self.enrolment is not None and heard.embedding and window.probs and not window.warming:
+            moved_s = self._settings.hop_s * (1 + heard.skipped)
+            self.enrolment.take(heard.embedding, heard.speech, moved_s, window.rms_dbfs)
 
     def _window(self, heard: "Heard", observation: Observation, end: int, wall: float) -> Window:
         probs = observation.probs

@@ -20,11 +20,13 @@ class WatchFeed:
     controls_capture: bool = False
     _streams: dict[str, set[str]] = field(default_factory=dict)  # node → its streams
     _rosters: dict[str, tuple[str, ...]] = field(default_factory=dict)  # node → what its info lists
+    _calibrated: dict[str, tuple[str, ...]] = field(default_factory=dict)  # node → those with a voice profile
     _told: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=100))  # transitions already logged
 
     def on_event(self, node: str, event: Event) -> None:
         """One event of `node`."""
         if isinstance(event, Info):
+            self._calibrated[node] = event.calibrated
             self._take_roster(node, event.streams)
             self.board.event(event)
             return
@@ -40,6 +42,7 @@ class WatchFeed:
             return  # said before the stream was taken away, and overtaken by that
         self._streams.setdefault(node, set()).add(name)
         self.board.event(event, stream=name)
+        self._tell_calibrated(node, name)
         if isinstance(event, Window):
             if self.board.status_of(name) not in _HEALTH_ALONE_KNOWS:
                 self.board.status(name, _status(event))
@@ -53,6 +56,11 @@ class WatchFeed:
         for name in self._streams.get(node, set()) - listed:
             self.board.forget(name)
         self._streams[node] = self._streams.get(node, set()) & listed
+        for name in self._streams[node]:
+            self._tell_calibrated(node, name)
+
+    def _tell_calibrated(self, node: str, name: str) -> None:
+        self.board.calibrated(name, name.removeprefix(f"{node}/") in self._calibrated.get(node, ()))
 
     def on_availability(self, node: str, online: bool) -> None:
         """The node's availability message: its own, or its will."""
@@ -81,6 +89,12 @@ class WatchFeed:
         return ()
 
     def choose_device(self, stream: str, device: str) -> None:
+        """Not ours to do."""
+
+    def calibrate(self, stream: str) -> None:
+        """Not ours to do."""
+
+    def cancel_calibration(self, stream: str) -> None:
         """Not ours to do."""
 
 

@@ -6,15 +6,20 @@ asks to lose nothing may hold it up).
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from streamer.audio.clock import SYSTEM, Clock
 from streamer.audio.source import Source
 from streamer.board import Board
+from streamer.emotion.enrolment import Enrolment, MeasuredVoice
+from streamer.emotion.profile import NOT_CALIBRATABLE, shift_of
 from streamer.errors import UsageError
 from streamer.events import Event
+from streamer.snapshot import EnrolmentView
 from streamer.stream import StreamRuntime, StreamSettings
 
 if TYPE_CHECKING:  # it loads torch, and the screen is there before that is through
@@ -25,12 +30,36 @@ MOST_HOPS = 8  # the largest step, so that one stream that is far behind does no
 IDLE_S = 0.1  # how long to wait for audio before statuses are looked at again
 
 
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A source that comes, with the mean of its voice, [128], if that is known."""
+
+    source: Source
+    voice: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Departure:
+    """A stream that goes."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Enrol:
+    """A voice to be learnt from so many seconds of speech; None: no longer."""
+
+    stream: str
+    wanted_s: float | None
+
+
 class Worker:
     """Hears all streams, one row of the batch each, and hands their events to the board and the outlet.
 
     Streams may come and go while it runs: `add` and `remove` are for any thread and return at once; the worker's own
     thread takes them up before its next step, in their order. `roster` is called there with the names of all streams
-    whenever those changed.
+    whenever those changed, and `enrolled` with the name of a stream and what was heard of its voice, when all that was
+    wanted was heard, or when the stream ended before. `voices` are the means of voices known from before, by stream.
     """
 
     def __init__(
@@ -43,6 +72,8 @@ class Worker:
         outlet: Callable[[Event], None],
         wake: threading.Event,
         roster: Callable[[tuple[str, ...]], None] = lambda names: None,
+        voices: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+        enrolled: Callable[[str, MeasuredVoice], None] = lambda name, voice: None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._inference = inference
@@ -51,9 +82,10 @@ class Worker:
         self._outlet = outlet
         self._wake = wake
         self._roster = roster
+        self._enrolled = enrolled
         self._clock = clock
         self._stop = threading.Event()
-        self._changes: SimpleQueue[Source | str] = SimpleQueue()  # a source comes, or a name goes
+        self._changes: SimpleQueue[_Arrival | _Departure | _Enrol] = SimpleQueue()
         self._names = {source.name for source in sources}  # as they are once all changes are taken up
         self._names_lock = threading.Lock()
         self._run_id = secrets.token_hex(2)
@@ -63,6 +95,15 @@ class Worker:
         }
         self._admitted = len(sources)  # so far: numbers the streams of this run
         self._rows = dict(enumerate(self._streams.values()))  # row of the batch → the stream it belongs to
+        self._calibrated: set[str] = set()
+        for row, stream in self._rows.items():
+            if stream.name in voices:
+                self._apply_voice(row, stream, voices[stream.name])
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """The streams whose voice is known; for the worker's own thread."""
+        return tuple(name for name in self._streams if name in self._calibrated)
 
     def run(self) -> None:
         """Hear until every source is over or `stop` is called, in the caller's thread; then close what is open."""
@@ -79,8 +120,8 @@ class Worker:
         self._stop.set()
         self._wake.set()
 
-    def add(self, source: Source) -> None:
-        """Hear `source` too while the others go on; from any thread.
+    def add(self, source: Source, voice: tuple[float, ...] | None = None) -> None:
+        """Hear `source` too while the others go on, with the mean of its voice if that is known; from any thread.
 
         Raises:
             UsageError: another stream has its name.
@@ -89,7 +130,7 @@ class Worker:
             if source.name in self._names:
                 raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
             self._names.add(source.name)
-            self._changes.put(source)
+            self._changes.put(_Arrival(source, voice))
         self._wake.set()
 
     def remove(self, name: str) -> None:
@@ -104,7 +145,12 @@ class Worker:
             if name not in self._names:
                 raise UsageError(f"There is no stream named {name!r}; there are: {', '.join(sorted(self._names))}.")
             self._names.remove(name)
-            self._changes.put(name)
+            self._changes.put(_Departure(name))
+        self._wake.set()
+
+    def enrol(self, name: str, wanted_s: float | None) -> None:
+        """Learn the voice on that stream from so many seconds of speech, anew; None: no longer. From any thread."""
+        self._changes.put(_Enrol(name, wanted_s))
         self._wake.set()
 
     def tick(self) -> bool:
@@ -129,19 +175,59 @@ class Worker:
                 change = self._changes.get_nowait()
             except Empty:
                 return
-            if isinstance(change, str):
-                self._let_go(change)
-            else:
-                self._admit(change)
+            match change:
+                case _Enrol(name, wanted_s):
+                    self._enrol(name, wanted_s)
+                    continue
+                case _Departure(name):
+                    self._let_go(name)
+                case _Arrival(source, voice):
+                    self._admit(source, voice)
             self._roster(tuple(self._streams))
 
-    def _admit(self, source: Source) -> None:
+    def _admit(self, source: Source, voice: tuple[float, ...] | None) -> None:
         stream = StreamRuntime(source, self._settings, f"{self._run_id}-{self._admitted}")
         self._admitted += 1
-        self._streams[source.name] = self._rows[self._inference.add()] = stream
+        row = self._inference.add()
+        self._streams[source.name] = self._rows[row] = stream
+        if voice is not None:
+            self._apply_voice(row, stream, voice)
+
+    def _enrol(self, name: str, wanted_s: float | None) -> None:
+        row = next((row for row, stream in self._rows.items() if stream.name == name), None)
+        if row is None:
+            return  # it went, or ended, meanwhile
+        if self._settings.neutral_mean is None:
+            self._board.log("note", NOT_CALIBRATABLE, name)
+            return
+        self._rows[row].enrolment = None if wanted_s is None else Enrolment(wanted_s)
+        self._inference.reveal(row, wanted_s is not None)
+        self._board.enrolment(name, None if wanted_s is None else EnrolmentView(0.0, wanted_s))
+
+    def _follow_enrolment(self, row: int, *, over: bool = False) -> None:
+        """Show how much was heard; apply it when that is enough, and tell when it is that or the stream is over."""
+        stream = self._rows[row]
+        if stream.enrolment is None:
+            return
+        voice = stream.enrolment.measured()
+        self._board.enrolment(stream.name, EnrolmentView(voice.voice_s, voice.wanted_s))
+        if not (over or voice.enough):
+            return
+        self._enrol(stream.name, None)
+        if voice.enough:
+            self._apply_voice(row, stream, voice.mean)
+            self._roster(tuple(self._streams))
+        self._enrolled(stream.name, voice)
+
+    def _apply_voice(self, row: int, stream: StreamRuntime, mean: tuple[float, ...]) -> None:
+        assert self._settings.neutral_mean is not None, "voices are known only to checkpoints that have a middle"
+        self._inference.shift(row, shift_of(mean, self._settings.neutral_mean))
+        self._calibrated.add(stream.name)
+        self._board.calibrated(stream.name, True)
 
     def _let_go(self, name: str) -> None:
         stream = self._streams.pop(name)
+        self._calibrated.discard(name)
         if not stream.finished:
             self._send(stream.close())
             self._give_up_row(stream)
@@ -174,6 +260,7 @@ class Worker:
             self._rows[row].spent(spent_s, len(samples))
         for item in heard:
             self._emit(self._rows[item.row], item)
+            self._follow_enrolment(item.row)
         return bool(audio)
 
     def _finish_ended(self) -> None:
@@ -183,6 +270,7 @@ class Worker:
                 last = self._inference.finish(row)
                 if last is not None:
                     self._emit(stream, last)
+                self._follow_enrolment(row, over=True)
                 self._give_up_row(stream)
                 self._send(stream.close())
 

@@ -36,11 +36,21 @@ KEYS = (
     Binding("m", "unmute", "unmute", id="unmute", tooltip="capture this stream again"),
     Binding("n", "next_stream", "next", id="next", tooltip="Look at the next stream; tab does the same"),
     Binding("d", "choose_device", "device", id="device", tooltip="Choose the input device of this stream"),
+    Binding(
+        "c", "calibrate", "calibrate", id="calibrate", tooltip="Learn your neutral voice on this stream, and use it"
+    ),
+    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="stop that and keep nothing"),
     Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colours"),
     Binding("question_mark,f1", "help", "help", id="help", tooltip="Keys, and how to read the screen", key_display="?"),
     Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),
 )
-CAPTURE_ACTIONS = ("mute", "unmute", "choose_device")  # another program's business when watching
+CAPTURE_ACTIONS = (
+    "mute",
+    "unmute",
+    "choose_device",
+    "calibrate",
+    "cancel_calibration",
+)  # another program's business when watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,10 @@ class StreamerApp(App[None]):
                 return stream is not None and stream.status != "paused"
             case "unmute":
                 return stream is not None and stream.status == "paused"
+            case "calibrate":
+                return stream is not None and stream.enrolment is None
+            case "cancel_calibration":
+                return stream is not None and stream.enrolment is not None
             case "next_stream":
                 return self._live is not None and len(self._live.streams) > 1
         return True
@@ -168,6 +182,12 @@ class StreamerApp(App[None]):
 
         self.push_screen(DeviceScreen(stream.name, devices, stream.device), choose)
 
+    def action_calibrate(self) -> None:
+        self._with_stream(self.feed.calibrate)
+
+    def action_cancel_calibration(self) -> None:
+        self._with_stream(self.feed.cancel_calibration)
+
     def action_help(self) -> None:
         purposes: dict[str, list[str]] = {}
         for key in KEYS:
@@ -188,9 +208,13 @@ class StreamerApp(App[None]):
     # Behind the keys
 
     def _mute(self, muted: bool) -> None:
+        self._with_stream(lambda stream: self.feed.mute(stream, muted))
+
+    def _with_stream(self, act: Callable[[str], None]) -> None:
+        """Act on the stream that is looked at, and show what came of it."""
         stream = self.stream
         if stream is not None:
-            self._ask(lambda: self.feed.mute(stream.name, muted))
+            self._ask(lambda: act(stream.name))
             self.tick()
 
     def _ask(self, question: Callable[[], T]) -> T | None:
@@ -213,7 +237,8 @@ class StreamerApp(App[None]):
         view = self._view(live)
         monitor.show(view, view if frozen is None else self._view(frozen.snapshot), notice)
         status = view.stream and view.stream.status
-        offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused")
+        learning = view.stream is not None and view.stream.enrolment is not None
+        offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused", learning)
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()

@@ -22,6 +22,10 @@ from streamer.errors import StreamerError
 # on 17 validation speakers of three corpora, enrolled with about 15 s each (UAR +2 points on CREMA-D, +4 on nEMO).
 STRENGTH = 0.5
 
+NOT_CALIBRATABLE = (
+    "This checkpoint does not know what neutral speech is on average, so no voice can be set against it; "
+    'use checkpoint = "bundled", or train again.'
+)
 _FORMAT = 1
 
 

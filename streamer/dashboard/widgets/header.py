@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from streamer.dashboard.drawing import Line, apart, cut, label_ink, line_width, plain
 from streamer.dashboard.view import STATUS_MARKS, View, duration, stopwatch
 from streamer.dashboard.widgets.canvas import Canvas
-from streamer.snapshot import StreamView
+from streamer.snapshot import EnrolmentView, StreamView
 
 TROUBLE_INKS = {"no signal": "warn", "behind": "warn", "mic lost": "bad"}
 NOT_LISTENING = {
@@ -36,7 +36,7 @@ class StatusHeader(Canvas):
         frozen = self.notice.frozen_s
         return (
             self.notice.error, None if frozen is None else int(frozen), int(view.snapshot.uptime_s),
-            stream and (stream.name, stream.device, stream.status, stream.detail, stream.state),
+            stream and (stream.name, stream.device, stream.status, stream.detail, stream.state, stream.enrolment),
             len(view.snapshot.streams), view.labels, view.snapshot.broker, int(view.snapshot.time),
         )  # fmt: skip
 
@@ -79,6 +79,8 @@ def lower_lines(view: View, notice: Notice, width: int) -> list[Line]:
         return _sentence(
             STATUS_MARKS[stream.status][0], stream.detail or stream.status, TROUBLE_INKS[stream.status], width
         )
+    if stream.enrolment is not None:
+        return [_enrolment(stream.enrolment, width)]
     if stream.status in NOT_LISTENING:
         return [((cut(plain(stream.detail or NOT_LISTENING[stream.status]), width), "muted"),)]
     return [apart(_headline(view, stream), _note(stream, width), width)]
@@ -103,6 +105,12 @@ def _headline(view: View, stream: StreamView) -> Line:
     sure = "" if state.confidence is None else f" {state.confidence:.2f}"
     lasting = duration(view.snapshot.time - state.since)
     return (("▌", ink), (plain(state.label), "strong"), (f"{sure}  for {lasting}", "muted"))
+
+
+def _enrolment(enrolment: EnrolmentView, width: int) -> Line:
+    heard = f"{enrolment.voice_s:.0f} of {enrolment.wanted_s:.0f} s"
+    text = cut(" of speech: talk in your everyday, neutral voice; c cancels", max(0, width - len(heard) - 12))
+    return (("▌", "accent"), ("your voice ", "accent strong"), (heard, "strong"), (text, "muted"))
 
 
 def _note(stream: StreamView, width: int) -> Line:

@@ -29,7 +29,14 @@ class HealthPanel(Canvas):
 
     def key(self, view: View) -> object:
         stream, snapshot = view.stream, view.snapshot
-        return (stream and stream.health, snapshot.broker, snapshot.torch_device, snapshot.info, view.absent)
+        return (
+            stream and stream.health,
+            snapshot.broker,
+            snapshot.torch_device,
+            snapshot.info,
+            view.absent,
+            stream and stream.calibrated,
+        )
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         items = health_items(view)
@@ -110,7 +117,9 @@ def _model(view: View) -> Line:
     info = view.snapshot.info
     model: Line = ((plain(info.model) if info else view.absent, "" if info else "muted"),)
     device = view.snapshot.torch_device
-    return (*model, (" on ", "muted"), (plain(device), "")) if device else model
+    where: Line = ((" on ", "muted"), (plain(device), "")) if device else ()
+    voice: Line = ((" your voice", "accent"),) if view.stream and view.stream.calibrated else ()
+    return (*model, *where, *voice)
 
 
 def _broker(view: View) -> Line:
