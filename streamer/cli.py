@@ -91,6 +91,30 @@ def watch(
 
 
 @app.command()
+def calibrate(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="mic | mic:NAME-OR-INDEX | a file; with --forget: a stream's name.", show_default=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech; silence does not count.")] = 20.0,
+    name: Annotated[str | None, typer.Option(help="The stream's name, as it is called when it runs.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove what was learnt.")] = False,
+    config: Config = None,
+    device: Annotated[str | None, typer.Option(help="Where the model runs: auto | cpu | cuda | mps.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help='"bundled" or a .safetensors file.')] = None,
+) -> None:
+    """Learn your neutral voice, so that what is heard of you is set against it."""
+    from streamer.commands.calibrate import run_calibrate, run_forget
+    from streamer.config import load
+
+    if forget:
+        run_forget(source or name)
+        return
+    settings = load(config, _tables(model={"device": device, "checkpoint": checkpoint}))
+    run_calibrate(settings, source, name, seconds)
+
+
+@app.command()
 def devices() -> None:
     """List the input devices."""
     from streamer.commands.devices import print_devices

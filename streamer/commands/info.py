@@ -8,6 +8,7 @@ from rich.table import Table
 
 from streamer.emotion.card import Accuracy, Calibration, CheckpointCard
 from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.profile import ProfileError, load_profile, stored_names
 
 
 def print_info(path: str, *, batch: int, seconds: float, as_json: bool) -> None:
@@ -18,8 +19,10 @@ def print_info(path: str, *, batch: int, seconds: float, as_json: bool) -> None:
     """
     checkpoint = load_checkpoint(path)
     parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    profiles = _voice_profiles(checkpoint.sha256)
     if as_json:
-        print(json.dumps(asdict(checkpoint.card) | {"sha256": checkpoint.sha256, "parameters": parameters}, indent=2))
+        facts = {"sha256": checkpoint.sha256, "parameters": parameters, "voice_profiles": profiles}
+        print(json.dumps(asdict(checkpoint.card) | facts, indent=2))
         return
     table = Table(title=f"Model card: {checkpoint.card.name}", show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -27,10 +30,25 @@ def print_info(path: str, *, batch: int, seconds: float, as_json: bool) -> None:
     for name, text in _lines(checkpoint.card).items():
         table.add_row(name, text)
     table.add_row("parameters", f"{parameters:,}")
+    table.add_row("voices", "\n".join(f"{name}: {what}" for name, what in profiles.items()) or "no profile is stored")
     for name, text in _encoder_facts(path, batch, seconds):
         table.add_row(name, text)
     table.add_row("sha256", checkpoint.sha256)
     Console().print(table)
+
+
+def _voice_profiles(checkpoint_sha256: str) -> dict[str, str]:
+    """Each stream with a stored voice profile, and what it is good for with this checkpoint."""
+    said = {}
+    for name in stored_names():
+        try:
+            profile = load_profile(name, checkpoint_sha256)
+        except ProfileError as error:
+            said[name] = str(error)
+        else:
+            if profile is not None:
+                said[name] = f"in use, from {profile.voice_s:.0f} s of speech on {profile.created[:10]}"
+    return said
 
 
 def _encoder_facts(path: str, batch: int, seconds: float) -> list[tuple[str, str]]:

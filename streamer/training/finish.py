@@ -57,6 +57,7 @@ def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path
             f"{trainer.state.best_epoch} epochs, seed {recipe.seed}. Speakers of training, validation and test differ. "
             "Acted speech: how people sound when they act an emotion, not what a person feels."
         ),
+        neutral_mean=trainer.neutral_mean(),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(output, trainer.kept.model.state_dict(), card)

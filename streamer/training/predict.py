@@ -91,8 +91,9 @@ def pooled_vectors(
     to_frames: Callable[[Tensor], Tensor],
     load: Callable[[Sequence[Clip]], Inputs],
     clips: Sequence[Clip],
+    window_s: float | None = None,
 ) -> npt.NDArray[np.float32]:
-    """`[N, 256]` what the classifier is given of N whole clips; the other arguments are those of `predict`."""
+    """`[N, 256]` what the classifier is given of a window of each of N clips; arguments are those of `predict`."""
     vectors = np.empty((len(clips), POOLED_DIM), dtype=np.float32)
     device = next(model.parameters()).device
     model.eval()
@@ -100,7 +101,7 @@ def pooled_vectors(
         for rows in _batches(clips):
             inputs, counts = load([clips[row] for row in rows])
             frames = to_frames(inputs.to(device))
-            pooled, _ = model.pooling(frames, _middle(counts, frames.shape[2], None).to(device))
+            pooled, _ = model.pooling(frames, _middle(counts, frames.shape[2], window_s).to(device))
             vectors[rows] = pooled.float().cpu().numpy()
     return vectors
 

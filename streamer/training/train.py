@@ -22,6 +22,7 @@ from streamer.training.losses import masked_cross_entropy, masked_mean_square
 from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
+from streamer.training.reference import neutral_mean
 from streamer.training.splits import PARTS, Split, split_speakers
 from streamer.training.student import Answers, Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -137,6 +138,10 @@ class Trainer:
         """What the model says of the test speakers' clips. For the card; nothing may be chosen by it."""
         clips = self.split.select(clips_of(self.corpora), "test")
         return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+
+    def neutral_mean(self) -> tuple[float, ...] | None:
+        """For the card: what voice profiles are set against, from the speakers that were trained on."""
+        return neutral_mean(self.kept.model, self._to_frames, self._load, self._learning)
 
     def _to_frames(self, inputs: Tensor) -> Tensor:
         return self.kept.frames(inputs, self.dtype)

@@ -1,0 +1,139 @@
+"""`streamer calibrate`: learn a person's neutral voice, once, so that every later run is set against it."""
+
+import sys
+import threading
+from queue import Empty, SimpleQueue
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from streamer.audio.source import Source, SourceSpec, open_source, parse_source
+from streamer.config import Settings
+from streamer.emotion.profile import (
+    NOT_CALIBRATABLE,
+    ProfileError,
+    VoiceProfile,
+    forget_profile,
+    save_profile,
+    stored_names,
+)
+from streamer.errors import StreamerError, UsageError
+from streamer.monitor import Monitor
+from streamer.names import reduce_name
+from streamer.snapshot import StreamView
+from streamer.voices import Learnt
+
+LOOK_S = 0.1  # between two moves of the progress line
+
+
+def run_calibrate(settings: Settings, source: str | None, name: str | None, seconds: float) -> None:
+    """Listen until there were `seconds` of speech, and store the voice profile of the stream.
+
+    Args:
+        settings: the stream is heard with, as `streamer run` would.
+        source: a microphone or a file; None: that of the [[stream]] table named `name`, else of `[audio]`.
+        name: the stream's, as it is called when it runs; None: as its source is called by itself.
+        seconds: of speech.
+
+    Raises:
+        UsageError: there is no such source, or it is not clear which is meant.
+        ProfileError: there was too little speech, or the profile cannot be written.
+        StreamerError: the source or the model failed.
+    """
+    from streamer.emotion.checkpoint import load_checkpoint
+
+    spec, name, channel = _wanted(settings, source, name)
+    if load_checkpoint(settings.model.checkpoint).card.neutral_mean is None:
+        raise StreamerError(NOT_CALIBRATABLE)
+    wake = threading.Event()
+    heard = open_source(
+        spec,
+        name=name,
+        ring_s=settings.audio.ring_s,
+        on_write=wake,
+        fast=spec.kind != "mic",
+        channel=channel if isinstance(channel, int) else None,
+        block_ms=settings.audio.block_ms,
+    )
+    learnt: SimpleQueue[Learnt] = SimpleQueue()
+    monitor = Monitor(settings, [heard], [], mqtt=None, wake=wake, ended=threading.Event(), enrolled=learnt.put)
+    monitor.calibrate(heard.name, seconds)
+    _say(
+        f"Speak in your everyday, neutral voice, about anything: {seconds:g} s of speech are collected on {heard.name}, "
+        "silence does not count. Ctrl-C gives up; no audio is stored."
+    )
+    try:
+        monitor.start()
+        profile = _listen(monitor, heard, learnt, seconds)
+    finally:
+        monitor.stop()
+    path = save_profile(profile)
+    _say(
+        f"Done: {profile.voice_s:.1f} s of speech at {profile.level_dbfs:.0f} dBFS. "
+        f"`streamer run` uses it for the stream {profile.stream}; it is kept in {path}."
+    )
+
+
+def run_forget(name: str | None) -> None:
+    """Remove the voice profile of the stream `name`; None: the only one there is.
+
+    Raises:
+        UsageError: there are several to choose from.
+        ProfileError: there is no such profile, or it cannot be removed.
+    """
+    names = stored_names()
+    if name is None and len(names) > 1:
+        raise UsageError(f"There are voice profiles of {', '.join(names)}; say which one, as in --forget {names[0]}.")
+    chosen = reduce_name(name) if name is not None else names[0] if names else "mic"
+    forget_profile(chosen)
+    _say(f"The voice profile of {chosen} is removed.")
+
+
+def _wanted(settings: Settings, source: str | None, name: str | None) -> tuple[SourceSpec, str | None, int | str]:
+    """What to hear, what the stream is called, and which channel."""
+    tables = {table.name: table for table in settings.stream}
+    text, channel = source, settings.audio.channel
+    if source is None and name in tables:
+        text, channel = tables[name].source, tables[name].channel
+    elif source is None and tables and name is None and len(tables) > 1:
+        raise UsageError(f"There are several [[stream]] tables; say whose voice with --name {' | '.join(tables)}.")
+    elif source is None and tables and name is None:
+        ((name, table),) = tables.items()
+        text, channel = table.source, table.channel
+    spec = parse_source(text or settings.audio.source)
+    if spec.kind == "pipe":
+        raise UsageError("A voice is learnt from a microphone or a file, not from a pipe: name one of those.")
+    if spec.kind == "auto":  # never the bundled recording instead: it is nobody's voice
+        spec = SourceSpec("mic")
+    return spec, name, channel
+
+
+def _listen(monitor: Monitor, source: Source, learnt: "SimpleQueue[Learnt]", seconds: float) -> VoiceProfile:
+    """The profile, after a line that moves while the voice is heard."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("loading the model", total=seconds, figures="")
+        while True:
+            over = monitor.ended.is_set()  # looked at first: what was learnt is in the queue before that
+            try:
+                result = learnt.get(timeout=LOOK_S)
+            except Empty:
+                _show(progress, task, monitor.snapshot().streams[0], seconds)
+            else:
+                if isinstance(result, ProfileError):
+                    raise result
+                return result
+            if over:
+                raise monitor.failure or StreamerError(f"{source.name} ended before anything was heard of it.")
+
+
+def _show(progress: Progress, task: TaskID, stream: StreamView, seconds: float) -> None:
+    if stream.enrolment is None:
+        return
+    level = "" if stream.level is None else f"  level {stream.level.rms_dbfs:.0f} dBFS"
+    figures = f"{stream.enrolment.voice_s:.1f} of {seconds:g} s of speech{level}"
+    progress.update(task, description=stream.status, completed=stream.enrolment.voice_s, figures=figures)
+
+
+def _say(text: str) -> None:
+    print(f"streamer: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,47 @@
+"""What voice profiles are set against: the middle of the neutral speech of the speakers that were trained on."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from streamer.emotion import EmotionDetectionModel
+from streamer.rates import EMBEDDING_DIM
+from streamer.training.corpora import Clip
+from streamer.training.predict import Inputs, pooled_vectors
+
+WINDOW_S = 2.0  # from the middle of a clip: little of the silence around the voice is in it
+
+
+def neutral_mean(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    clips: Sequence[Clip],
+) -> tuple[float, ...] | None:
+    """`[128]` for the card of `model`: the mean over corpora of their speakers' means of their neutral clips' means.
+
+    Args:
+        model: its encoder, as `to_frames` uses it, and its pooling.
+        to_frames: from what `load` gives to `[B, 128, F]`.
+        load: reads some clips.
+        clips: of the training speakers, with any labels; None comes back where none of them is neutral.
+    """
+    neutral = [clip for clip in clips if clip.label == "neutral"]
+    if not neutral:
+        return None
+    vectors = pooled_vectors(model, to_frames, load, neutral, WINDOW_S)[:, :EMBEDDING_DIM].astype(np.float64)
+    mean = middle(vectors, neutral)
+    return tuple(round(value, 5) for value in mean.tolist())
+
+
+def middle(vectors: npt.NDArray[np.float64], clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
+    """`[D]` of `[N, D]` vectors of N clips: every speaker counts alike in a corpus, and every corpus alike."""
+    rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row, clip in enumerate(clips):
+        rows[clip.corpus][clip.speaker].append(row)
+    corpora = [np.mean([vectors[own].mean(0) for own in speakers.values()], axis=0) for speakers in rows.values()]
+    mean: npt.NDArray[np.float64] = np.mean(corpora, axis=0)
+    return mean
