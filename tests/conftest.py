@@ -5,6 +5,9 @@ import os
 # Before torch is imported anywhere: its threads would only wait for each other on a busy two-core machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from pathlib import Path
+
+import platformdirs
 import pytest
 
 
@@ -14,3 +17,12 @@ def missing(part: str, cure: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(autouse=True)
+def user_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's data, empty: voice profiles of whoever runs the tests are left alone."""
+    folder = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))  # for programs that are started
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: folder / name)
+    return folder

@@ -8,7 +8,7 @@ import numpy as np
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.inference import Heard
-from streamer.rates import HOP
+from streamer.rates import EMBEDDING_DIM, HOP
 
 
 @dataclass
@@ -45,6 +45,8 @@ class FakeInference:
     answer: Callable[[int, int], tuple[float, ...] | None] = lambda row, end: (0.2, 0.8)
     steps: list[dict[int, int]] = field(default_factory=list)
     resets: list[int] = field(default_factory=list)
+    shifts: dict[int, tuple[float, ...] | None] = field(default_factory=dict)
+    revealed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.samples = dict.fromkeys(range(self.rows), 0)
@@ -56,6 +58,12 @@ class FakeInference:
 
     def remove(self, row: int) -> None:
         del self.samples[row]
+
+    def shift(self, row: int, by: tuple[float, ...] | None) -> None:
+        self.shifts[row] = by
+
+    def reveal(self, row: int, wanted: bool) -> None:
+        (self.revealed.add if wanted else self.revealed.discard)(row)
 
     def reset(self, row: int) -> None:
         self.resets.append(row)
@@ -80,7 +88,8 @@ class FakeInference:
     def _heard(self, row: int, end: int, skipped: int) -> Heard:
         frames = min(-(-end // HOP), self.window_frames)
         probs = self.answer(row, end)
-        return Heard(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped)
+        embedding = (float(row + 1),) * EMBEDDING_DIM if row in self.revealed else None
+        return Heard(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped, embedding)
 
 
 @dataclass

@@ -83,10 +83,10 @@ CONTRACT: dict[str, tuple[Event, str]] = {
     "info": (
         Info(
             version="0.1.0", model="bundled", model_sha256="ab12", labels=("neutral",), sample_rate_hz=24000,
-            window_s=3.0, hop_s=0.24, streams=("desk",),
+            window_s=3.0, hop_s=0.24, streams=("desk", "door"), calibrated=("desk",),
         ),
         '{"schema":1,"type":"info","version":"0.1.0","model":"bundled","model_sha256":"ab12","labels":["neutral"],'
-        '"sample_rate_hz":24000,"window_s":3.0,"hop_s":0.24,"streams":["desk"]}',
+        '"sample_rate_hz":24000,"window_s":3.0,"hop_s":0.24,"streams":["desk","door"],"calibrated":["desk"]}',
     ),
 }  # fmt: skip
 
@@ -127,6 +127,7 @@ _BY_NAME = {
     "duration_s": st.integers(0, 10**8).map(lambda ms: ms / 1000), "probs": st.dictionaries(labels, shares),
     "status": st.sampled_from(STATUSES), "device": labels, "warming": st.booleans(), "version": labels, "model": labels,
     "model_sha256": labels, "labels": st.lists(labels).map(tuple), "streams": st.lists(streams).map(tuple),
+    "calibrated": st.lists(streams).map(tuple),
 }  # fmt: skip
 
 
@@ -182,10 +183,18 @@ def test_fields_of_a_newer_sender_are_ignored() -> None:
     assert from_json(message("window", valence=0.4, event_type="later")) == CONTRACT["window"][0]
 
 
+def test_an_info_from_before_voice_profiles_is_read() -> None:
+    wire = json.loads(CONTRACT["info"][1])
+    del wire["calibrated"]
+    read = from_json(json.dumps(wire))
+    assert isinstance(read, Info)
+    assert read.calibrated == ()
+
+
 @every_kind
 def test_a_missing_field_is_named(kind: str) -> None:
     wire = json.loads(CONTRACT[kind][1])
-    for name in wire.keys() - {"schema", "type", "event_type"}:
+    for name in wire.keys() - {"schema", "type", "event_type", "calibrated"}:
         with pytest.raises(MalformedEventError, match=f"lacks the field '{name}'"):
             from_json(json.dumps({k: v for k, v in wire.items() if k != name}))
 

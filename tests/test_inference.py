@@ -237,3 +237,59 @@ def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch
     for pending in reads:
         assert {values.device.type for _, values in pending} == {"meta"}
         assert all(values.shape == (len(windows), 8 + window_frames) for windows, values in pending)
+
+
+def last_probs(it: Inference, audio: dict[int, np.ndarray]) -> dict[int, tuple[float, ...]]:
+    """The probabilities of each row's newest window."""
+    return {heard.row: heard.probs for heard in it.hear(audio) if heard.probs is not None}
+
+
+def test_a_shift_of_zeros_changes_nothing(model: EmotionDetectionModel) -> None:
+    audio = {0: noise(1.0), 1: noise(1.0, seed=1)}
+    plain, shifted = inference(model, rows=2), inference(model, rows=2)
+    shifted.shift(0, (0.0,) * 128)
+    assert last_probs(shifted, audio) == last_probs(plain, audio)
+
+
+@pytest.mark.parametrize("also_other", [True, False], ids=["in a full batch", "alone in its step"])
+def test_a_shift_moves_its_own_row_only_and_as_it_would_offline(model: EmotionDetectionModel, also_other: bool) -> None:
+    audio = {1: noise(1.0, seed=1)} | ({row: noise(1.0, seed=row) for row in (0, 2)} if also_other else {})
+    plain, shifted = inference(model, rows=3), inference(model, rows=3)
+    by = np.random.default_rng(0).standard_normal(128).astype(np.float32)
+    shifted.shift(1, by.tolist())
+    before, after = last_probs(plain, audio), last_probs(shifted, audio)
+    assert [row for row in audio if before[row] != after[row]] == [1]
+    shifted.reveal(1, True)
+    shifted.reset(1)
+    heard = shifted.hear({1: audio[1]})[-1]
+    assert heard.probs == pytest.approx(after[1], abs=1e-5)  # resets leave it in place
+    with torch.inference_mode():
+        frames = model.get_embeddings(torch.from_numpy(audio[1])[None, None])[:, :, : heard.end // HOP]
+        pooled, _ = model.pooling(frames[:, :, -WINDOW_FRAMES:])
+        assert heard.embedding == pytest.approx(pooled[0, :128].tolist(), abs=1e-4)  # without the shift
+        pooled[0, :128] -= torch.from_numpy(by)
+        offline = torch.softmax(model.classify(pooled), dim=-1)[0]
+    assert heard.probs == pytest.approx(offline.tolist(), abs=1e-4)
+
+
+def test_only_the_row_that_was_asked_shows_its_embedding(model: EmotionDetectionModel) -> None:
+    it = inference(model, rows=2)
+    it.reveal(1, True)
+    heard = it.hear({0: noise(0.5), 1: noise(0.5)})
+    assert [(h.row, h.embedding is None) for h in heard] == [(0, True), (1, False)] * (len(heard) // 2)
+    assert sum(heard[0].attention) == pytest.approx(1.0, abs=1e-5)
+    it.reveal(1, False)
+    assert {h.embedding for h in it.hear({1: noise(0.5)})} == {None}
+
+
+def test_a_row_that_is_given_to_another_stream_has_no_shift_and_new_rows_have_none(
+    model: EmotionDetectionModel,
+) -> None:
+    audio, it = noise(0.5), inference(model, rows=1)
+    fresh = last_probs(inference(model), {0: audio})[0]
+    it.shift(0, (3.0,) * 128)
+    grown = it.add()
+    assert last_probs(it, {grown: audio})[grown] == pytest.approx(fresh, abs=1e-5)
+    it.remove(0)
+    assert it.add() == 0
+    assert last_probs(it, {0: audio})[0] == pytest.approx(fresh, abs=1e-5)

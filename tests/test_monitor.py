@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from fakes import FakeInference, FakeSource
 
 from streamer.config import Settings
 from streamer.emotion.claim import ClaimRule
+from streamer.emotion.profile import profile_folder, stored_names
 from streamer.emotion.tracker import TrackerSettings
 from streamer.errors import StreamerError, UsageError
 from streamer.events import EmotionEnded, Event, Info, Window
@@ -66,7 +68,7 @@ class Bench:
     def build(self, _: Settings, rows: int) -> FakeInference:
         self.loaded.wait(5)
         inference = FakeInference(rows)
-        inference.device, inference.model = "cpu", SimpleNamespace()  # type: ignore[attr-defined]
+        inference.device, inference.model = "cpu", SimpleNamespace(sha256="ab")  # type: ignore[attr-defined]
         return inference
 
     @property
@@ -170,3 +172,67 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
     with pytest.raises(StreamerError, match="has ended"):
         bench.monitor.add(door)
     assert not door.started
+
+
+def with_a_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model of `bench` knows what neutral speech is."""
+    settings = replace(SETTINGS, neutral_mean=(0.5,) * 128)
+    monkeypatch.setattr("streamer.assembly.stream_settings", lambda *_: settings)
+
+
+def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_middle(bench, monkeypatch)
+    bench.loaded.set()
+    bench.monitor.calibrate("desk", wanted_s=0.5)  # before there is a worker: it begins with it
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    for heard in (2, 4):
+        bench.sources[0].speak(2)
+        until(lambda heard=heard: len(bench.of(Window, "desk")) == heard)
+    until(lambda: stored_names() == ("desk",))
+    assert [event.calibrated for event in bench.kept if isinstance(event, Info)] == [(), ("desk",)]
+    bench.monitor.stop()
+
+    again = Bench(monkeypatch, "desk", "door")
+    with_a_middle(again, monkeypatch)
+    again.loaded.set()
+    again.monitor.start()
+    until(lambda: again.rosters)
+    assert [event.calibrated for event in again.kept if isinstance(event, Info)] == [("desk",)]
+    assert [view.calibrated for view in again.monitor.snapshot().streams] == [True, False]
+    again.monitor.stop()
+
+
+def test_a_cancelled_voice_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_middle(bench, monkeypatch)
+    bench.loaded.set()
+    bench.monitor.calibrate("desk", wanted_s=0.5)
+    bench.monitor.cancel_calibration("desk")
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    bench.monitor.calibrate("desk", wanted_s=0.5)
+    until(lambda: bench.monitor.snapshot().streams[0].enrolment is not None)
+    bench.monitor.cancel_calibration("desk")
+    until(lambda: bench.monitor.snapshot().streams[0].enrolment is None)
+    for heard in (2, 4):
+        bench.sources[0].speak(2)
+        until(lambda heard=heard: len(bench.of(Window, "desk")) == heard)
+    bench.monitor.stop()
+    assert stored_names() == ()
+
+
+def test_a_profile_that_cannot_be_used_is_told_and_the_stream_is_heard_without_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_middle(bench, monkeypatch)
+    profile_folder().mkdir(parents=True)
+    (profile_folder() / "desk.json").write_text("{")
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    (notice,) = bench.monitor.notices()
+    assert "is damaged and is ignored" in notice
+    bench.sources[0].speak(1)
+    until(lambda: bench.of(Window, "desk"))

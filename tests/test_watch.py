@@ -89,6 +89,8 @@ def test_a_watcher_cannot_touch_the_microphone() -> None:
     f.on_event("attic", WINDOW)
     f.mute("attic/desk", True)
     f.choose_device("attic/desk", "Yeti")
+    f.calibrate("attic/desk")
+    f.cancel_calibration("attic/desk")
     assert (f.controls_capture, f.devices()) == (False, ())
     assert f.snapshot().streams[0].status == "live"
 
@@ -112,6 +114,16 @@ def test_a_stream_that_its_node_no_longer_lists_leaves_the_screen() -> None:
         f.on_event(node, replace(WINDOW, stream=stream))
     f.on_event("attic", info("desk"))
     assert [view.name for view in f.snapshot().streams] == ["attic/desk", "cellar/door"]
+
+
+@pytest.mark.parametrize("info_first", [True, False])
+def test_a_voice_profile_in_use_is_shown_whichever_message_comes_first(info_first: bool) -> None:
+    f = feed()
+    messages = [replace(info("desk", "door"), calibrated=("door",)), WINDOW, replace(WINDOW, stream="door")]
+    for event in messages if info_first else messages[::-1]:
+        f.on_event("attic", event)
+    shown = {view.name: view.calibrated for view in f.snapshot().streams}
+    assert shown == {"attic/desk": False, "attic/door": True}
 
 
 def test_what_the_list_has_overtaken_does_not_bring_a_stream_back() -> None:

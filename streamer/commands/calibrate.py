@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from rich.console import Console
@@ -103,6 +104,8 @@ def _wanted(settings: Settings, source: str | None, name: str | None) -> tuple[S
     spec = parse_source(text or settings.audio.source)
     if spec.kind == "pipe":
         raise UsageError("A voice is learnt from a microphone or a file, not from a pipe: name one of those.")
+    if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
+        raise UsageError(f"There is no file {spec.target!r}; name an audio file or mic.")
     if spec.kind == "auto":  # never the bundled recording instead: it is nobody's voice
         spec = SourceSpec("mic")
     return spec, name, channel

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from streamer.events import Health, Info, State, Status, Window
-from streamer.snapshot import BrokerView, Level, LogLine, Snapshot, StreamView, TimelinePoint
+from streamer.snapshot import BrokerView, EnrolmentView, Level, LogLine, Snapshot, StreamView, TimelinePoint
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 START = 1_795_365_005.0  # 2026-11-22 16:30:05 UTC
@@ -168,6 +168,18 @@ class ScriptedFeed:
 
     def choose_device(self, stream: str, device: str) -> None:
         self.asked.append(("device", stream, device))
+
+    def calibrate(self, stream: str) -> None:
+        self.asked.append(("calibrate", stream))
+        self._enrolment(stream, EnrolmentView(0.0, 20.0))
+
+    def cancel_calibration(self, stream: str) -> None:
+        self.asked.append(("cancel", stream))
+        self._enrolment(stream, None)
+
+    def _enrolment(self, stream: str, view: EnrolmentView | None) -> None:
+        streams = tuple(replace(s, enrolment=view) if s.name == stream else s for s in self.shown.streams)
+        self.shown = replace(self.shown, streams=streams)
 
 
 def live_feed(second: float = 271.0) -> ScriptedFeed:

@@ -20,7 +20,7 @@ from streamer.dashboard.widgets.log import KEPT_LINES, EventLog
 from streamer.dashboard.widgets.streams import StreamStrip
 from streamer.dashboard.widgets.waiting import Waiting
 from streamer.errors import StreamerError
-from streamer.snapshot import LogLine
+from streamer.snapshot import EnrolmentView, LogLine
 
 
 def three_streams() -> ScriptedFeed:
@@ -88,6 +88,43 @@ def test_m_really_stops_capture_and_starts_it_again() -> None:
         assert "unmute" in offered(app)
         await pilot.press("m")
         assert feed.asked[1:] == [("mute", "desk", False)]
+
+    drive(calm_app(feed), steps)
+
+
+def test_c_learns_the_voice_of_the_stream_that_is_shown_and_c_again_cancels() -> None:
+    feed = three_streams()
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await pilot.press("n", "c")
+        await pilot.pause()
+        assert feed.asked == [("calibrate", "kitchen")]
+        assert "your voice 0 of 20 s of speech: talk in your everyday, neutral voice; c cancels" in header(app)
+        await pilot.press("c")
+        await pilot.pause()
+        assert feed.asked[1:] == [("cancel", "kitchen")]
+        assert "your voice" not in header(app)
+
+    drive(calm_app(feed), steps, (100, 30))
+
+
+def test_a_voice_profile_in_use_is_shown_beside_the_model() -> None:
+    feed = live_feed()
+    feed.shown = replace(feed.shown, streams=tuple(replace(s, calibrated=True) for s in feed.shown.streams))
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        assert "your voice" in text_of(app.screen.query_one(HealthPanel))
+
+    drive(calm_app(feed), steps, (120, 40))
+
+
+def test_trouble_with_the_microphone_is_told_before_the_progress_of_a_voice() -> None:
+    stream = stream_view("desk", 271.0, status="mic lost", detail="It is gone.")
+    feed = ScriptedFeed(snapshot(271.0, (replace(stream, enrolment=EnrolmentView(3.0, 20.0)),)))
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        assert "It is gone." in header(app)
+        assert "your voice" not in header(app)
 
     drive(calm_app(feed), steps)
 
