@@ -36,10 +36,8 @@ KEYS = (
     Binding("m", "unmute", "unmute", id="unmute", tooltip="capture this stream again"),
     Binding("n", "next_stream", "next", id="next", tooltip="Look at the next stream; tab does the same"),
     Binding("d", "choose_device", "device", id="device", tooltip="Choose the input device of this stream"),
-    Binding(
-        "c", "calibrate", "calibrate", id="calibrate", tooltip="Learn your neutral voice on this stream, and use it"
-    ),
-    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="stop that and keep nothing"),
+    Binding("c", "calibrate", "calibrate", id="calibrate", tooltip="Learn your neutral voice, and use it", show=False),
+    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="stop that, keep nothing", show=False),
     Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colours"),
     Binding("question_mark,f1", "help", "help", id="help", tooltip="Keys, and how to read the screen", key_display="?"),
     Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),

@@ -34,6 +34,7 @@ READING = (
         "Bars are smoothed, ┃ is the newest window by itself, ▶ the label that is held. The order never changes.",
     ),
     ("Timeline", "A lane per label, taller where the model was surer. Gaps: silence or doubt. ┊ audio was lost there."),
+    ("your voice", "Beside the model: what is heard on this stream is set against a neutral voice that was learnt."),
     ("Attention", "How the newest window was weighed, oldest left. At half height a moment got its even share."),
     ("overflow", "The sound system lost audio before the program saw it; how much is not known."),
     ("dropped", "Samples that were overwritten before they were read."),
