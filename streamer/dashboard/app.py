@@ -42,13 +42,8 @@ KEYS = (
     Binding("question_mark,f1", "help", "help", id="help", tooltip="Keys, and how to read the screen", key_display="?"),
     Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),
 )
-CAPTURE_ACTIONS = (
-    "mute",
-    "unmute",
-    "choose_device",
-    "calibrate",
-    "cancel_calibration",
-)  # another program's business when watching
+#: Another program's business when watching.
+CAPTURE_ACTIONS = ("mute", "unmute", "choose_device", "calibrate", "cancel_calibration")
 
 
 @dataclass(frozen=True, slots=True)
