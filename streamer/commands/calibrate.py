@@ -25,6 +25,7 @@ from streamer.snapshot import StreamView
 from streamer.voices import Learnt
 
 LOOK_S = 0.1  # between two moves of the progress line
+BAR_CELLS = 24  # what is left of 80 for the words beside it
 
 
 def run_calibrate(settings: Settings, source: str | None, name: str | None, seconds: float) -> None:
@@ -113,10 +114,14 @@ def _wanted(settings: Settings, source: str | None, name: str | None) -> tuple[S
 
 def _listen(monitor: Monitor, source: Source, learnt: "SimpleQueue[Learnt]", seconds: float) -> VoiceProfile:
     """The profile, after a line that moves while the voice is heard."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(BAR_CELLS), TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("loading the model", total=seconds, figures="")
+        said: set[str] = set()
         while True:
+            for notice in sorted(monitor.notices() - said):  # a microphone that is not there, and its cure
+                progress.console.print(f"streamer: {notice}", markup=False, highlight=False, soft_wrap=True)
+                said.add(notice)
             over = monitor.ended.is_set()  # looked at first: what was learnt is in the queue before that
             try:
                 result = learnt.get(timeout=LOOK_S)
