@@ -272,3 +272,20 @@ def test_the_bundled_checkpoint_is_small_labelled_and_honest():
     assert "CC BY-NC-SA 4.0" in card.licence
     assert {accuracy.corpus for accuracy in card.accuracy} == {"CREMA-D", "RAVDESS"}
     assert all(accuracy.chance < accuracy.value < 0.7 for accuracy in card.accuracy)
+
+
+def test_voices_can_be_set_against_the_bundled_checkpoint() -> None:
+    assert load_checkpoint("bundled").card.neutral_mean is not None
+
+
+def test_a_card_without_a_middle_of_neutral_speech_is_read_as_one_that_knows_none() -> None:
+    older = json.loads(card_to_json(load_checkpoint("bundled").card))
+    del older["neutral_mean"]
+    assert card_from_json(json.dumps(older)).neutral_mean is None
+
+
+@pytest.mark.parametrize("wrong", [[0.0] * 127, [0.0] * 129, ["x"] * 128, 0.5])
+def test_a_middle_that_is_no_embedding_is_refused(wrong: object) -> None:
+    card = json.loads(card_to_json(load_checkpoint("bundled").card)) | {"neutral_mean": wrong}
+    with pytest.raises(ValueError, match="neutral_mean"):
+        card_from_json(json.dumps(card))

@@ -49,6 +49,8 @@ def test_training_leaves_a_checkpoint_with_its_card(trained: Path) -> None:
     assert [accuracy.corpus for accuracy in card.accuracy] == ["ravdess"]
     assert card.accuracy[0].chance == 0.5
     assert {calibration.window_s for calibration in card.calibrations} == {1.0, 2.0, 3.0, 5.0}
+    assert card.neutral_mean is not None
+    assert any(card.neutral_mean)
     logits = EmotionDetectionModel.from_checkpoint(trained / "model.safetensors")(torch.zeros(1, 1, 4800))
     assert torch.isfinite(logits).all()
 
