@@ -99,7 +99,7 @@ def test_c_learns_the_voice_of_the_stream_that_is_shown_and_c_again_cancels() ->
         await pilot.press("n", "c")
         await pilot.pause()
         assert feed.asked == [("calibrate", "kitchen")]
-        assert "your voice 0 of 20 s of speech: talk in your everyday, neutral voice; c cancels" in header(app)
+        assert "your voice 0 of 20 s of speech, c cancels: talk in your everyday, neutral voice" in header(app)
         await pilot.press("c")
         await pilot.pause()
         assert feed.asked[1:] == [("cancel", "kitchen")]

@@ -109,7 +109,7 @@ def _headline(view: View, stream: StreamView) -> Line:
 
 def _enrolment(enrolment: EnrolmentView, width: int) -> Line:
     heard = f"{enrolment.voice_s:.0f} of {enrolment.wanted_s:.0f} s"
-    text = cut(" of speech: talk in your everyday, neutral voice; c cancels", max(0, width - len(heard) - 12))
+    text = cut(" of speech, c cancels: talk in your everyday, neutral voice", max(0, width - len(heard) - 12))
     return (("▌", "accent"), ("your voice ", "accent strong"), (heard, "strong"), (text, "muted"))
 
 
