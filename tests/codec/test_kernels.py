@@ -13,7 +13,7 @@ from streamer.codec.products import (
     OneDNNConv,
     OneDNNProduct,
 )
-from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM
+from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
 from streamer.errors import UsageError
 
 TRYOUTS = (tryout.onednn_product, tryout.onednn_conv, tryout.onednn_lstm, tryout.int8_lstm, kernels.supported)
@@ -176,6 +176,35 @@ def test_a_weight_of_zeros_has_8_bits_too():
     y, _, cell = kernels.packed_lstm(lstm, "int8")(torch.randn(1, 3, 8), torch.zeros(1, 2, 8), torch.ones(1, 2, 8))
     assert torch.count_nonzero(y)
     torch.testing.assert_close(cell, torch.full((1, 2, 8), 0.125))  # half of it kept in each frame, nothing new
+
+
+def test_single_frames_in_a_row_carry_the_state_on():
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
+    x, hidden, cell = torch.randn(1, 9, 64), torch.randn(1, 2, 64), torch.randn(1, 2, 64)
+    expected = kernels.lstm(x, hidden, cell, lstm)
+    packed, frames = RowLSTM(lstm), []
+    for frame in x.split(1, dim=1):
+        y, hidden, cell = packed(frame, hidden, cell)
+        frames.append(y)
+    for row, plain in zip((torch.cat(frames, dim=1), hidden, cell), expected, strict=True):
+        torch.testing.assert_close(row, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_an_output_of_a_single_frame_stays_as_it_is_after_the_next():
+    packed, state = RowLSTM(nn.LSTM(64, 64, 2).requires_grad_(False)), torch.zeros(1, 2, 64)
+    y, *after = packed(torch.randn(1, 1, 64), state, state)
+    copies = [part.clone() for part in (y, *after)]
+    packed(torch.randn(1, 1, 64), *after)
+    for part, copy in zip((y, *after), copies, strict=True):
+        assert torch.equal(part, copy)
+
+
+@pytest.mark.parametrize(("mkl", "single"), [(True, RowLSTM), (False, GateLSTM)])
+def test_single_frames_have_their_own_lstm_with_mkl(mkl, single, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    if not tryout.onednn_lstm(torch.float32):
+        pytest.skip("oneDNN's packed LSTM does not work here")
+    assert isinstance(EitherLSTM(nn.LSTM(8, 8, 2).requires_grad_(False)).single, single)
 
 
 def test_float32_lstms_have_one_for_single_frames():
