@@ -56,6 +56,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Wall time after which the epoch under way is the last.")
     ] = None,
+    versions: Annotated[int, typer.Option(help="Of each clip, where convolutions stay: as recorded, and changed.")] = 4,
     batch_size: Annotated[int, typer.Option(help="Windows a step.")] = 32,
     window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.4,
     learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 8e-4,
@@ -81,6 +82,7 @@ def train(
         epochs=epochs,
         patience=patience,
         minutes=minutes,
+        versions=versions,
         batch_size=batch_size,
         window_s=window_s,
         learning_rate=learning_rate,
