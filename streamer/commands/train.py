@@ -12,7 +12,8 @@ from streamer.errors import UsageError
 from streamer.inference import choose_device
 from streamer.training.corpora import read_corpora
 from streamer.training.recipe import Recipe
-from streamer.training.train import Trainer, describe_split
+from streamer.training.splits import describe_split
+from streamer.training.train import Trainer
 
 T = TypeVar("T")
 

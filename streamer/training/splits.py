@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from streamer.errors import UsageError
-from streamer.training.corpora import Clip, Corpus
+from streamer.training.corpora import Clip, Corpus, clips_of
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -91,3 +91,15 @@ def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:
         return hashlib.sha256(f"{seed}/{corpus.name}/{speaker}".encode()).hexdigest()
 
     return [f"{corpus.name}/{speaker}" for speaker in sorted(corpus.speakers, key=key)]
+
+
+def describe_split(split: Split, corpora: Iterable[Corpus]) -> str:
+    """A line a part: how many speakers and clips, and who the speakers are."""
+    clips = clips_of(corpora)
+    lines = [f"split, seed {split.seed}:"]
+    for part in PARTS:
+        speakers = getattr(split, part)
+        lines.append(
+            f"  {part}: {len(speakers)} speakers, {len(split.select(clips, part))} clips: {' '.join(speakers)}"
+        )
+    return "\n".join(lines)

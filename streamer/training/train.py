@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
-from streamer.training.losses import masked_cross_entropy, masked_mean_square
 from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
+from streamer.training.objective import batch_losses
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.splits import PARTS, Split, split_speakers
-from streamer.training.student import Answers, Student, initial_model
+from streamer.training.splits import Split, split_speakers
+from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
-from streamer.training.windows import AudioInputs, Batch, EpochBatches, StemInputs, Windows, draw_epoch
+from streamer.training.windows import AudioInputs, EpochBatches, StemInputs, Windows, draw_epoch
 
 Log = Callable[[str], None]
 _WARM_UP_STEPS = 100
@@ -200,7 +200,7 @@ class Trainer:
         for number, drawn in zip(progress(range(len(batches)), f"epoch {self.state.epoch + 1}"), loader, strict=True):
             batch = drawn.to(self.device)
             self._set_rates((self.state.epoch + number / len(batches)) / recipe.epochs, time.monotonic() - began)
-            losses = self._losses(batch)
+            losses = batch_losses(self.student, batch, self.dtype, recipe.mixup)
             loss = losses @ weights
             if not torch.isfinite(loss):
                 raise StreamerError(
@@ -217,23 +217,6 @@ class Trainer:
         taught = f"teacher {frames:.3f} {utterance:.3f} {opinions:.3f}  " if recipe.teacher else ""
         described = f"descriptors {descriptors:.3f}  " if recipe.weights.descriptors else ""
         return f"{taught}{described}labels {labels:.3f}"
-
-    def _losses(self, batch: Batch) -> Tensor:
-        """`[5]`, as Weights lists them; of clips that are mixed each tells its share (Zhang et al. 2018, arXiv 1710.09412)."""
-        if not self.recipe.mixup:
-            said = self._answers(batch.inputs, batch.real)
-            return _compare(said, batch, batch.real, None)
-        size = len(batch.inputs)
-        drawn = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample((size,)).to(self.device)
-        shares = torch.maximum(drawn, 1 - drawn)  # [B] of each row itself; the rest is the other row's
-        other = batch.reordered(torch.randperm(size, device=self.device))
-        own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
-        said = self._answers(own * batch.inputs + (1 - own) * other.inputs, batch.real)
-        both = batch.real & other.real
-        return _compare(said, batch, batch.real, shares) + _compare(said, other, both, 1 - shares)
-
-    def _answers(self, inputs: Tensor, real: Tensor) -> Answers:
-        return self.student.answers(self.student.frames(inputs, self.dtype), real)
 
     def _set_rates(self, progress: float, epoch_s: float) -> None:
         """A linear start, then half a cosine (Loshchilov & Hutter 2017) over epochs or minutes, which end first."""
@@ -279,39 +262,12 @@ class Trainer:
             stream.write(line + "\n")
 
 
-def _compare(said: Answers, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:
-    """`[5]` losses of a batch of which the frames `real [B, F]` and of each row its share `[B]` count."""
-    return torch.stack(
-        [
-            masked_mean_square(said.frames, batch.teacher_frames, real & batch.taught[:, None], shares),
-            masked_mean_square(said.descriptors, batch.descriptors, real & batch.described[:, None], shares),
-            masked_mean_square(said.utterance, batch.teacher_utterances, batch.taught, shares),
-            masked_mean_square(
-                said.opinions, batch.opinions, batch.taught[:, None].expand(-1, batch.opinions.shape[1]), shares
-            ),
-            masked_cross_entropy(said.logits, batch.targets, batch.masks, shares),
-        ]
-    )
-
-
 def training_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on CUDA and on processors that multiply it (AVX512_BF16), float32 elsewhere."""
     if device.type == "cuda":
         return torch.bfloat16
     fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-
-def describe_split(split: Split, corpora: Iterable[Corpus]) -> str:
-    """A line a part: how many speakers and clips, and who the speakers are."""
-    clips = clips_of(corpora)
-    lines = [f"split, seed {split.seed}:"]
-    for part in PARTS:
-        speakers = getattr(split, part)
-        lines.append(
-            f"  {part}: {len(speakers)} speakers, {len(split.select(clips, part))} clips: {' '.join(speakers)}"
-        )
-    return "\n".join(lines)
 
 
 def _begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, resume: bool) -> tuple[Recipe, Split]:
