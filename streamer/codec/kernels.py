@@ -157,7 +157,7 @@ class PackedConv:
     def bind(self, x: Tensor, out: Tensor | None = None) -> Callable[[], Tensor]:
         """A call that convolves what stands in contiguous `x: [B, T, C_in]` then, and gives `[B, T', C_out]`.
 
-        It may write that into `out: [B * T', C_out]`.
+        It may write that into `out: [B * T', C_out]`, and without one into the same memory again.
         """
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
@@ -165,7 +165,8 @@ class PackedConv:
             used = x[0, : (rows - 1) * self.stride + self.kernel]
             strides = used.view(rows + len(self.pieces) - 1, self.stride * channels)
             inputs = [strides[piece : piece + rows] for piece in range(len(self.pieces))]
-            return partial(_add_up, self.product.spread_bias(rows), inputs, self.pieces, out)
+            y = x.new_empty(rows, self.product.weight.shape[1]) if out is None else out
+            return partial(_add_up, y, *self.product.under(y), inputs, self.pieces)
         if self.convolution and batch_size * rows * self.weights >= CONVOLUTION_MIN_WORK:
             return partial(_convolve, self.convolution, as_image(x))
         # A view: a window begins every stride * C_in values and overlaps the next.
@@ -181,10 +182,10 @@ def _convolve(convolution: OneDNNConv, image: Tensor) -> Tensor:
     return convolution(image).squeeze(2).transpose(1, 2)
 
 
-def _add_up(bias: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor | None) -> Tensor:
-    """`bias [T', C_out]` and all of `inputs [T', K] @ weights [K, C_out]`, as `[1, T', C_out]`."""
-    y = torch.addmm(bias, inputs[0], weights[0], out=out)
-    for x, weight in zip(inputs[1:], weights[1:], strict=True):
+def _add_up(y: Tensor, under: Tensor, bias: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """`bias` in `under`, a view of `y [T', C_out]`, and all of `inputs [T', K] @ weights [K, C_out]`: `[1, T', C_out]`."""
+    under.copy_(bias)
+    for x, weight in zip(inputs, weights, strict=True):
         y.addmm_(x, weight)
     return y.unsqueeze(0)
 

@@ -4,6 +4,7 @@ Several operators used here and in `recurrence` are no part of torch's public in
 torch's own quantised modules call. `kernels` tries each out before it relies on it.
 """
 
+from math import gcd
 from typing import Protocol
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ONEDNN_FEW_ROWS = 4
-SPREAD_BIASES = 4  # that a product keeps: live audio has one shape, or two where streams come late
+BIAS_ROWS = 64  # at most, that a bias is laid out for at once
 
 
 class Product(Protocol):
@@ -31,26 +32,28 @@ class Product(Protocol):
 class BlasProduct:
     """By the BLAS that torch brings: the least overhead, and always there.
 
-    A bias that is spread over all rows beforehand is copied into the result in a tenth of the time that torch takes to
-    spread it, which for narrow results is as long as the product.
+    The bias is laid under the product in blocks of rows: torch takes as long to spread a narrow one row by row as the
+    product takes, and one that was spread over all rows beforehand would have to be read from far away.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.weight = weight.t().contiguous()  # [K, N]
         self.bias = bias.clone()
         self.dtype = weight.dtype
-        self._spread: dict[int, Tensor] = {}  # by the number of rows M: the bias as [M, N]
+        self._block = bias.repeat(BIAS_ROWS)  # [BIAS_ROWS * N]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return torch.addmm(self.spread_bias(x.shape[0]), x, self.weight, out=out)
+        if x.shape[0] == 1:
+            return torch.addmm(self.bias, x, self.weight, out=out)
+        y = self.weight.new_empty(x.shape[0], len(self.bias)) if out is None else out
+        rows, block = self.under(y)
+        rows.copy_(block)
+        return y.addmm_(x, self.weight)
 
-    def spread_bias(self, rows: int) -> Tensor:
-        """`[rows, N]`."""
-        if rows not in self._spread:
-            if len(self._spread) == SPREAD_BIASES:
-                self._spread.clear()
-            self._spread[rows] = self.bias.expand(rows, -1).contiguous()
-        return self._spread[rows]
+    def under(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A view of `y: [M, N]`, and what to copy there so that nothing but bias is in it."""
+        width = gcd(len(y), BIAS_ROWS) * len(self.bias)
+        return y.view(-1, width), self._block[:width]
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         return y.addmm_(x, self.weight)

@@ -7,7 +7,6 @@ from torch import nn
 
 from streamer.codec import kernels, tryout
 from streamer.codec.products import (
-    SPREAD_BIASES,
     BlasProduct,
     LargeProduct,
     OneDNNConv,
@@ -239,9 +238,11 @@ def test_a_kernel_in_pieces_is_the_whole_kernel(batch_size, kernel, stride, more
     torch.testing.assert_close(packed(x), kernels.conv1d(x, conv), rtol=1e-5, atol=1e-5)
 
 
-def test_a_product_keeps_the_biases_of_a_few_shapes():
+@pytest.mark.parametrize("rows", [1, 2, 7, 64, 96, 127])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_bias_lies_under_every_row(rows, given):
     product = BlasProduct(torch.randn(3, 4), torch.randn(3))
-    for rows in range(1, 3 * SPREAD_BIASES):
-        x = torch.randn(rows, 4)
-        torch.testing.assert_close(product(x), F.linear(x, product.weight.t(), product.bias))
-        assert len(product._spread) <= SPREAD_BIASES
+    x, out = torch.randn(rows, 4), torch.full((rows, 3), torch.nan)
+    y = product(x, out if given else None)
+    assert (y.data_ptr() == out.data_ptr()) == given
+    torch.testing.assert_close(y, F.linear(x, product.weight.t(), product.bias))
