@@ -13,6 +13,8 @@ from streamer.errors import UsageError
 from streamer.inference import choose_device
 from streamer.rates import FRAME_RATE
 
+_WIDTH = 120  # columns; what the widest table needs
+
 
 def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
     """Measure steps and print a table, or JSON.
@@ -32,7 +34,7 @@ def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
         return
-    Console().print(_steps_table(report))
+    _print(_steps_table(report))
     for line in report.missing:
         print(line)
 
@@ -57,7 +59,15 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
     if as_json:
         print(json.dumps(found.to_dict(), indent=2))
     else:
-        Console().print(_streams_table(found))
+        _print(_streams_table(found))
+
+
+def _print(table: Table) -> None:
+    """As wide as the terminal, and whole where there is none: in a file or a pipe nothing may be cut off."""
+    screen = Console()
+    if not screen.is_terminal:
+        screen.width = max(screen.width, _WIDTH)
+    screen.print(table)
 
 
 def _steps_table(report: BenchReport) -> Table:

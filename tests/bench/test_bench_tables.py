@@ -10,7 +10,8 @@ from streamer.commands import bench
 from streamer.errors import UsageError
 
 ROW = BenchRow(13.3, 1, "streamer float32", 2.51, 3.04, 0.19, 1.0)
-REPORT = BenchReport("2.13", "x86_64", 1, 3.0, 30, 71.6, (ROW,), ("onnxruntime is not timed: pip install it",))
+LONG_ROW = BenchRow(1000.0, 16, "encodec, whole window again", 12_345.67, 12_999.99, 12.345, 104.25)
+REPORT = BenchReport("2.13", "x86_64", 1, 3.0, 30, 71.6, (ROW, LONG_ROW), ("onnxruntime is not timed: pip install it",))
 CAPACITY = Capacity("cpu", "int8", 1, 240.0, 71.6, 17, False, (CapacityRow(17, 100, 200.04, 230.1, real_time=True),))
 
 
@@ -20,6 +21,9 @@ def test_a_table_of_steps_ends_with_those_that_are_missing(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "streamer float32" in printed
     assert "72 GFLOP/s" in " ".join(printed.split())
+    assert "encodec, whole window again" in printed
+    assert "13000.0" in printed
+    assert "…" not in printed
     assert printed.endswith("onnxruntime is not timed: pip install it\n")
 
 
