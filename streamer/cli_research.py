@@ -61,7 +61,7 @@ def train(
     window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.4,
     learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 8e-4,
     encoder_learning_rate: Annotated[
-        float | None, typer.Option(help="Of the encoder; default 4e-4, or 1e-5 for all of a trained one.")
+        float | None, typer.Option(help="Of the encoder; default 6e-4, or 1e-5 for all of a trained one.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     device: Device = "auto",

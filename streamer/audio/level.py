@@ -19,9 +19,11 @@ The law, per stream, over blocks of 320 samples (one encoder frame) counted from
 6. The wanted gain is 0.05 / sqrt(A), between -20 and +40 dB. The gain goes there at once when it falls and by at most
    60 dB a second when it rises: the soft onset of a word must not open it for the vowel that follows.
 7. Before the first active block there is nothing to go by: the gain is 0 dB, which can neither explode nor lose
-   anything. A first look at the block itself would cost a block of delay.
+   anything. A first look at the block itself would cost a block of delay. After the first one the gain jumps to what is
+   wanted, up or down: on a slower way there, how the first syllables sound would depend on the microphone's gain.
 
-The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was. So each
+The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was (the first
+active block's from the beginning of the next block on). So each
 sample's gain depends on the past only, there is no latency, and no chunking of the stream changes a sample by more than
 rounding. What would leave [-1, 1] is clipped, and samples that are not finite become 0, for an encoder's state would
 never forget one.
@@ -41,7 +43,7 @@ Mask = npt.NDArray[np.bool_]
 _Floats = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
 
-LEVEL_VERSION = 1  # of the law above; a checkpoint says which one it was trained on
+LEVEL_VERSION = 2  # of the law above; a checkpoint says which one it was trained on
 TARGET_RMS = 0.05  # -26 dBFS: the level that the bundled encoder learnt from
 BLOCK = HOP  # 320 samples = 13.3 ms
 BLOCK_S = BLOCK / SAMPLE_RATE
@@ -191,9 +193,11 @@ def _finish_block(state: LevelState, power: _Floats, finished: Mask) -> None:
     speech = np.where(active, mean, state.speech_power)
     missed = np.where(active, 0, state.missed_blocks + heard)
     wanted = np.clip(20 * np.log10(TARGET_RMS) - 10 * np.log10(speech), _GAIN_MIN_DB, _GAIN_MAX_DB)
-    wanted = np.where(count > 0, np.minimum(wanted, state.gain_db + _RISE_DB), state.gain_db)
+    jump = active & (state.active_blocks == 0)
+    highest = np.where(jump, wanted, state.gain_db + _RISE_DB)
+    wanted = np.where(count > 0, np.minimum(wanted, highest), state.gain_db)
 
-    state.previous_gain_db = np.where(finished, state.gain_db, state.previous_gain_db)
+    state.previous_gain_db = np.where(finished, np.where(jump, wanted, state.gain_db), state.previous_gain_db)
     state.gain_db = np.where(finished, wanted, state.gain_db)
     state.speech_power = np.where(finished, speech, state.speech_power)
     state.active_blocks = np.where(finished, count, state.active_blocks)

@@ -25,15 +25,16 @@ class Recipe:
     batch_size: int = 32
     window_s: float = 2.4
     learning_rate: float = 8e-4  # of what is not encoder
-    encoder_learning_rate: float | None = None  # None: 4e-4, but 1e-5 for `all` of a trained encoder
+    encoder_learning_rate: float | None = None  # None: 6e-4, but 1e-5 for `all` of a trained encoder
     weight_decay: float = 0.05
     versions: int = 4  # stored per clip where convolutions are frozen: the recording, and others changed
-    dropout: float = 0.2  # of pooled values, and between the layers of the LSTM
+    dropout: float = 0.1  # of pooled values, and between the layers of the LSTM
     mixup: float = (
-        0.4  # parameter of the Beta distribution that two clips' shares are drawn from; 0: clips are not mixed
+        0.0  # parameter of the Beta distribution that two clips' shares are drawn from; 0: clips are not mixed
     )
     averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
     non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
+    settling: int = 3000  # steps in which the classifier learns anew from the finished encoder; 0: it stays as it was
     delay_s: float = 0.2  # how much later than the teacher the student answers
     seed: int = DEFAULT_SEED
     weights: Weights = field(default_factory=Weights)
@@ -60,7 +61,7 @@ class Recipe:
         """The encoder's peak learning rate."""
         if self.encoder_learning_rate is not None:
             return self.encoder_learning_rate
-        return 1e-5 if self.tune == "all" and self.start != "random" else 4e-4
+        return 1e-5 if self.tune == "all" and self.start != "random" else 6e-4
 
     def to_json(self) -> str:
         """Every value."""

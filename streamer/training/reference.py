@@ -11,6 +11,9 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.rates import EMBEDDING_DIM
 from streamer.training.corpora import Clip
 from streamer.training.predict import Inputs, pooled_vectors
+from streamer.training.splits import speaker_of
+
+Floats = npt.NDArray[np.float64]
 
 WINDOW_S = 2.0  # from the middle of a clip: little of the silence around the voice is in it
 
@@ -32,16 +35,46 @@ def neutral_mean(
     neutral = [clip for clip in clips if clip.label == "neutral"]
     if not neutral:
         return None
-    vectors = pooled_vectors(model, to_frames, load, neutral, WINDOW_S)[:, :EMBEDDING_DIM].astype(np.float64)
-    mean = middle(vectors, neutral)
+    mean = middle(_vectors(model, to_frames, load, neutral), neutral)
     return tuple(round(value, 5) for value in mean.tolist())
 
 
-def middle(vectors: npt.NDArray[np.float64], clips: Sequence[Clip]) -> npt.NDArray[np.float64]:
+def differences(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    clips: Sequence[Clip],
+) -> dict[str, Floats]:
+    """By how much the neutral voice of each speaker (`corpus/name`) who has one differs from the middle: `[128]`.
+
+    Arguments are those of `neutral_mean`.
+    """
+    neutral = [clip for clip in clips if clip.label == "neutral"]
+    if not neutral:
+        return {}
+    vectors = _vectors(model, to_frames, load, neutral)
+    centre = middle(vectors, neutral)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, clip in enumerate(neutral):
+        rows[speaker_of(clip)].append(row)
+    return {speaker: vectors[own].mean(0) - centre for speaker, own in rows.items()}
+
+
+def _vectors(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    clips: Sequence[Clip],
+) -> Floats:
+    """`[N, 128]` attentive means of the middles of N clips."""
+    return pooled_vectors(model, to_frames, load, clips, WINDOW_S)[:, :EMBEDDING_DIM].astype(np.float64)
+
+
+def middle(vectors: Floats, clips: Sequence[Clip]) -> Floats:
     """`[D]` of `[N, D]` vectors of N clips: every speaker counts alike in a corpus, and every corpus alike."""
     rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, clip in enumerate(clips):
         rows[clip.corpus][clip.speaker].append(row)
     corpora = [np.mean([vectors[own].mean(0) for own in speakers.values()], axis=0) for speakers in rows.values()]
-    mean: npt.NDArray[np.float64] = np.mean(corpora, axis=0)
+    mean: Floats = np.mean(corpora, axis=0)
     return mean

@@ -20,9 +20,11 @@ from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
 from streamer.training.objective import batch_losses
+from streamer.training.optimizers import optimizers_for
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
+from streamer.training.settle import LONGEST_S, pool_windows, settle
 from streamer.training.splits import Split, split_speakers
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -89,7 +91,7 @@ class Trainer:
             )
         average = get_ema_multi_avg_fn(self.recipe.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.student, multi_avg_fn=average)
-        self.optimizer = _optimizer(self.student, self.recipe)
+        self.optimizers = optimizers_for(self.student, self.recipe)
         self.state = _State()
         if resume:
             self._restore()
@@ -127,7 +129,21 @@ class Trainer:
             )
         best = torch.load(self.work / "best.pt", map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)
+        if self.recipe.settling:
+            self._settle(progress)
         return finish(self, output, self._say)
+
+    def _settle(self, progress: Progress[Any]) -> None:
+        """A classifier for the encoder as it is now."""
+        recipe, model = self.recipe, self.kept.model
+        frames = round(LONGEST_S * FRAME_RATE)
+        windows = Windows(self.corpora, self._inputs, self._teacher, recipe.softness, frames, recipe.delay_s)
+        pooled = pool_windows(
+            model, self._to_frames, self._load, windows, self._learning, recipe.non_speech, recipe.seed, progress
+        )
+        settle(model, pooled, recipe.settling, recipe.seed)
+        heard = "  ".join(f"{name} {value:.3f}" for name, value in self.validate()[0].uars().items())
+        self._say(f"classifier settled in {recipe.settling} steps  validation UAR {heard}")
 
     def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the validation speakers' clips, for each length of window."""
@@ -180,7 +196,7 @@ class Trainer:
             inputs, self._load = StemInputs(stems), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
-        self._learning = learning
+        self._learning, self._inputs, self._teacher = learning, inputs, teacher
 
     def _epoch(self, began: float, progress: Progress[Any]) -> str:
         """One pass over the training speakers; the mean losses as text."""
@@ -206,10 +222,11 @@ class Trainer:
                 raise StreamerError(
                     "Training diverged: the loss is not finite; train again with a lower learning rate."
                 )
-            self.optimizer.zero_grad(set_to_none=True)
+            self.student.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.averaged.update_parameters(self.student)
             self.state.steps += 1
             totals += losses.detach().cpu()
@@ -224,8 +241,9 @@ class Trainer:
             progress = max(progress, (self.state.seconds + epoch_s) / (60 * self.recipe.minutes))
         fall = _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
         scale = min(1.0, (self.state.steps + 1) / _WARM_UP_STEPS) * fall
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * scale
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * scale
 
     def _is_over(self) -> bool:
         state, recipe = self.state, self.recipe
@@ -239,7 +257,7 @@ class Trainer:
             {
                 "student": self.student.state_dict(),
                 "averaged": self.averaged.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "state": vars(self.state),
             },
             partial,
@@ -253,7 +271,8 @@ class Trainer:
         stored = torch.load(path, map_location=self.device, weights_only=True)
         self.student.load_state_dict(stored["student"])
         self.averaged.load_state_dict(stored["averaged"])
-        self.optimizer.load_state_dict(stored["optimizer"])
+        for optimizer, values in zip(self.optimizers, stored["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
         self.state = _State(**stored["state"])
 
     def _say(self, line: str) -> None:
@@ -286,19 +305,3 @@ def _begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, resume: bool) 
     split.save(split_path)
     recipe_path.write_text(recipe.to_json() + "\n", encoding="utf-8")
     return recipe, split
-
-
-def _optimizer(student: Student, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019); norms and biases do not decay."""
-    groups: list[dict[str, Any]] = []
-    for parameters, rate in (
-        (student.encoder_parameters(), recipe.encoder_rate),
-        (student.other_parameters(), recipe.learning_rate),
-    ):
-        for decay, chosen in (
-            (recipe.weight_decay, [parameter for parameter in parameters if parameter.dim() > 1]),
-            (0.0, [parameter for parameter in parameters if parameter.dim() <= 1]),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups)

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from streamer.analysis.models import EmbeddingModel, load_embedding_model
+from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import EmotionDetectionModel, save_checkpoint
 from streamer.emotion.card import Calibration, CheckpointCard
 
@@ -25,7 +26,7 @@ def checkpoint() -> Path:
         name="random",
         labels=model.labels,
         sample_rate_hz=24_000,
-        level_version=1,
+        level_version=LEVEL_VERSION,
         level_target_rms=0.05,
         window_s=3.0,
         hop_s=0.24,

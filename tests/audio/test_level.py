@@ -96,6 +96,18 @@ def test_the_gain_of_the_microphone_is_forgotten_after_the_start(gain_db):
     assert decibels(active_rms(changed) / active_rms(plain)) == pytest.approx(0, abs=0.5)
 
 
+@pytest.mark.parametrize("gain_db", [-12, -6, 6, 12])
+def test_the_gain_of_the_microphone_is_forgotten_from_the_block_after_the_first_active_one_on(gain_db):
+    start = 10 * BLOCK
+    audio = np.concatenate([np.zeros(start, np.float32), babble(1.0, 0.03)])[None]
+    heard = np.square(audio[0].reshape(-1, BLOCK)).mean(axis=1) > 1e-3 * 0.03**2
+    first = int(np.flatnonzero(heard)[0])
+    plain = normalize(audio)[0, (first + 1) * BLOCK :]
+    changed = normalize(audio * np.float32(10 ** (gain_db / 20)))[0, (first + 1) * BLOCK :]
+    assert plain[:BLOCK].any()
+    np.testing.assert_allclose(changed, plain, rtol=1e-3, atol=1e-4)
+
+
 def test_loud_and_soft_within_an_utterance_survive():
     soft, loud = babble(3.0, 0.02, 5), babble(1.0, 0.06, 6)
     out = normalize(np.concatenate([soft, loud])[None])[0]

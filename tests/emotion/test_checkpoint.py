@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import CheckpointCard, CheckpointError, EmotionDetectionModel, load_checkpoint, save_checkpoint
 from streamer.emotion.card import Accuracy, Calibration, card_from_json, card_to_json
 from streamer.emotion.checkpoint import bundled_path, tensors_digest
@@ -20,7 +21,7 @@ CARD = CheckpointCard(
     name="test",
     labels=("neutral", "happy", "angry"),
     sample_rate_hz=24_000,
-    level_version=1,
+    level_version=LEVEL_VERSION,
     level_target_rms=0.05,
     window_s=3.0,
     hop_s=0.24,

@@ -15,7 +15,7 @@ LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, pee
 
 def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, model, work = write_corpus(tmp_path / "corpus"), tmp_path / "out" / "mine.safetensors", tmp_path / "work"
-    recipe = Recipe(teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0)
+    recipe = Recipe(teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0, settling=5)
     run_training([corpus], recipe, output=model, work=work, device="cpu")
     printed = capsys.readouterr().out
     assert "split, seed" in printed

@@ -17,7 +17,7 @@ from streamer.training.recipe import Recipe
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
 
-QUICK = Recipe(tune="upper", teacher=None, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2)
+QUICK = Recipe(tune="upper", teacher=None, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2, settling=5)
 
 
 def silent(items: Any, what: str) -> Any:

@@ -1,0 +1,40 @@
+"""What moves a student's weights."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamer.training.recipe import Recipe
+from streamer.training.student import Student
+
+
+def optimizers_for(student: Student, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the LSTM, AdamW for the rest; groups tell their `peak` rate.
+
+    Muon (Jordan et al. 2024; its step scaled to AdamW's as by Liu et al. 2025, arXiv 2502.16982) moves all directions of
+    a matrix alike. AdamW: Loshchilov & Hutter 2019. Norms and biases do not decay.
+    """
+    encoder = student.encoder_parameters()
+    matrices = [parameter for parameter in encoder if parameter.dim() == 2]
+    groups = [
+        *_groups(
+            [parameter for parameter in encoder if parameter.dim() != 2], recipe.encoder_rate, recipe.weight_decay
+        ),
+        *_groups(student.other_parameters(), recipe.learning_rate, recipe.weight_decay),
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups)]
+    if matrices:
+        group = {"params": matrices, "lr": recipe.encoder_rate, "peak": recipe.encoder_rate}
+        optimizers.append(torch.optim.Muon([group], weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
+
+
+def _groups(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    decaying = [parameter for parameter in parameters if parameter.dim() > 1]
+    others = [parameter for parameter in parameters if parameter.dim() <= 1]
+    return [
+        {"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay}
+        for decay, chosen in ((weight_decay, decaying), (0.0, others))
+        if chosen
+    ]

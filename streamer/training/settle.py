@@ -1,0 +1,146 @@
+"""The last part of a training: the classifier learns anew from what the finished encoder and its attention say.
+
+While the encoder moves, the classifier follows it, through dropped and mixed values. On the finished one it learns in a
+minute what it did not in hours, since each window is pooled once and nothing else is computed.
+
+It also learns what voice profiles do (`streamer.emotion.shift`): a share of the windows has its speaker's own neutral
+voice taken out, the others come as they are, so one classifier serves calibrated streams and all others.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.classifier import Classifier
+from streamer.rates import EMBEDDING_DIM, FRAME_RATE
+from streamer.training.corpora import Clip
+from streamer.training.losses import masked_cross_entropy
+from streamer.training.material import Progress, key_of
+from streamer.training.predict import Inputs
+from streamer.training.reference import differences
+from streamer.training.splits import speaker_of
+from streamer.training.windows import NON_SPEECH, EpochBatches, Windows, draw_epoch
+
+LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
+SHORTEST_S = 1.0
+DRAWS = 4  # of every clip, each in a version drawn anew
+_CUTS = 4  # pooled of each
+_ENCODED_AT_ONCE = 32
+_BATCH = 256
+_RATE, _WEIGHT_DECAY = 1e-3, 0.05
+_WARM_UP_STEPS = 50
+_CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
+
+
+@dataclass(frozen=True)
+class PooledWindows:
+    """N windows as the classifier is given them."""
+
+    vectors: Tensor  # [N, 256]
+    voices: Tensor  # [N, 128] what a profile of the speaker takes away; zeros where none can be had
+    targets: Tensor  # [N, 8] distributions over LABELS
+    masks: Tensor  # [N, 8] bool: labels that the corpus has
+    shares: npt.NDArray[np.float64]  # [N] how likely each is drawn; they sum to 1
+
+
+def pool_windows(
+    model: EmotionDetectionModel,
+    to_frames: Callable[[Tensor], Tensor],
+    load: Callable[[Sequence[Clip]], Inputs],
+    windows: Windows,
+    clips: Sequence[Clip],
+    non_speech: float,
+    seed: int,
+    progress: Progress[int],
+) -> PooledWindows:
+    """Encode windows of LONGEST_S of all clips and pool several shorter ones of each.
+
+    Args:
+        model: its pooling is used; left in evaluation mode.
+        to_frames: from what `windows` and `load` give to `[B, 128, F]`.
+        load: reads whole clips, for the speakers' neutral voices.
+        windows: draws them, up to LONGEST_S long.
+        clips: to learn from.
+        non_speech: windows of sound without a voice, as a share of the clips.
+        seed: of all draws.
+        progress: shows how far it is.
+    """
+    device = next(model.parameters()).device
+    rng = np.random.default_rng(seed)
+    keys = [key for _ in range(DRAWS) for key in draw_epoch(clips, non_speech, rng)]
+    batches = EpochBatches(windows, keys, _ENCODED_AT_ONCE, [seed])
+    vectors, targets, masks, drawn = [], [], [], list[str]()
+    model.eval()
+    with torch.no_grad():
+        for number in progress(range(len(batches)), "windows for the classifier"):
+            batch = batches[number]
+            frames, real = to_frames(batch.inputs.to(device)), batch.real
+            for _ in range(_CUTS):
+                pooled, _ = model.pooling(frames, cut_anywhere(real, rng).to(device))
+                vectors.append(pooled.float())
+                targets.append(batch.targets)
+                masks.append(batch.masks)
+                drawn += keys[number * _ENCODED_AT_ONCE :][: len(pooled)]
+    by_key = {key_of(clip): clip for clip in clips}
+    said_by = [speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in drawn]
+    own = differences(model, to_frames, load, clips)
+    usual = np.zeros(EMBEDDING_DIM)
+    return PooledWindows(
+        vectors=torch.cat(vectors),
+        voices=torch.from_numpy(np.stack([own.get(who, usual) for who in said_by])).float().to(device),
+        targets=torch.cat(targets).to(device),
+        masks=torch.cat(masks).to(device),
+        shares=_shares([(by_key[key].corpus, by_key[key].label) if key else ("", "") for key in drawn]),
+    )
+
+
+def cut_anywhere(real: Tensor, rng: np.random.Generator) -> Tensor:
+    """`[B, F] bool`: of each row's `real [B, F]` frames, left-aligned, a stretch of SHORTEST_S to all of them."""
+    counts = real.sum(dim=1).numpy()
+    shortest = min(real.shape[1], round(SHORTEST_S * FRAME_RATE))
+    lengths = np.minimum(counts, rng.integers(shortest, real.shape[1] + 1, len(counts)))
+    firsts = rng.integers(counts - lengths + 1)
+    places = np.arange(real.shape[1])
+    return torch.from_numpy((places >= firsts[:, None]) & (places < (firsts + lengths)[:, None]))
+
+
+def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:
+    """Give the model a classifier that learnt from the windows in so many steps; the rest stays as it is."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 1])
+    device = windows.vectors.device
+    classifier = Classifier(windows.targets.shape[1]).to(device).train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
+        rows = torch.from_numpy(rng.choice(len(windows.shares), _BATCH, p=windows.shares)).to(device)
+        calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
+        vectors = windows.vectors[rows]
+        means = vectors[:, :EMBEDDING_DIM] - calibrated[:, None] * windows.voices[rows]
+        logits = classifier(torch.cat([means, vectors[:, EMBEDDING_DIM:]], dim=1))
+        loss = masked_cross_entropy(logits, windows.targets[rows], windows.masks[rows])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    model.classifier.load_state_dict(classifier.state_dict())
+
+
+def _shares(kinds: Sequence[tuple[Any, ...]]) -> npt.NDArray[np.float64]:
+    """`[N]`: a corpus is drawn as often as it occurs in `kinds`, N of (corpus, label), its labels all alike."""
+    of_corpus: dict[str, int] = {}
+    of_kind: dict[tuple[Any, ...], int] = {}
+    for kind in kinds:
+        of_corpus[kind[0]] = of_corpus.get(kind[0], 0) + 1
+        of_kind[kind] = of_kind.get(kind, 0) + 1
+    labels = {corpus: sum(kind[0] == corpus for kind in of_kind) for corpus in of_corpus}
+    shares = np.array([of_corpus[kind[0]] / labels[kind[0]] / of_kind[kind] for kind in kinds])
+    result: npt.NDArray[np.float64] = shares / shares.sum()
+    return result
