@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.codec import StreamingEncoder
 from streamer.codec.kernels import PRECISIONS, Precision, supported
 from streamer.emotion import EmotionDetectionModel
-from streamer.rates import FRAME_RATE, HOP
 from streamer.training.corpora import Clip, Corpus
 from streamer.training.material import AudioStore, Progress
 from streamer.training.predict import Logits, Predictions, load_audio, predict
+from streamer.training.streamed import StreamedFrames
 
-_STEP = round(0.24 * FRAME_RATE) * HOP  # the monitor's default hop: 18 frames
 _ROWS = 16  # clips that are heard at once
 
 
@@ -76,16 +74,12 @@ class _Streamed:
     def __post_init__(self) -> None:
         encoder = deepcopy(self.model.encoder)
         encoder.precision = self.precision
-        self._encoder = StreamingEncoder(encoder, _ROWS)
+        self._stream = StreamedFrames(encoder, _ROWS)
         self.frames = torch.empty(0)  # [B, 128, F] of the newest clips
 
     def __call__(self, levelled: Tensor) -> Tensor:
         """`[B, T]`, B up to _ROWS, to frames `[B, 128, F]`."""
-        rows = torch.zeros(_ROWS, 1, levelled.shape[1])
-        rows[: len(levelled), 0] = levelled
-        self._encoder.reset()
-        frames = [*map(self._encoder.step, torch.split(rows, _STEP, dim=-1)), self._encoder.flush()]
-        self.frames = torch.cat(frames, dim=-1)[: len(levelled)]
+        self.frames = self._stream(levelled)
         return self.frames
 
     def compare(self, exact: Tensor) -> None:

@@ -15,6 +15,7 @@ from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
 from streamer.training.material import AudioStore, StemStore, key_of, level
 from streamer.training.metrics import uar
+from streamer.training.streamed import StreamedFrames
 
 Logits = npt.NDArray[np.float64]
 Inputs = tuple[Tensor, list[int]]  # [B, F x 320] audio or [B, F, 512] features, and the frames of each row
@@ -107,7 +108,9 @@ def pooled_vectors(
 
 
 def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:
-    """From levelled audio `[B, T]` to the model's frames `[B, 128, F]`."""
+    """From levelled audio `[B, T]`, B up to 16 and T whole hops, to the model's frames `[B, 128, F]`."""
+    if next(model.parameters()).is_cpu:
+        return StreamedFrames(model.encoder, _BATCH)
 
     def encode(levelled: Tensor) -> Tensor:
         frames: Tensor = model.encoder(levelled[:, None])
