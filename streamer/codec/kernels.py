@@ -35,7 +35,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 LARGE_WEIGHTS = (
-    400_000  # 1.6 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
+    300_000  # 1.2 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
 )
 CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; oneDNN's calls take 15 us longer than those of BLAS
 MOST_PIECES = 3  # of a kernel: more make the products too narrow

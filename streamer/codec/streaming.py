@@ -62,7 +62,6 @@ class StreamingEncoder(nn.Module):
 
     Attributes:
         batch_size: the number of streams now.
-        frame_counts: `[B] int64` on the CPU: how many frames of each row of the last `step` or `flush` are real.
     """
 
     _state: EncoderState
@@ -90,6 +89,11 @@ class StreamingEncoder(nn.Module):
         """
         return cls(Encoder.from_encodec(model), batch_size)
 
+    @property
+    def frame_counts(self) -> Tensor:
+        """`[B] int64` on the CPU: how many frames of each row of the last `step` or `flush` are real."""
+        return torch.tensor(self._counts, dtype=torch.int64)
+
     def step(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
         """The frames that `audio` completes.
 
@@ -106,7 +110,7 @@ class StreamingEncoder(nn.Module):
             RuntimeError: a stream that takes part was flushed and not reset.
         """
         if exec_mask is None and self._in_stride(audio):
-            self.frame_counts = torch.full((self.batch_size,), audio.shape[2] // HOP)
+            self._counts = [audio.shape[2] // HOP] * self.batch_size
             with torch.inference_mode():
                 frames: Tensor = self.encoder(audio, self._state, MIDDLE)
             return frames
@@ -223,7 +227,7 @@ class StreamingEncoder(nn.Module):
         self._fixed = None  # it has the old memory in its hands
         self._state = self.encoder.init_state(self.batch_size)
         self._pending = next(self.encoder.parameters()).new_zeros(self.batch_size, STARTUP_SAMPLES)
-        self.frame_counts = torch.zeros(self.batch_size, dtype=torch.int64)
+        self._counts = [0] * self.batch_size
 
     def _next_piece(self, stream: int, new_samples: int) -> Piece:
         """What `stream` can encode once `new_samples` have come."""
@@ -233,7 +237,7 @@ class StreamingEncoder(nn.Module):
         return Piece(START, samples - samples % HOP if samples >= STARTUP_SAMPLES else 0)
 
     def _encode(self, pieces: dict[int, Piece], signal: Tensor) -> Tensor:
-        """The frames of all pieces, `[B, 128, F]`, cut from what is pending and `signal: [B, S]`; sets `frame_counts`."""
+        """The frames of all pieces, `[B, 128, F]`, cut from what is pending and `signal: [B, S]`; sets the counts."""
         counts = [0] * self.batch_size
         groups: dict[Piece, list[int]] = defaultdict(list)
         for stream, piece in pieces.items():
@@ -250,7 +254,7 @@ class StreamingEncoder(nn.Module):
                     place.copy_(encoded) if index is None else place.index_copy_(0, index, encoded)
         for stream, piece in pieces.items():
             self._streams[stream].started |= piece.edges.first and piece.samples > 0
-        self.frame_counts = torch.tensor(counts, dtype=torch.int64)
+        self._counts = counts
         return frames
 
     def _take(self, streams: Sequence[int], index: Tensor | None, samples: int, signal: Tensor) -> Tensor:
