@@ -22,11 +22,10 @@ The law, per stream, over blocks of 320 samples (one encoder frame) counted from
    anything. A first look at the block itself would cost a block of delay. After the first one the gain jumps to what is
    wanted, up or down: on a slower way there, how the first syllables sound would depend on the microphone's gain.
 
-The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was (the first
-active block's from the beginning of the next block on). So each
-sample's gain depends on the past only, there is no latency, and no chunking of the stream changes a sample by more than
-rounding. What would leave [-1, 1] is clipped, and samples that are not finite become 0, for an encoder's state would
-never forget one.
+The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was; what
+the first active block asks for holds from the beginning of the next block on. So each sample's gain depends on the past
+only, there is no latency, and no chunking of the stream changes a sample by more than rounding. What would leave [-1, 1]
+is clipped, and samples that are not finite become 0, for an encoder's state would never forget one.
 
 The shape of the law (gated mean power with an absolute and a relative gate) is that of ITU-T P.56 and EBU R 128.
 """

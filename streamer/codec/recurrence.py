@@ -65,11 +65,7 @@ class RowLSTM:
         for layer, (weight, bias) in enumerate(self.layers):
             row = torch.cat((y, hidden[:, layer]), dim=1)  # [1, 2 * C]
             gates = torch.baddbmm(bias, weight, row.t().expand(_BLOCKS, -1, 1)).view(1, 4 * size)
-            sigmoids, candidate = gates.split_with_sizes((3 * size, size), dim=1)
-            i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
-            c, y = cell[:, layer], hidden[:, layer]
-            c.mul_(f).addcmul_(i, candidate.tanh_())
-            torch.tanh(c, out=y).mul_(o)
+            y = _finish_cell(gates, cell[:, layer], hidden[:, layer])
         return y.unsqueeze(1), hidden, cell
 
 
@@ -133,13 +129,18 @@ class GateLSTM:
             y = x.new_empty(frames, batch_size, size)
             h, c = hidden[:, layer], cell[:, layer]
             for gate, out in zip(gates.unbind(), y.unbind(), strict=True):
-                gate = from_hidden.add_to(gate, h)  # [B, 4 * C]
-                sigmoids, candidate = gate.split_with_sizes((3 * size, size), dim=1)
-                i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
-                c.mul_(f).addcmul_(i, candidate.tanh_())
-                h = torch.tanh(c, out=out).mul_(o)
+                h = _finish_cell(from_hidden.add_to(gate, h), c, out)
             hidden[:, layer] = h
         return y.transpose(0, 1), hidden, cell
+
+
+def _finish_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
+    """A step's sums `gates: [B, 4 * C]`, sigmoids first, into the new `cell: [B, C]` in place and the new hidden state `out`."""
+    size = cell.shape[1]
+    sigmoids, candidate = gates.split_with_sizes((3 * size, size), dim=1)
+    i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
+    cell.mul_(f).addcmul_(i, candidate.tanh_())
+    return torch.tanh(cell, out=out).mul_(o)
 
 
 def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:

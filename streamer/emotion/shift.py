@@ -35,9 +35,14 @@ class VoiceShifts:
         self._by = torch.cat((self._by, self._by.new_zeros(more, EMBEDDING_DIM)))
 
     def apply(self, pooled: Tensor, rows: Sequence[int]) -> Tensor:
-        """The windows `[N, 256]` of these N rows as their voices have them: the half that is the mean moves."""
+        """The windows `[N, 256]` of these N rows as their voices have them."""
         if self._rows.isdisjoint(rows):
             return pooled
         every = list(rows) == list(range(len(self._by)))
         by = self._by if every else self._by[upload(torch.tensor(list(rows)), self._by.device)]  # [N, 128]
-        return torch.cat((pooled[:, :EMBEDDING_DIM] - by, pooled[:, EMBEDDING_DIM:]), dim=1)
+        return take_out(by, pooled)
+
+
+def take_out(voices: Tensor, pooled: Tensor) -> Tensor:
+    """Pooled windows `[N, 256]` without `voices [N, 128]`: the half that is the mean moves."""
+    return torch.cat((pooled[:, :EMBEDDING_DIM] - voices, pooled[:, EMBEDDING_DIM:]), dim=1)

@@ -1,5 +1,6 @@
 """What moves a student's weights."""
 
+import math
 from typing import Any
 
 import torch
@@ -28,6 +29,19 @@ def optimizers_for(student: Student, recipe: Recipe) -> list[torch.optim.Optimiz
         group = {"params": matrices, "lr": recipe.encoder_rate, "peak": recipe.encoder_rate}
         optimizers.append(torch.optim.Muon([group], weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
     return optimizers
+
+
+def rate_scale(step: int, warm_up_steps: int, progress: float, last: float) -> float:
+    """Share of the peak rate: a linear start, then half a cosine down to `last` (Loshchilov & Hutter 2017).
+
+    Args:
+        step: how many were done.
+        warm_up_steps: length of the start.
+        progress: how far training is, 1 at its end.
+        last: share that is left then.
+    """
+    fall = last + (1 - last) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    return min(1.0, (step + 1) / warm_up_steps) * fall
 
 
 def _groups(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> list[dict[str, Any]]:

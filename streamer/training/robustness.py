@@ -100,9 +100,11 @@ def measure_robustness(
     """
     answers = np.array([LABELS.index(one.label) for one in clips], dtype=np.int64)
 
+    to_frames = encoded_by(model)
+
     def ask(name: str, change: Change | None) -> tuple[Columns, Columns | None]:
         changed = _Changed(audio, change, name, seed)
-        said = predict(model, encoded_by(model), changed.load, corpora, clips)[0].guesses
+        said = predict(model, to_frames, changed.load, corpora, clips)[0].guesses
         if not loudness:
             return said, None
         levels = [loudness[one.corpus](loudness_features(changed(one))[None])[0] for one in clips]

@@ -7,10 +7,9 @@ It also learns what voice profiles do (`streamer.emotion.shift`): a share of the
 voice taken out, the others come as they are, so one classifier serves calibrated streams and all others.
 """
 
-import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +18,12 @@ from torch import Tensor
 
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.classifier import Classifier
+from streamer.emotion.shift import take_out
 from streamer.rates import EMBEDDING_DIM, FRAME_RATE
 from streamer.training.corpora import Clip
 from streamer.training.losses import masked_cross_entropy
 from streamer.training.material import Progress, key_of
+from streamer.training.optimizers import rate_scale
 from streamer.training.predict import Inputs
 from streamer.training.reference import differences
 from streamer.training.splits import speaker_of
@@ -97,7 +98,7 @@ def pool_windows(
         voices=torch.from_numpy(np.stack([own.get(who, usual) for who in said_by])).float().to(device),
         targets=torch.cat(targets).to(device),
         masks=torch.cat(masks).to(device),
-        shares=_shares([(by_key[key].corpus, by_key[key].label) if key else ("", "") for key in drawn]),
+        shares=_shares([(by_key[key].corpus, by_key[key].label) if key != NON_SPEECH else ("", "") for key in drawn]),
     )
 
 
@@ -120,12 +121,10 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = _RATE * rate_scale(step, _WARM_UP_STEPS, step / steps, 0.0)
         rows = torch.from_numpy(rng.choice(len(windows.shares), _BATCH, p=windows.shares)).to(device)
         calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
-        vectors = windows.vectors[rows]
-        means = vectors[:, :EMBEDDING_DIM] - calibrated[:, None] * windows.voices[rows]
-        logits = classifier(torch.cat([means, vectors[:, EMBEDDING_DIM:]], dim=1))
+        logits = classifier(take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows]))
         loss = masked_cross_entropy(logits, windows.targets[rows], windows.masks[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,14 +132,10 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     model.classifier.load_state_dict(classifier.state_dict())
 
 
-def _shares(kinds: Sequence[tuple[Any, ...]]) -> npt.NDArray[np.float64]:
+def _shares(kinds: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
     """`[N]`: a corpus is drawn as often as it occurs in `kinds`, N of (corpus, label), its labels all alike."""
-    of_corpus: dict[str, int] = {}
-    of_kind: dict[tuple[Any, ...], int] = {}
-    for kind in kinds:
-        of_corpus[kind[0]] = of_corpus.get(kind[0], 0) + 1
-        of_kind[kind] = of_kind.get(kind, 0) + 1
-    labels = {corpus: sum(kind[0] == corpus for kind in of_kind) for corpus in of_corpus}
+    of_kind = Counter(kinds)
+    of_corpus, labels = Counter(corpus for corpus, _ in kinds), Counter(corpus for corpus, _ in of_kind)
     shares = np.array([of_corpus[kind[0]] / labels[kind[0]] / of_kind[kind] for kind in kinds])
     result: npt.NDArray[np.float64] = shares / shares.sum()
     return result

@@ -20,7 +20,7 @@ from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
 from streamer.training.objective import batch_losses
-from streamer.training.optimizers import optimizers_for
+from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
@@ -236,11 +236,10 @@ class Trainer:
         return f"{taught}{described}labels {labels:.3f}"
 
     def _set_rates(self, progress: float, epoch_s: float) -> None:
-        """A linear start, then half a cosine (Loshchilov & Hutter 2017) over epochs or minutes, which end first."""
+        """Over epochs or minutes, which end first."""
         if self.recipe.minutes is not None:
             progress = max(progress, (self.state.seconds + epoch_s) / (60 * self.recipe.minutes))
-        fall = _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
-        scale = min(1.0, (self.state.steps + 1) / _WARM_UP_STEPS) * fall
+        scale = rate_scale(self.state.steps, _WARM_UP_STEPS, progress, _LAST_RATE)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale
