@@ -39,7 +39,6 @@ LARGE_WEIGHTS = (
 )
 CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; oneDNN's calls take 15 us longer than those of BLAS
 MOST_PIECES = 3  # of a kernel: more make the products too narrow
-ELU_BY_EXP_MIN = 2**14  # values; for fewer, four short operations take as long as one
 
 
 def conv1d(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -98,24 +97,6 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
     if weight.dtype != torch.float32 or not tryout.onednn_product(torch.float32):
         return BlasProduct(weight, bias)
     return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else BlasProduct(weight, bias)
-
-
-def elu(x: Tensor, out: Tensor) -> None:
-    """ELU of `x` into `out`, of the same shape and type; not in place.
-
-    torch's own takes a quarter longer over many values: its expm1 is exact to the last bit around 0, where this one is
-    off by one rounding of 1. In float32 that is 6e-8, as in the sums that follow; in bfloat16 it would show, so that is
-    computed in float32 and rounded once.
-    """
-    if x.numel() < ELU_BY_EXP_MIN:
-        torch.ops.aten.elu.out(x, out=out)
-        return
-    wide = x.float() if x.dtype == torch.bfloat16 else x
-    y = out if out.dtype == wide.dtype else torch.empty_like(wide)
-    torch.clamp_max(wide, 0, out=y)
-    torch.maximum(y.exp_().sub_(1), wide, out=y)  # exp(x) - 1 >= x: the larger one left of 0, and 0 < x right of it
-    if y is not out:
-        out.copy_(y)
 
 
 def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.kernels import PackedConv, elu
+from streamer.codec.activation import Elu
+from streamer.codec.kernels import PackedConv
 from streamer.codec.layers import MIDDLE, CausalConv1d, ConvState, LayerState, ResidualBlock, ResidualLSTM
 
 PLANS = 4  # that are kept: live audio has one shape, or two where streams come late
@@ -83,22 +84,27 @@ def _packed(conv: CausalConv1d) -> PackedConv:
     return conv.packed
 
 
+def _elu(out: Tensor, arena: Arena) -> Elu:
+    return Elu(out, arena.take("wide", out.shape, torch.float32) if out.dtype == torch.bfloat16 else None)
+
+
 class _Conv:
     """ELU, where there is one, and a convolution."""
 
     def __init__(self, conv: CausalConv1d, batch_size: int, samples: int, arena: Arena, out: str | None) -> None:
         packed = _packed(conv)
-        self.dtype, self.activated = packed.dtype, conv.activated
+        self.dtype = packed.dtype
         self.rows = samples // conv.stride
         whole = arena.take("whole", (batch_size, conv.context + samples, conv.in_channels), self.dtype)
         self.before, self.fresh, self.after = whole[:, : conv.context], whole[:, conv.context :], whole[:, samples:]
+        self.elu = _elu(self.fresh, arena) if conv.activated else None
         rows, channels = batch_size * self.rows, conv.conv.conv.out_channels
         self.convolve = packed.bind(whole, None if out is None else arena.take(out, (rows, channels), self.dtype))
 
     def __call__(self, x: Tensor, state: ConvState) -> Tensor:
         self.before.copy_(state.tail)
-        if self.activated:
-            elu(x.to(self.dtype), out=self.fresh)
+        if self.elu:
+            self.elu(x)
         else:
             self.fresh.copy_(x)
         state.tail.copy_(self.after)
@@ -112,12 +118,12 @@ class _Residual:
         self.conv = _Conv(block.conv, batch_size, samples, arena, out="hidden")
         self.pointwise, self.shortcut = _packed(block.pointwise), _packed(block.shortcut)
         self.channels = block.shortcut.in_channels
-        self.activated = arena.take("activated", (batch_size * samples, self.channels // 2), self.pointwise.dtype)
+        activated = arena.take("activated", (batch_size * samples, self.channels // 2), self.pointwise.dtype)
+        self.elu = _elu(activated, arena)
         self.out = arena.take("sum", (batch_size * samples, self.channels), self.shortcut.dtype)
 
     def __call__(self, x: Tensor, state: ConvState) -> Tensor:
         x = x.to(self.shortcut.dtype)
-        hidden = self.conv(x, state).flatten(0, 1)  # [B * T, C / 2]
-        elu(hidden.to(self.activated.dtype), out=self.activated)
+        hidden = self.elu(self.conv(x, state).flatten(0, 1))  # [B * T, C / 2]
         y = self.shortcut.product(x.view(-1, self.channels), self.out)
-        return self.pointwise.product.add_to(y, self.activated).view(x.shape)
+        return self.pointwise.product.add_to(y, hidden).view(x.shape)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 ONEDNN_FEW_ROWS = 4
 BIAS_ROWS = 64  # at most, that a bias is laid out for at once
+ROW_PARTS = 4  # of a single row of thousands of values; 2 and 8 take a tenth longer
 
 
 class Product(Protocol):
@@ -79,25 +80,52 @@ class OneDNNProduct:
 class LargeProduct:
     """For a weight that no cache near the core holds: few rows cost the reading of it.
 
-    oneDNN reads it slower for one to three rows than for four, so they are filled up to four. One row by itself is BLAS's
-    matrix by vector, straight through a weight that lies row by row.
+    oneDNN reads it slower for one to three rows than for four, so they are filled up to four. One row by itself is a
+    `RowProduct`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias = weight.clone(memory_format=torch.contiguous_format), bias.clone()
-        self.many = OneDNNProduct(weight, bias)
+        self.single, self.many = RowProduct(weight, bias), OneDNNProduct(weight, bias)
         self.dtype = weight.dtype
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows = x.shape[0]
         if rows == 1:
-            return torch.addmv(self.bias, self.weight, x[0]).unsqueeze(0)
+            return self.single(x)
         if rows < ONEDNN_FEW_ROWS:
             return self.many(F.pad(x, (0, 0, 0, ONEDNN_FEW_ROWS - rows)))[:rows]
         return self.many(x)
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         return self.many.add_to(y, x)
+
+
+class RowProduct:
+    """One row `[1, K]`, to `[1, N]`: the row is cut into parts, and the products of all are one batch, to be added up.
+
+    MKL reads rows of about 1,000 weights a quarter faster than rows of 4,000, and a batch of products faster than a
+    matrix by vector; but see `as_vectors`. Other libraries go straight through the weight, as it lies.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        self.parts = ROW_PARTS if has_mkl and weight.shape[1] % ROW_PARTS == 0 else 1
+        self.weight = torch.stack(weight.chunk(self.parts, dim=1))  # [parts, N, K / parts]
+        self.bias = torch.cat((bias, bias.new_zeros((self.parts - 1) * len(bias)))).view(self.parts, -1, 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.parts == 1:
+            return torch.addmv(self.bias.flatten(), self.weight[0], x[0]).unsqueeze(0)
+        return torch.baddbmm(self.bias, self.weight, as_vectors(x.view(self.parts, -1))).sum(0).view(1, -1)
+
+
+def as_vectors(rows: Tensor) -> Tensor:
+    """`rows: [B, K]` as vectors `[B, K, 1]` for a batch of products.
+
+    Each lies there as the transpose of a row, with its length as its stride: with a stride of one MKL's batch takes eight
+    times as long.
+    """
+    return rows.unsqueeze(1).transpose(1, 2)
 
 
 class OneDNNConv:

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.products import BlasProduct, Product
+from streamer.codec.products import BlasProduct, Product, as_vectors
 
 _BLOCKS = 8  # of outputs, in `RowLSTM`: 2 to 32 take the same time
 _LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
@@ -48,8 +48,7 @@ class RowLSTM:
     """Single frames of one stream: a product a layer, of the weights for input and hidden state side by side.
 
     So few rows cost the reading of the weights. MKL reads them a quarter faster in blocks of outputs, as a batch of
-    products, than as one product or as matrix by vector; but only if the row lies there as the transpose of one, with
-    its length as its stride. Else the batch takes eight times as long.
+    products, than as one product or as matrix by vector.
     """
 
     def __init__(self, module: nn.LSTM) -> None:
@@ -64,7 +63,7 @@ class RowLSTM:
         y = x[0]  # [1, C]
         for layer, (weight, bias) in enumerate(self.layers):
             row = torch.cat((y, hidden[:, layer]), dim=1)  # [1, 2 * C]
-            gates = torch.baddbmm(bias, weight, row.t().expand(_BLOCKS, -1, 1)).view(1, 4 * size)
+            gates = torch.baddbmm(bias, weight, as_vectors(row).expand(_BLOCKS, -1, 1)).view(1, 4 * size)
             y = _finish_cell(gates, cell[:, layer], hidden[:, layer])
         return y.unsqueeze(1), hidden, cell
 

@@ -11,6 +11,7 @@ from streamer.codec.products import (
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
+    RowProduct,
 )
 from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
 from streamer.errors import UsageError
@@ -71,15 +72,14 @@ def test_a_product_of_any_size_equals_torchs(shape, rows):
     torch.testing.assert_close(product.add_to(y.clone(), x), y + F.linear(x, weight), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("values", [100, kernels.ELU_BY_EXP_MIN])
-def test_elu_equals_torchs(values, dtype):
-    x = (3 * torch.randn(values)).to(dtype)
-    x[:4] = torch.tensor([0.0, -1e-9, -100.0, 100.0])
-    out = torch.empty_like(x)
-    kernels.elu(x, out)
-    last_bit = 2**-8 if dtype == torch.bfloat16 else 0  # what lies half way between two numbers may go to either
-    torch.testing.assert_close(out, F.elu(x), rtol=last_bit, atol=1e-15 if dtype == torch.float64 else 1e-7)
+@pytest.mark.parametrize("has_mkl", [True, False])
+@pytest.mark.parametrize("length", [4096, 4097])
+def test_a_row_by_itself_may_be_cut_into_parts(length, has_mkl, monkeypatch):
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: has_mkl)
+    weight, bias, x = torch.randn(64, length), torch.randn(64), torch.randn(1, length)
+    product = RowProduct(weight, bias)
+    assert product.parts == (4 if has_mkl and length == 4096 else 1)
+    torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-3)
 
 
 def test_each_size_has_its_product():
