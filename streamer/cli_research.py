@@ -110,6 +110,7 @@ def evaluate(
         list[Path] | None, typer.Option(help="A recording, or a folder of them, without a voice; repeatable.")
     ] = None,
     peers: Annotated[bool, typer.Option(help="eGeMAPS and ComParE with an SVM beside it.")] = True,
+    teacher: Annotated[str | None, typer.Option(help="The teacher's file: a regression on it, beside it.")] = None,
     precisions: Annotated[bool, typer.Option(help="Every model.precision of this processor too.")] = False,
     device: Device = "auto",
     threads: Threads = None,
@@ -127,6 +128,7 @@ def evaluate(
         noise_minutes=noise_minutes,
         without_voice=tuple(without_voice or ()),
         peers=peers,
+        teacher=teacher,
         precisions=precisions,
         device=device,
         threads=threads,

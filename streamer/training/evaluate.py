@@ -23,6 +23,7 @@ from streamer.training.precisions import PrecisionEffect, measure_precisions
 from streamer.training.predict import encoded_by, load_audio, pooled_vectors, predict
 from streamer.training.robustness import Robustness, measure_robustness
 from streamer.training.splits import DEFAULT_SEED, Split, split_speakers
+from streamer.training.teacher import WhisperTeacher
 
 _PART = 64  # clips that are heard between two moves of the progress bar
 _VOICES = 30  # test clips that babble is made of
@@ -41,6 +42,7 @@ class EvaluationOptions:
     noise_minutes: float = 20.0  # of each kind of sound without a voice; 0 measures none
     without_voice: tuple[Path, ...] = ()  # recordings, or folders of them, for more false alarms
     peers: bool = True
+    teacher: str | None = None  # its file or name on the hub, for a row beside the peers
     precisions: bool = False  # of the encoder, on the CPU, over all whole clips of test speakers
     device: str = "cpu"
     threads: int | None = None  # of the CPU; None: torch's choice
@@ -107,7 +109,8 @@ def evaluate(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        UsageError: it names other labels, a corpus is too small to split, or no test speaker is among the clips.
+        UsageError: it names other labels, a corpus is too small to split, no test speaker is among the clips, or the
+            teacher is none.
         StreamerError: a recording cannot be read.
     """
     model = EmotionDetectionModel.from_checkpoint(checkpoint).to(choose_device(options.device))
@@ -121,6 +124,7 @@ def evaluate(
     for name, clips in test.items():
         if not clips:
             raise UsageError(f"No test speaker of the split is in {name}; use the split of the same corpora.")
+    teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
     audio = AudioStore(work)
     all_folds = [folds_of(corpus, options.protocol, split, options.folds) for corpus in corpora]
     for folds in all_folds:
@@ -144,7 +148,7 @@ def evaluate(
                 labels=corpus.labels,
                 speakers=tuple(sorted({folds.clips[row].speaker for row in folds.tested})),
                 clips=measures,
-                peers=peer_results(audio, folds, work, options.seed, progress) if options.peers else {},
+                peers=peer_results(audio, folds, work, options.seed, progress, teacher) if options.peers else {},
                 live=live,
             )
         )

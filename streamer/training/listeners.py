@@ -37,6 +37,15 @@ class Listener:
         return logits
 
 
+def regression() -> Any:
+    """scikit-learn's pipeline of scaling and a logistic regression, not fitted yet."""
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=500, random_state=0))
+
+
 def fit_listeners(features: Floats, clips: Sequence[Clip]) -> list[Listener]:
     """One for each fold of speakers; none where the corpus has one speaker.
 
@@ -48,18 +57,18 @@ def fit_listeners(features: Floats, clips: Sequence[Clip]) -> list[Listener]:
     folds = min(_FOLDS, len(set(speakers)))
     if folds < 2:
         return []
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
     labels = np.array([LABELS.index(clip.label) for clip in clips])
     listeners = []
     for known, unknown in GroupKFold(folds).split(features, labels, speakers):
         if len(set(labels[known])) < 2:
             continue
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=500, random_state=0)
-        ).fit(features[known], labels[known])
-        listeners.append(Listener(model, clips[0].corpus, frozenset(speakers[row] for row in unknown)))
+        listeners.append(
+            Listener(
+                regression().fit(features[known], labels[known]),
+                clips[0].corpus,
+                frozenset(speakers[row] for row in unknown),
+            )
+        )
     return listeners

@@ -1,6 +1,7 @@
-"""Others on the same folds: loudness alone, and openSMILE's feature sets with a support vector machine.
+"""Others on the same folds: loudness alone, openSMILE's feature sets with a support vector machine, and the teacher.
 
 eGeMAPS: Eyben et al. 2016; ComParE 2016: Schuller et al. 2016. Both are optional: they need opensmile and scikit-learn.
+The teacher, with a logistic regression on its features of whole clips, is what a student of it can reach.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,12 @@ from streamer.rates import SAMPLE_RATE
 from streamer.training.augment import Samples
 from streamer.training.corpora import LABELS, Clip
 from streamer.training.folds import Folds
+from streamer.training.listeners import regression
 from streamer.training.material import AudioStore, Progress, key_of
 from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
 from streamer.training.store import RaggedStore
+from streamer.training.taught import STATISTICS, statistics
+from streamer.training.teacher import WhisperTeacher
 
 Features = npt.NDArray[np.float64]
 Guesses = npt.NDArray[np.int64]
@@ -37,43 +41,6 @@ class PeerResult:
     accuracy: float
 
 
-@dataclass(frozen=True)
-class _Extractor:
-    width: int
-    extract: Callable[[Samples], Features]
-
-
-def peer_results(
-    audio: AudioStore, folds: Folds, work: Path, seed: int, progress: Progress[Any]
-) -> dict[str, PeerResult]:
-    """Each peer, trained anew in every fold; {} without scikit-learn.
-
-    Args:
-        audio: the recordings of `folds.clips`.
-        folds: of one corpus.
-        work: a folder that keeps openSMILE's features.
-        seed: of the interval's draws.
-        progress: shows how far it is.
-    """
-    if find_spec("sklearn") is None:
-        return {}
-    answers, tested = folds.answers, folds.tested
-    speakers = [folds.clips[row].speaker for row in tested]
-    results = {}
-    for name, extractor in _extractors():
-        features = _features(name, extractor, audio, folds.clips, work, progress)
-        guesses = np.zeros(len(answers), dtype=np.int64)
-        for train, test in progress(folds.parts, f"{name}, folds"):
-            guesses[test] = fit(features[train], answers[train])(features[test])
-        right, said = answers[tested], guesses[tested]
-        results[name] = PeerResult(
-            uar=uar(right, said),
-            interval=bootstrap_interval(partial(uar_of_rows, right, said), speakers, seed),
-            accuracy=float(np.mean(right == said)),
-        )
-    return results
-
-
 def fit(features: Features, answers: Guesses) -> Classify:
     """A balanced support vector machine on standardised features: linear where they are wide, else with a radial kernel.
 
@@ -87,13 +54,67 @@ def fit(features: Features, answers: Guesses) -> Classify:
 
     wide = features.shape[1] > _WIDE
     machine = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
-    fitted = make_pipeline(StandardScaler(), machine).fit(features, answers)
+    return _fitted(make_pipeline(StandardScaler(), machine), features, answers)
+
+
+def _fit_regression(features: Features, answers: Guesses) -> Classify:
+    return _fitted(regression(), features, answers)
+
+
+def _fitted(pipeline: Any, features: Features, answers: Guesses) -> Classify:
+    pipeline.fit(features, answers)
 
     def classify(others: Features) -> Guesses:
-        guesses: Guesses = fitted.predict(others)
+        guesses: Guesses = pipeline.predict(others)
         return guesses
 
     return classify
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """What it knows of a clip, and what learns from that."""
+
+    width: int
+    extract: Callable[[Samples], Features]
+    fit: Callable[[Features, Guesses], Classify] = fit
+
+
+def peer_results(
+    audio: AudioStore,
+    folds: Folds,
+    work: Path,
+    seed: int,
+    progress: Progress[Any],
+    teacher: WhisperTeacher | None = None,
+) -> dict[str, PeerResult]:
+    """Each peer, trained anew in every fold; {} without scikit-learn.
+
+    Args:
+        audio: the recordings of `folds.clips`.
+        folds: of one corpus.
+        work: a folder that keeps the features of openSMILE and of the teacher.
+        seed: of the interval's draws.
+        progress: shows how far it is.
+        teacher: makes one row more.
+    """
+    if find_spec("sklearn") is None:
+        return {}
+    answers, tested = folds.answers, folds.tested
+    speakers = [folds.clips[row].speaker for row in tested]
+    results = {}
+    for name, peer in _peers(teacher):
+        features = _features(name, peer, audio, folds.clips, work, progress)
+        guesses = np.zeros(len(answers), dtype=np.int64)
+        for train, test in progress(folds.parts, f"{name}, folds"):
+            guesses[test] = peer.fit(features[train], answers[train])(features[test])
+        right, said = answers[tested], guesses[tested]
+        results[name] = PeerResult(
+            uar=uar(right, said),
+            interval=bootstrap_interval(partial(uar_of_rows, right, said), speakers, seed),
+            accuracy=float(np.mean(right == said)),
+        )
+    return results
 
 
 def fit_loudness(audio: AudioStore, clips: Sequence[Clip]) -> Classify | None:
@@ -113,14 +134,19 @@ def loudness_features(audio: Samples) -> Features:
     return np.array([level_db.mean(), level_db.std(), low, middle, high, level_db.max() - level_db.min()])
 
 
-def _extractors() -> Iterator[tuple[str, _Extractor]]:
-    yield LOUDNESS, _Extractor(6, loudness_features)
+def _peers(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Peer]]:
+    yield LOUDNESS, _Peer(6, loudness_features)
     if find_spec("opensmile") is not None:
         yield "eGeMAPS + SVM", _smile("eGeMAPSv02")
         yield "ComParE + SVM", _smile("ComParE_2016")
+    if teacher is not None:
+        yield (
+            "teacher + regression",
+            _Peer(STATISTICS, lambda clip: statistics(teacher.features(clip)).astype(np.float64), _fit_regression),
+        )
 
 
-def _smile(feature_set: str) -> _Extractor:
+def _smile(feature_set: str) -> _Peer:
     import opensmile  # type: ignore[import-untyped]
 
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
@@ -129,14 +155,14 @@ def _smile(feature_set: str) -> _Extractor:
         values: Features = smile.process_signal(audio, SAMPLE_RATE).to_numpy(np.float64)[0]
         return np.nan_to_num(values)  # a clip without a voiced frame has no pitch
 
-    return _Extractor(len(smile.feature_names), extract)
+    return _Peer(len(smile.feature_names), extract)
 
 
 def _features(
-    name: str, extractor: _Extractor, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
+    name: str, peer: _Peer, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
 ) -> Features:
     """`[N, D]`, from the store as far as it goes."""
-    store = RaggedStore(work / f"peer-{name.split()[0].lower()}", extractor.width, np.float32)
+    store = RaggedStore(work / f"peer-{name.split()[0].lower()}", peer.width, np.float32)
     for clip in progress([clip for clip in clips if key_of(clip) not in store], f"{name}, features"):
-        store.append(key_of(clip), extractor.extract(audio[key_of(clip)])[None])
+        store.append(key_of(clip), peer.extract(audio[key_of(clip)])[None])
     return np.stack([store[key_of(clip)][0] for clip in clips]).astype(np.float64)

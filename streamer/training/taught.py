@@ -15,7 +15,7 @@ from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTe
 Floats = npt.NDArray[np.float32]
 
 COMPONENTS = 128  # of the teacher's features: as many as an embedding has channels
-_STATISTICS = 2 * LAYERS_ASKED * WIDTH  # mean and deviation of each feature over a clip
+STATISTICS = 2 * LAYERS_ASKED * WIDTH  # mean and deviation of each feature over a clip
 _PROJECTION_CLIPS = 600  # drawn to find the components
 
 
@@ -33,7 +33,7 @@ class TeacherStore:
     def __init__(self, folder: Path, corpora: Sequence[str]) -> None:
         self.frames = RaggedStore(folder / "teacher-frames", COMPONENTS)  # at 50 a second
         self.corpora = tuple(corpora)
-        self._statistics = RaggedStore(folder / "teacher-statistics", _STATISTICS, np.float32)  # one row a name
+        self._statistics = RaggedStore(folder / "teacher-statistics", STATISTICS, np.float32)  # one row a name
         self._opinions = {
             corpus: RaggedStore(folder / f"teacher-opinions-{corpus}", len(LABELS), np.float32) for corpus in corpora
         }  # one row a name: logits, centred; minus infinity where the corpus lacks the label

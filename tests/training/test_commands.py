@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from training_corpus import write_corpus
@@ -7,8 +9,11 @@ from training_corpus import write_corpus
 from streamer.commands.evaluate import run_evaluation
 from streamer.commands.train import run_training
 from streamer.errors import UsageError
+from streamer.training.augment import Samples
 from streamer.training.evaluate import EvaluationOptions
 from streamer.training.recipe import Recipe
+from streamer.training.taught import STATISTICS
+from streamer.training.teacher import WhisperTeacher
 
 LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
 
@@ -50,5 +55,22 @@ def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest
     audio.prepare(corpus.clips, lambda items, what: items)
     folds = folds_of(corpus, "kfold", split_speakers([corpus]), 2)
     monkeypatch.setattr(peers, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
-    results = peers.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items)
-    assert results == {"loudness only": peers.PeerResult(1.0, (1.0, 1.0), 1.0)}
+
+    class Teacher(WhisperTeacher):
+        """Hears how loud a clip is, and nothing else."""
+
+        def features(self, audio: Samples) -> Samples:
+            return np.full((3, STATISTICS // 2), np.abs(audio).mean(), dtype=np.float32)
+
+    results = peers.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items, Teacher())
+    always_right = peers.PeerResult(1.0, (1.0, 1.0), 1.0)
+    assert results == {"loudness only": always_right, "teacher + regression": always_right}
+
+
+def test_what_is_no_teacher_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    corpus, other = write_corpus(tmp_path / "corpus"), tmp_path / "text"
+    other.write_text("hello")
+    options = replace(LEAST, peers=True, teacher=str(other))
+    with pytest.raises(UsageError, match="no safetensors file"):
+        run_evaluation("bundled", [corpus], options, output=tmp_path / "report", work=tmp_path / "work")
+    assert not list(tmp_path.glob("work/audio*"))
