@@ -38,6 +38,7 @@ LARGE_WEIGHTS = (
     300_000  # 1.2 MB of float32, more than a core's own cache: read anew for every product, whatever its rows
 )
 CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; oneDNN's calls take 15 us longer than those of BLAS
+PIECES_MAX_WORK = 10_000_000  # multiplications; from there on oneDNN is faster than BLAS by more than its call takes
 MOST_PIECES = 3  # of a kernel: more make the products too narrow
 
 
@@ -114,7 +115,7 @@ class PackedConv:
 
     Of one stream, a kernel as long as two or three strides is cut into pieces of a stride: each is a product over the
     signal as it lies there, and they add up. A window would overlap the next and have to be copied, as those of several
-    streams and of other kernels are; for several streams oneDNN's convolution is faster unless there is little work.
+    streams and of other kernels are. Where there is more work oneDNN's convolution is faster, for several streams sooner.
     """
 
     def __init__(self, conv: nn.Conv1d, precision: Precision = "float32", more_bias: Tensor | None = None) -> None:
@@ -147,13 +148,15 @@ class PackedConv:
         """
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
-        if batch_size == 1 and isinstance(self.product, BlasProduct) and self.pieces:
+        work = batch_size * rows * self.weights
+        small = work < PIECES_MAX_WORK or self.convolution is None
+        if batch_size == 1 and isinstance(self.product, BlasProduct) and self.pieces and small:
             used = x[0, : (rows - 1) * self.stride + self.kernel]
             strides = used.view(rows + len(self.pieces) - 1, self.stride * channels)
             inputs = [strides[piece : piece + rows] for piece in range(len(self.pieces))]
             y = x.new_empty(rows, self.product.weight.shape[1]) if out is None else out
             return partial(_add_up, y, *self.product.under(y), inputs, self.pieces)
-        if self.convolution and batch_size * rows * self.weights >= CONVOLUTION_MIN_WORK:
+        if self.convolution and work >= CONVOLUTION_MIN_WORK:
             return partial(_convolve, self.convolution, as_image(x))
         # A view: a window begins every stride * C_in values and overlaps the next.
         windows = x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))
