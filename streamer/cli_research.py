@@ -64,6 +64,7 @@ def train(
         float | None, typer.Option(help="Of the encoder; default 6e-4, or 1e-5 for all of a trained one.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
+    split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[int | None, typer.Option(help="Processes that cut windows.")] = None,
@@ -91,7 +92,15 @@ def train(
         seed=DEFAULT_SEED if seed is None else seed,
     )
     run_training(
-        corpora, recipe, output=output, work=work, resume=resume, device=device, threads=threads, workers=workers
+        corpora,
+        recipe,
+        output=output,
+        work=work,
+        resume=resume,
+        device=device,
+        threads=threads,
+        workers=workers,
+        split=split,
     )
 
 

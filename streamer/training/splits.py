@@ -6,6 +6,7 @@ recipe splits alike.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,13 +49,17 @@ class Split:
         """What `save` wrote.
 
         Raises:
-            UsageError: the file is not there or is no split.
+            UsageError: the file is not there, is no split, or has a speaker in two parts.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(values["seed"], *(tuple(map(str, values[part])) for part in PARTS))
+            split = cls(values["seed"], *(tuple(map(str, values[part])) for part in PARTS))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} holds no split of speakers; remove it to draw one anew.") from error
+        counts = Counter(speaker for part in PARTS for speaker in set(getattr(split, part)))
+        if twice := [speaker for speaker, count in counts.items() if count > 1]:
+            raise UsageError(f"{path} has {twice[0]} in two parts; a speaker belongs to one.")
+        return split
 
 
 def speaker_of(clip: Clip) -> str:

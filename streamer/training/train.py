@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,9 @@ from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
+from streamer.training.run import RunState, begin
 from streamer.training.settle import LONGEST_S, pool_windows, settle
-from streamer.training.splits import Split, split_speakers
+from streamer.training.splits import Split
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
@@ -34,17 +34,6 @@ from streamer.training.windows import AudioInputs, EpochBatches, StemInputs, Win
 Log = Callable[[str], None]
 _WARM_UP_STEPS = 100
 _LAST_RATE = 0.02  # of the peak, at the end of the cosine
-
-
-@dataclass
-class _State:
-    """How far training has come; what `state.pt` holds beside weights and optimiser."""
-
-    epoch: int = 0  # finished ones
-    best: float = -1.0  # mean of the corpora's UAR on validation speakers
-    best_epoch: int = 0
-    seconds: float = 0.0
-    steps: int = 0
 
 
 class Trainer:
@@ -61,9 +50,10 @@ class Trainer:
         device: where to compute.
         log: takes one line at a time.
         workers: processes that cut and change windows; 0 does it in between. A GPU waits for fewer than its machine has.
+        split: who is trained on; None: drawn from the recipe's seed. A run that is resumed keeps its own.
 
     Raises:
-        UsageError: there is nothing to resume, or a corpus is too small to split.
+        UsageError: there is nothing to resume, a corpus is too small to split, or the split has nobody of it.
         CheckpointError: the model to start from cannot be read.
     """
 
@@ -76,11 +66,12 @@ class Trainer:
         device: torch.device,
         log: Log,
         workers: int = 0,
+        split: Split | None = None,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.corpora, self.work, self.device, self.workers = corpora, work, device, workers
         self._log = log
-        self.recipe, self.split = _begin(corpora, recipe, work, resume)
+        self.recipe, self.split = begin(corpora, recipe, work, resume, split)
         self.dtype = training_dtype(device)
         torch.manual_seed(self.recipe.seed)
         model = initial_model(self.recipe.start, len(LABELS))
@@ -92,7 +83,7 @@ class Trainer:
         average = get_ema_multi_avg_fn(self.recipe.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.student, multi_avg_fn=average)
         self.optimizers = optimizers_for(self.student, self.recipe)
-        self.state = _State()
+        self.state = RunState()
         if resume:
             self._restore()
 
@@ -272,7 +263,7 @@ class Trainer:
         self.averaged.load_state_dict(stored["averaged"])
         for optimizer, values in zip(self.optimizers, stored["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        self.state = _State(**stored["state"])
+        self.state = RunState(**stored["state"])
 
     def _say(self, line: str) -> None:
         self._log(line)
@@ -286,21 +277,3 @@ def training_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else torch.float32
-
-
-def _begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, resume: bool) -> tuple[Recipe, Split]:
-    """The recipe and the split to train with: stored ones when resuming, else new ones, stored."""
-    recipe_path, split_path = work / "recipe.json", work / "split.json"
-    if resume:
-        if not recipe_path.is_file():
-            raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
-        try:
-            return Recipe.from_json(recipe_path.read_text(encoding="utf-8")), Split.load(split_path)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{recipe_path} is damaged or of another version; leave --resume out.") from error
-    split = split_speakers(corpora, recipe.seed)
-    for stale in ("state.pt", "best.pt", "log.txt"):
-        (work / stale).unlink(missing_ok=True)
-    split.save(split_path)
-    recipe_path.write_text(recipe.to_json() + "\n", encoding="utf-8")
-    return recipe, split

@@ -62,6 +62,13 @@ def test_a_damaged_split_is_refused(tmp_path: Path, text: str) -> None:
         Split.load(tmp_path / "split.json")
 
 
+def test_a_split_with_a_speaker_in_two_parts_is_refused(tmp_path: Path) -> None:
+    split = split_speakers([corpus_of("a", 9)])
+    replace(split, test=(*split.test, split.train[0])).save(tmp_path / "split.json")
+    with pytest.raises(UsageError, match=f"{split.train[0]} in two parts"):
+        Split.load(tmp_path / "split.json")
+
+
 def test_a_speaker_of_no_part_stands_nowhere() -> None:
     corpus = corpus_of("a", 9)
     stranger = replace(corpus.clips[0], speaker="stranger")

@@ -14,6 +14,7 @@ from streamer.training.corpora import clips_of, read_corpora
 from streamer.training.losses import Weights, masked_cross_entropy
 from streamer.training.objective import batch_losses
 from streamer.training.recipe import Recipe
+from streamer.training.splits import Split
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
 
@@ -176,6 +177,24 @@ def test_what_cannot_be_resumed_is_said(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(UsageError, match="damaged"):
         trainer(corpus, tmp_path, resume=True)
+
+
+def test_a_given_split_says_who_is_trained_on_and_stays_with_the_run(corpus: Path, tmp_path: Path) -> None:
+    corpora = read_corpora([corpus])
+    split = Split(1, train=("ravdess/03", "ravdess/04"), validation=("ravdess/02",), test=("ravdess/01",))
+    for resume in (False, True):
+        made = Trainer(
+            corpora, QUICK, tmp_path, resume, torch.device("cpu"), lambda line: None, split=None if resume else split
+        )
+        made.prepare(silent)
+        assert made.split == split
+    assert {clip.speaker for clip in made._learning} == {"03", "04"}
+
+
+def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> None:
+    split = Split(1, train=("ravdess/03",), validation=("ravdess/02",), test=("ravdess/24",))
+    with pytest.raises(UsageError, match="test part has no speaker"):
+        Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, split=split)
 
 
 def test_a_recipe_comes_back_from_its_json() -> None:
