@@ -11,7 +11,7 @@ Corpora = Annotated[
 ]
 Work = Annotated[Path, typer.Option(help="Folder for decoded audio, features and the state of a run.")]
 Device = Annotated[str, typer.Option(help="auto | cpu | cuda | mps.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's choice without.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's choice without.")]
 
 
 class Tune(StrEnum):
@@ -67,7 +67,7 @@ def train(
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
     device: Device = "auto",
     threads: Threads = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that cut windows.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that cut windows.")] = None,
 ) -> None:
     """Train a model of emotions on corpora, speaker-independent, resumable."""
     from streamer.commands.train import run_training

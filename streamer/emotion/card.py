@@ -44,6 +44,15 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Speakers:
+    """Who was heard in which part of the training, as `corpus/speaker`."""
+
+    train: tuple[Text, ...]
+    validation: tuple[Text, ...]
+    test: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointCard:
     """Everything but the weights. Stored as JSON in the checkpoint's metadata; unknown fields are ignored."""
 
@@ -61,6 +70,8 @@ class CheckpointCard:
     notes: str  # how it was made, and its limits
     # What attention makes of neutral speech on average: the middle of what voice profiles differ from. None: not known.
     neutral_mean: Embedding | None = None
+    # Whom it was trained, tuned and tested on, and what it began with: further training and evaluation keep to that.
+    speakers: Speakers | None = None  # None: not known
 
     def calibration_for(self, window_s: float) -> Calibration:
         """The calibration of the window length nearest to `window_s`."""

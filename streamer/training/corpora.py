@@ -7,6 +7,7 @@ CSV file with the columns `path,label,speaker`.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,12 @@ class Clip:
     corpus: str
     label: str  # one of LABELS
     speaker: str  # unique within its corpus
+    listed: str | None = None  # as a CSV file names it; None: by the file's name, which a known corpus has once
+
+    @property
+    def key(self) -> str:
+        """A name that no other clip of any corpus has."""
+        return f"{self.corpus}/{self.listed or self.path.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,6 @@ class _Naming:
     licence: str
     pattern: re.Pattern[str]
     emotions: dict[str, str]
-    ignored: frozenset[str] = frozenset()  # emotions without a label here
     speaker: Callable[[re.Match[str]], str] = lambda match: match["speaker"]
 
 
@@ -90,8 +96,7 @@ _NAMINGS = (
         "emo-db",
         "no licence stated",
         re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[WLEAFTN])[a-z]?"),
-        {"W": "angry", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"},
-        ignored=frozenset("L"),  # Langeweile: boredom
+        {"W": "angry", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"},  # no L, boredom
     ),
     _Naming(
         "tess",
@@ -180,11 +185,12 @@ def _best_naming(files: Sequence[Path]) -> tuple[_Naming, list[Clip]]:
 
 
 def _match(naming: _Naming, files: Iterable[Path]) -> list[Clip]:
-    clips = []
+    clips, seen = [], set()
     for file in files:
         match = naming.pattern.fullmatch(file.stem)
-        if match is None:
+        if match is None or file.name in seen:  # some archives hold every recording twice
             continue
+        seen.add(file.name)
         emotion = match["emotion"]
         label = naming.emotions.get(emotion) or naming.emotions.get(emotion.lower())
         if label is not None:
@@ -207,6 +213,9 @@ def _read_csv(path: Path) -> Corpus:
         ) from error
     if not clips:
         raise UsageError(f"{path} lists no recordings; add lines of path,label,speaker.")
+    for place, count in Counter(clip.path.resolve() for clip in clips).items():
+        if count > 1:
+            raise UsageError(f"{path} lists {place.name} {count} times; a recording has one label and one speaker.")
     return Corpus(path.stem, "as its owner says", tuple(sorted(clips, key=lambda clip: clip.path)))
 
 
@@ -221,21 +230,25 @@ def _clip_of_row(row: dict[str, str], path: Path, line: int) -> Clip:
         raise UsageError(
             f"Line {line} of {path} names {file}, which is not there; paths count from the CSV file's folder."
         )
-    return Clip(file, path.stem, label, speaker)
+    return Clip(file, path.stem, label, speaker, Path((row["path"] or "").strip()).as_posix())
 
 
 def _read_votes(path: Path) -> dict[str, tuple[float, ...]]:
     """Counts of votes to shares, per file stem; files without a vote are left out."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream)
-        unknown = set(rows.fieldnames or ()) - {"file", *LABELS}
-        if "file" not in (rows.fieldnames or ()) or unknown:
-            raise UsageError(
-                f"{path} must have the columns file and names of labels; rename or remove {min(unknown, default='it')}."
-            )
-        votes = {}
-        for row in rows:
-            counts = [float(row.get(label) or 0) for label in LABELS]
-            if sum(counts) > 0:
-                votes[row["file"]] = tuple(count / sum(counts) for count in counts)
+    votes = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            unknown = set(rows.fieldnames or ()) - {"file", *LABELS}
+            if "file" not in (rows.fieldnames or ()) or unknown:
+                raise UsageError(
+                    f"{path} must have the columns file and names of labels; "
+                    f"rename or remove {min(unknown, default='it')}."
+                )
+            for row in rows:
+                counts = [float(row.get(label) or 0) for label in LABELS]
+                if sum(counts) > 0:
+                    votes[row["file"]] = tuple(count / sum(counts) for count in counts)
+    except (ValueError, csv.Error) as error:  # not UTF-8, or no number
+        raise UsageError(f"{path} is no CSV file of counts in UTF-8 ({error}); correct it, or remove it.") from error
     return votes

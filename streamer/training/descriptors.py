@@ -14,7 +14,7 @@ import torch
 from streamer.errors import UsageError
 from streamer.rates import FRAME_RATE, HOP, SAMPLE_RATE
 from streamer.training.corpora import Clip
-from streamer.training.material import AudioStore, Progress, key_of
+from streamer.training.material import AudioStore, Progress
 from streamer.training.store import RaggedStore
 from streamer.training.teacher import mel_filters
 
@@ -41,13 +41,13 @@ class DescriptorStore:
         Raises:
             UsageError: openSMILE is not installed.
         """
-        left = [clip for clip in clips if key_of(clip) not in self.frames]
+        left = [clip for clip in clips if clip.key not in self.frames]
         if not left:
             return
         smile = low_level_extractor()
 
         def describe(clip: Clip) -> Floats:
-            sound = audio[key_of(clip)]
+            sound = audio[clip.key]
             sound = sound * np.float32(0.05 / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-6))
             mels = log_mel(sound)
             return np.concatenate([mels, smile(sound, len(mels))], axis=1)
@@ -61,7 +61,7 @@ class DescriptorStore:
         scale = np.load(self._scale_path)
         for clip in progress(left, "describing"):
             standard = (describe(clip) - scale["mean"]) / scale["deviation"]
-            self.frames.append(key_of(clip), np.clip(standard, -8, 8))
+            self.frames.append(clip.key, np.clip(standard, -8, 8))
 
 
 def log_mel(audio: Floats) -> Floats:

@@ -13,16 +13,16 @@ from streamer.errors import UsageError
 from streamer.inference import choose_device
 from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
-from streamer.training.false_alarms import Alarms, false_alarms
+from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
 from streamer.training.folds import Folds, Protocol, folds_of, need_sklearn, refit_probabilities, speakers_of
 from streamer.training.live import LiveResult, Monitored, stream_clips
-from streamer.training.material import AudioStore, Progress, key_of
+from streamer.training.material import AudioStore, Progress
 from streamer.training.metrics import Measures, measure
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
 from streamer.training.predict import encoded_by, load_audio, pooled_vectors, predict
 from streamer.training.robustness import Robustness, measure_robustness
-from streamer.training.splits import DEFAULT_SEED, Split, split_speakers
+from streamer.training.splits import DEFAULT_SEED, Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.teacher import WhisperTeacher
 
 _PART = 64  # clips that are heard between two moves of the progress bar
@@ -36,7 +36,9 @@ class EvaluationOptions:
     protocol: Protocol = "holdout"  # for the tables of whole clips and their peers
     folds: int = 5  # of kfold
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
-    split: Path | None = None  # `split.json` of a training; None: drawn from the seed as training draws it
+    split: Path | None = (
+        None  # `split.json` of a training; None: the checkpoint's own parts, others drawn from the seed
+    )
     robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
     live_clips: int = 100  # of each corpus; 0 measures none
     noise_minutes: float = 20.0  # of each kind of sound without a voice; 0 measures none
@@ -109,8 +111,8 @@ def evaluate(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        UsageError: it names other labels, a corpus is too small to split, no test speaker is among the clips, or the
-            teacher is none.
+        UsageError: it names other labels, a corpus is too small to split, nobody of it is tested, the split tests
+            somebody whom the checkpoint has heard, a recording without a voice is not there, or the teacher is none.
         StreamerError: a recording cannot be read.
     """
     model = EmotionDetectionModel.from_checkpoint(checkpoint).to(choose_device(options.device))
@@ -119,11 +121,20 @@ def evaluate(
     if model.labels != LABELS:
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; evaluate another checkpoint.")
     calibration = card.calibration_for(card.window_s)
-    split = split_speakers(corpora, options.seed) if options.split is None else Split.load(options.split)
+    if options.split is None:
+        split = keep_parts(split_speakers(corpora, options.seed), card.speakers, "test")
+    else:
+        split = Split.load(options.split)
+    refuse_heard(split, card.speakers, card.name)
     test = {corpus.name: split.select(corpus.clips, "test") for corpus in corpora}
     for name, clips in test.items():
         if not clips:
-            raise UsageError(f"No test speaker of the split is in {name}; use the split of the same corpora.")
+            raise UsageError(
+                f"No speaker of {name} is tested: the split names none, or {card.name} has heard them all; "
+                "use the split of the same corpora, or give more speakers."
+            )
+    for path in options.without_voice:
+        recordings_in(path)  # what is not there is said before an hour of measuring
     teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
     audio = AudioStore(work)
     all_folds = [folds_of(corpus, options.protocol, split, options.folds) for corpus in corpora]
@@ -220,7 +231,7 @@ def _robustness(
         classify = fit_loudness(audio, [clip for clip in train if clip.corpus == corpus.name])
         if classify is not None:
             loudness[corpus.name] = classify
-    voices = tuple(audio[key_of(clip)] for clip in test[:: max(1, len(test) // _VOICES)])
+    voices = tuple(audio[clip.key] for clip in test[:: max(1, len(test) // _VOICES)])
     return measure_robustness(model, audio, corpora, drawn, voices, loudness, options.seed, progress)
 
 

@@ -65,9 +65,10 @@ def false_alarms(
         }
         results[sound] = _count(monitored, streams, progress, sound)
     for path in recordings:
-        heard = [read_recording(file) for file in _files(path)]
+        heard = [read_recording(file) for file in recordings_in(path)]
         streams = {level: [_at(one, level) for one in heard] for level in LEVELS_DBFS}
-        results[path.stem] = _count(monitored, streams, progress, path.stem)
+        name = path.stem if path.stem not in results else str(path)
+        results[name] = _count(monitored, streams, progress, name)
     return results
 
 
@@ -113,7 +114,12 @@ def _at(samples: Samples, level_dbfs: float | None) -> Samples:
     return np.clip(gain(samples / np.float32(max(rms(samples), 1e-9)), level_dbfs), -1, 1)
 
 
-def _files(path: Path) -> list[Path]:
+def recordings_in(path: Path) -> list[Path]:
+    """The recordings that a file or a folder stands for, sorted.
+
+    Raises:
+        UsageError: there is none.
+    """
     found = sorted(_audio_in(path)) if path.is_dir() else [path]
     if not found or not path.exists():
         raise UsageError(f"There is no recording {path}; give a file, or a folder of files, without a voice.")

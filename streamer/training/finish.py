@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
-from streamer.emotion.card import Accuracy, Calibration, CheckpointCard
+from streamer.emotion.card import Accuracy, Calibration, CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
 from streamer.rates import SAMPLE_RATE
 from streamer.training.calibration import choose_threshold, fit_temperature, probabilities
-from streamer.training.corpora import LABELS
+from streamer.training.corpora import LABELS, Corpus
 from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
 from streamer.training.predict import Predictions
-from streamer.training.splits import DEFAULT_SEED, speaker_of
+from streamer.training.splits import DEFAULT_SEED, Split, speaker_of
 
 if TYPE_CHECKING:
     from streamer.training.train import Trainer
@@ -45,19 +45,18 @@ def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path
         window_s=_WINDOW_S,
         hop_s=_HOP_S,
         calibrations=calibrations,
-        training_data=tuple(
-            f"{corpus.name}: {len(corpus.clips)} clips, {len(corpus.speakers)} speakers, {corpus.licence}"
-            for corpus in corpora
-        ),
+        training_data=_training_data(corpora, trainer.origin),
         accuracy=accuracies,
-        licence=licence_of([corpus.licence for corpus in corpora]),
+        licence=_licence(corpora, trainer.origin),
         notes=(
             f"Started from {recipe.start}, trained {recipe.tune}, "
             f"{'with the teacher ' + Path(recipe.teacher).name if recipe.teacher else 'on labels alone'}, "
-            f"{trainer.state.best_epoch} epochs, seed {recipe.seed}. Speakers of training, validation and test differ. "
+            f"{trainer.state.best_epoch} epochs, seed {recipe.seed}, split seed {trainer.split.seed}. "
+            "Speakers of training, validation and test differ. "
             "Acted speech: how people sound when they act an emotion, not what a person feels."
         ),
         neutral_mean=trainer.neutral_mean(),
+        speakers=_speakers(trainer.split, trainer.origin),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(output, trainer.kept.model.state_dict(), card)
@@ -68,11 +67,41 @@ def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path
     return output
 
 
+def _training_data(corpora: Sequence[Corpus], origin: CheckpointCard | None) -> tuple[str, ...]:
+    """What was learnt from here, then what the model began with had learnt from."""
+    here = [
+        f"{corpus.name}: {len(corpus.clips)} clips, {len(corpus.speakers)} speakers, {corpus.licence}"
+        for corpus in corpora
+    ]
+    names = tuple(corpus.name.lower() for corpus in corpora)
+    before = () if origin is None else origin.training_data
+    return (*here, *(data for data in before if not data.lower().startswith(names)))
+
+
+def _licence(corpora: Sequence[Corpus], origin: CheckpointCard | None) -> str:
+    """What binds the weights: the corpora, and what the model began with."""
+    licences = [corpus.licence for corpus in corpora]
+    if origin is not None and not origin.licence.startswith(tuple(licences)):
+        licences.append(origin.licence)
+    return licence_of(licences)
+
+
+def _speakers(split: Split, origin: CheckpointCard | None) -> Speakers:
+    """The split, and whom the model that was begun with had heard."""
+    known = Speakers((), (), ()) if origin is None or origin.speakers is None else origin.speakers
+    here = {*split.train, *split.validation, *split.test}
+    return Speakers(
+        train=tuple(sorted({*split.train, *({*known.train, *known.validation} - here)})),
+        validation=split.validation,
+        test=tuple(sorted({*split.test, *(set(known.test) - here)})),
+    )
+
+
 def calibrate(predictions: Predictions, window_s: float) -> Calibration:
     """Temperature and threshold for windows of one length, from validation speakers.
 
-    The logits of a live window range over all labels, so the threshold is chosen without the corpora's masks; the
-    temperature is fitted with them, since a corpus without surprise cannot say how likely surprise is.
+    Both with the corpora's masks, since a corpus without surprise cannot say how likely surprise is. A live window's
+    probabilities spread over all labels, so somewhat fewer of them reach the threshold.
     """
     temperature = fit_temperature(predictions.logits, predictions.answers)
     probs = probabilities(predictions.logits, temperature)

@@ -86,10 +86,10 @@ def refit_probabilities(vectors: npt.NDArray[np.float32], folds: Folds) -> npt.N
     return probs
 
 
-def need_sklearn() -> None:
+def need_sklearn(who: str = "kfold and loso need", otherwise: str = "or use --protocol holdout") -> None:
     """Raise UsageError where scikit-learn is missing."""
     if find_spec("sklearn") is None:
-        raise UsageError("kfold and loso need scikit-learn; install streamer[train], or use --protocol holdout.")
+        raise UsageError(f"{who} scikit-learn; install streamer[train], {otherwise}.")
 
 
 def speakers_of(clips: Sequence[Clip]) -> list[str]:

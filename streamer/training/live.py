@@ -26,7 +26,7 @@ from streamer.rates import FRAME_RATE, SAMPLE_RATE
 from streamer.training.augment import Samples, colored_noise, gain
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
-from streamer.training.material import AudioStore, Progress, generator, key_of
+from streamer.training.material import AudioStore, Progress, generator
 from streamer.training.metrics import Measures, measure
 from streamer.worker import Worker
 
@@ -159,9 +159,7 @@ def stream_clips(
     clips_started = 0
     for first in progress(range(0, len(clips), ROWS), f"streaming {corpus.name}"):
         some = clips[first : first + ROWS]
-        rooms = [
-            in_a_quiet_room(audio[key_of(clip)], monitored.window_s, generator(seed, 0, key_of(clip))) for clip in some
-        ]
+        rooms = [in_a_quiet_room(audio[clip.key], monitored.window_s, generator(seed, 0, clip.key)) for clip in some]
         for clip, room, events in zip(some, rooms, monitored.hear(rooms), strict=True):
             windows = [event for event in events if isinstance(event, Window) and event.probs is not None]
             heard = np.array([[(window.probs or {})[label] for label in LABELS] for window in windows])  # [K, 8]

@@ -1,6 +1,7 @@
 """What is computed once per work folder: decoded audio, and features below the layers that learn."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamer.audio.level import normalize
+from streamer.audio.level import LEVEL_VERSION, normalize
 from streamer.codec import Encoder
+from streamer.errors import UsageError
 from streamer.rates import HOP, SAMPLE_RATE
 from streamer.training.augment import Augmentation, Samples, non_speech, speed
 from streamer.training.corpora import Clip
 from streamer.training.forward import STEM_DIMS, stem
 from streamer.training.recordings import read_recording
-from streamer.training.store import RaggedStore
+from streamer.training.store import RaggedStore, fingerprint, fingerprint_of_weights
 
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -28,26 +30,43 @@ _STEM_BATCH = 8
 _DECODED_AT_ONCE = 64
 
 
-def key_of(clip: Clip) -> str:
-    """A clip's name in every store."""
-    return f"{clip.corpus}/{clip.path.name}"
-
-
 class AudioStore:
-    """Decoded recordings, 16 bits a sample."""
+    """Decoded recordings, 16 bits a sample, and how long each file was that they come from."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._store = RaggedStore(folder / "audio", 1, np.int16)
+        self._sizes_path = folder / "audio-sizes.json"
 
     def prepare(self, clips: Sequence[Clip], progress: Progress[int]) -> None:
-        """Decode what is not there yet."""
-        left = [clip for clip in clips if key_of(clip) not in self._store]
+        """Decode what is not there yet.
+
+        Raises:
+            UsageError: a file is not the one that was decoded under its name.
+            StreamerError: a recording cannot be read.
+        """
+        sizes: dict[str, int] = json.loads(self._sizes_path.read_text()) if self._sizes_path.is_file() else {}
+        for clip in clips:
+            size = clip.path.stat().st_size
+            if clip.key in self._store and sizes.get(clip.key, size) != size:
+                raise UsageError(
+                    f"{clip.path} is not the recording that {self._folder} holds under its name; "
+                    "give another --work folder, or remove this one."
+                )
+            sizes[clip.key] = size
+        left = [clip for clip in clips if clip.key not in self._store]
         with ThreadPoolExecutor() as pool:  # the decoders run outside of Python's lock
             for first in progress(range(0, len(left), _DECODED_AT_ONCE), "decoding"):
                 some = left[first : first + _DECODED_AT_ONCE]
                 for clip, audio in zip(some, pool.map(lambda clip: read_recording(clip.path), some), strict=True):
                     samples = np.clip(np.round(audio * 32767), -32768, 32767)
-                    self._store.append(key_of(clip), samples[:, None])
+                    self._store.append(clip.key, samples[:, None])
+        partial = self._sizes_path.with_suffix(".part")
+        partial.write_text(json.dumps(sizes))
+        partial.replace(self._sizes_path)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._store
 
     def __getitem__(self, key: str) -> Samples:
         """`[T]` at 24 kHz."""
@@ -74,6 +93,11 @@ class Voices:
     def __init__(self, audio: AudioStore, versions: int, seed: int, changes: Augmentation) -> None:
         self.audio, self.versions, self._seed, self._changes = audio, versions, seed, changes
 
+    @property
+    def identity(self) -> str:
+        """What decides how a version sounds."""
+        return repr((self._seed, self._changes.speed, self._changes.pace))
+
     def pace(self, key: str, version: int) -> float:
         """How many seconds of the recording are spoken in one second."""
         rng = generator(self._seed, version, f"{key} pace")
@@ -89,14 +113,16 @@ class Voices:
 
     def spoken(self, name: str) -> Samples:
         """`[T]` at 24 kHz."""
-        key, _, version = name.partition("@")
-        return speed(self.audio[key], self.pace(key, int(version))) if version else self.audio[key]
+        if name in self.audio:
+            return self.audio[name]
+        key, _, version = name.rpartition("@")
+        return speed(self.audio[key], self.pace(key, int(version)))
 
 
 class StemStore:
     """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
-    It belongs to one set of weights: the files' names hold a digest of them.
+    The files' names hold a digest of all that decides what is in them: weights, level law, seed and augmentations.
 
     Args:
         folder: where the files are.
@@ -111,11 +137,10 @@ class StemStore:
         self, folder: Path, encoder: Encoder, voices: Voices, cut: int, seed: int, changes: Augmentation
     ) -> None:
         self.voices, self._cut, self._seed, self._changes = voices, cut, seed, changes
-        digest = hashlib.sha256()
-        for layer in list(encoder.model)[:cut]:
-            for parameter in layer.parameters():
-                digest.update(parameter.detach().cpu().float().numpy().tobytes())
-        name, width = f"stem-{digest.hexdigest()[:12]}", STEM_DIMS[cut]
+        weights = fingerprint_of_weights(
+            parameter for layer in list(encoder.model)[:cut] for parameter in layer.parameters()
+        )
+        name, width = f"stem-{fingerprint(weights, LEVEL_VERSION, seed, changes)}", STEM_DIMS[cut]
         self.versions = [RaggedStore(folder / f"{name}-{version}", width) for version in range(voices.versions)]
         self.non_speech = RaggedStore(folder / f"{name}-non-speech", width)
 
@@ -129,11 +154,11 @@ class StemStore:
         progress: Progress[int],
     ) -> None:
         """Compute what is not there yet: every version of the clips to learn from, the clean one of the others."""
-        keys = [key_of(clip) for clip in learning]
+        keys = [clip.key for clip in learning]
         audio = self.voices.audio
         talkers = tuple(audio[key] for key in keys[:: max(1, len(keys) // 50)])
         for version, store in enumerate(self.versions):
-            wanted = keys if version else [*keys, *map(key_of, others)]
+            wanted = keys if version else [*keys, *(clip.key for clip in others)]
             left = sorted((key for key in wanted if key not in store), key=audio.frames)
 
             def heard(key: str, version: int = version) -> Samples:

@@ -19,9 +19,9 @@ from streamer.training.augment import Samples
 from streamer.training.corpora import LABELS, Clip
 from streamer.training.folds import Folds
 from streamer.training.listeners import regression
-from streamer.training.material import AudioStore, Progress, key_of
+from streamer.training.material import AudioStore, Progress
 from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
-from streamer.training.store import RaggedStore
+from streamer.training.store import RaggedStore, fingerprint_of_weights
 from streamer.training.taught import STATISTICS, statistics
 from streamer.training.teacher import WhisperTeacher
 
@@ -78,6 +78,7 @@ class _Peer:
     width: int
     extract: Callable[[Samples], Features]
     fit: Callable[[Features, Guesses], Classify] = fit
+    stored: str = ""  # its features' file; "": by the first word of its name
 
 
 def peer_results(
@@ -88,7 +89,7 @@ def peer_results(
     progress: Progress[Any],
     teacher: WhisperTeacher | None = None,
 ) -> dict[str, PeerResult]:
-    """Each peer, trained anew in every fold; {} without scikit-learn.
+    """Each peer, trained anew in every fold; {} without scikit-learn, or where a fold has no two labels to learn.
 
     Args:
         audio: the recordings of `folds.clips`.
@@ -98,9 +99,9 @@ def peer_results(
         progress: shows how far it is.
         teacher: makes one row more.
     """
-    if find_spec("sklearn") is None:
-        return {}
     answers, tested = folds.answers, folds.tested
+    if find_spec("sklearn") is None or any(len(set(answers[train])) < 2 for train, _ in folds.parts):
+        return {}
     speakers = [folds.clips[row].speaker for row in tested]
     results = {}
     for name, peer in _peers(teacher):
@@ -118,10 +119,10 @@ def peer_results(
 
 
 def fit_loudness(audio: AudioStore, clips: Sequence[Clip]) -> Classify | None:
-    """What a level meter alone makes of clips; None without scikit-learn."""
-    if find_spec("sklearn") is None:
+    """What a level meter alone makes of clips; None without scikit-learn, or where the clips have no two labels."""
+    if find_spec("sklearn") is None or len({clip.label for clip in clips}) < 2:
         return None
-    features = np.stack([loudness_features(audio[key_of(clip)]) for clip in clips])
+    features = np.stack([loudness_features(audio[clip.key]) for clip in clips])
     return fit(features, np.array([LABELS.index(clip.label) for clip in clips]))
 
 
@@ -142,7 +143,12 @@ def _peers(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Peer]]:
     if teacher is not None:
         yield (
             "teacher + regression",
-            _Peer(STATISTICS, lambda clip: statistics(teacher.features(clip)).astype(np.float64), _fit_regression),
+            _Peer(
+                STATISTICS,
+                lambda clip: statistics(teacher.features(clip)).astype(np.float64),
+                _fit_regression,
+                f"teacher-{fingerprint_of_weights(teacher.state_dict().values())}",
+            ),
         )
 
 
@@ -162,7 +168,7 @@ def _features(
     name: str, peer: _Peer, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
 ) -> Features:
     """`[N, D]`, from the store as far as it goes."""
-    store = RaggedStore(work / f"peer-{name.split()[0].lower()}", peer.width, np.float32)
-    for clip in progress([clip for clip in clips if key_of(clip) not in store], f"{name}, features"):
-        store.append(key_of(clip), peer.extract(audio[key_of(clip)])[None])
-    return np.stack([store[key_of(clip)][0] for clip in clips]).astype(np.float64)
+    store = RaggedStore(work / f"peer-{peer.stored or name.split()[0].lower()}", peer.width, np.float32)
+    for clip in progress([clip for clip in clips if clip.key not in store], f"{name}, features"):
+        store.append(clip.key, peer.extract(audio[clip.key])[None])
+    return np.stack([store[clip.key][0] for clip in clips]).astype(np.float64)

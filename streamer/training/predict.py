@@ -13,7 +13,7 @@ from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
-from streamer.training.material import AudioStore, StemStore, key_of, level
+from streamer.training.material import AudioStore, StemStore, level
 from streamer.training.metrics import uar
 from streamer.training.streamed import StreamedFrames
 
@@ -81,7 +81,7 @@ def predict(
             for place, window_s in enumerate(windows_s):
                 real = _middle(counts, frames.shape[2], window_s).to(device)
                 pooled, _ = model.pooling(frames, real)
-                logits[place, rows] = model.classifier(pooled).double().cpu().numpy()
+                logits[place, rows] = model.classifier(pooled).float().cpu().double().numpy()
     lacking = np.array([~masks[clip.corpus] for clip in clips])
     logits[:, lacking] = -np.inf
     return [Predictions(tuple(clips), one) for one in logits]
@@ -123,7 +123,7 @@ def load_audio(audio: AudioStore) -> Callable[[Sequence[Clip]], Inputs]:
     """Whole clips through the level normaliser: `[B, F x 320]`."""
 
     def load(clips: Sequence[Clip]) -> Inputs:
-        levelled, frames = level([audio[key_of(clip)] for clip in clips])
+        levelled, frames = level([audio[clip.key] for clip in clips])
         return torch.from_numpy(levelled), frames
 
     return load
@@ -133,7 +133,7 @@ def load_stems(store: StemStore) -> Callable[[Sequence[Clip]], Inputs]:
     """Stored features of the clean clips, below the layers that learn: `[B, F, D]`."""
 
     def load(clips: Sequence[Clip]) -> Inputs:
-        rows = [torch.from_numpy(np.array(store.versions[0][key_of(clip)])) for clip in clips]
+        rows = [torch.from_numpy(np.array(store.versions[0][clip.key])) for clip in clips]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
 
     return load

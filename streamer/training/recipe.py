@@ -1,6 +1,7 @@
 """How to train: every choice in one value, stored beside what comes of it."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -51,6 +52,12 @@ class Recipe:
             raise UsageError(f"averaging is {self.averaging}; use 0 (none) or more, below 1.")
         if not (0 <= self.dropout < 1 and 0 <= self.mixup <= 10):
             raise UsageError(f"dropout is {self.dropout} and mixup {self.mixup}; use 0 to 1 (excluded), and 0 to 10.")
+        for name in ("minutes", "learning_rate", "encoder_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} is {value}; use a number above 0.")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; use 0 or more.")
         if not 0.1 <= self.window_s <= 30:
             raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
         if self.start == "random" and self.tune != "all":

@@ -22,7 +22,7 @@ from streamer.training.augment import (
     room,
 )
 from streamer.training.corpora import LABELS, Clip, Corpus
-from streamer.training.material import AudioStore, Progress, generator, key_of, level
+from streamer.training.material import AudioStore, Progress, generator, level
 from streamer.training.peers import Classify, loudness_features
 from streamer.training.predict import Inputs, encoded_by, predict
 
@@ -129,10 +129,10 @@ class _Changed:
         self._audio, self._change, self._name, self._seed = audio, change, name, seed
 
     def __call__(self, one: Clip) -> Samples:
-        recording = self._audio[key_of(one)]
+        recording = self._audio[one.key]
         if self._change is None:
             return recording
-        return self._change(recording, generator(self._seed, 0, f"{self._name}/{key_of(one)}"))
+        return self._change(recording, generator(self._seed, 0, f"{self._name}/{one.key}"))
 
     def load(self, clips: Sequence[Clip]) -> Inputs:
         """Levelled audio `[B, F x 320]`, and the frames of each."""

@@ -1,5 +1,6 @@
 """What a training run leaves in its work folder, so that it can go on: recipe, split, and how far it is."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 from streamer.errors import UsageError
 from streamer.training.corpora import Corpus, clips_of
 from streamer.training.recipe import Recipe
-from streamer.training.splits import PARTS, Split, split_speakers
+from streamer.training.splits import PARTS, Split
+from streamer.training.store import fingerprint
+
+_RECIPE, _SPLIT, _CORPORA = "recipe.json", "split.json", "corpora.json"
 
 
 @dataclass
@@ -21,36 +25,48 @@ class RunState:
     steps: int = 0
 
 
-def begin(
-    corpora: Sequence[Corpus], recipe: Recipe, work: Path, resume: bool, split: Split | None = None
-) -> tuple[Recipe, Split]:
-    """The recipe and the split to train with: stored ones when resuming, else new ones, stored.
-
-    Args:
-        corpora: what to learn from.
-        recipe: how, for a new run.
-        work: the folder, which exists.
-        resume: go on where a run in this folder stopped.
-        split: for a new run; None draws it from the recipe's seed.
+def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
+    """The recipe and the split of the run in `work`.
 
     Raises:
-        UsageError: there is nothing to resume, a corpus is too small to split, or the split leaves a part empty.
+        UsageError: there is none, what it left is damaged, or it learnt from other corpora than these.
     """
-    recipe_path, split_path = work / "recipe.json", work / "split.json"
-    if resume:
-        if not recipe_path.is_file():
-            raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
-        try:
-            return Recipe.from_json(recipe_path.read_text(encoding="utf-8")), Split.load(split_path)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{recipe_path} is damaged or of another version; leave --resume out.") from error
-    chosen = split_speakers(corpora, recipe.seed) if split is None else split
-    clips = clips_of(corpora)
-    for part in PARTS:
-        if not chosen.select(clips, part):
-            raise UsageError(f"The split's {part} part has no speaker of these corpora; name them as corpus/speaker.")
+    recipe_path = work / _RECIPE
+    if not recipe_path.is_file():
+        raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
+    try:
+        recipe, split = Recipe.from_json(recipe_path.read_text(encoding="utf-8")), Split.load(work / _SPLIT)
+        learnt = json.loads((work / _CORPORA).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
+        raise UsageError(f"The run in {work} is damaged or of another version; leave --resume out.") from error
+    if learnt != _identity(corpora):
+        raise UsageError(
+            f"The run in {work} learnt from {', '.join(learnt['names'])} as they were then; "
+            "give the same corpora in the same order, or leave --resume out."
+        )
+    return recipe, split
+
+
+def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split) -> None:
+    """Clear what an earlier run has left and store what a new one goes by.
+
+    Raises:
+        UsageError: the split has nobody of a corpus in a part.
+    """
+    for corpus in corpora:
+        for part in PARTS:
+            if not split.select(corpus.clips, part):
+                raise UsageError(
+                    f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
+                    "--split, or start from a checkpoint that has heard fewer of them."
+                )
     for stale in ("state.pt", "best.pt", "log.txt"):
         (work / stale).unlink(missing_ok=True)
-    chosen.save(split_path)
-    recipe_path.write_text(recipe.to_json() + "\n", encoding="utf-8")
-    return recipe, chosen
+    split.save(work / _SPLIT)
+    (work / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")
+    (work / _RECIPE).write_text(recipe.to_json() + "\n", encoding="utf-8")
+
+
+def _identity(corpora: Sequence[Corpus]) -> dict[str, object]:
+    clips = [(clip.key, clip.label, clip.speaker) for clip in clips_of(corpora)]
+    return {"names": [corpus.name for corpus in corpora], "clips": fingerprint(clips)}

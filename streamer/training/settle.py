@@ -22,7 +22,7 @@ from streamer.emotion.shift import take_out
 from streamer.rates import EMBEDDING_DIM, FRAME_RATE
 from streamer.training.corpora import Clip
 from streamer.training.losses import masked_cross_entropy
-from streamer.training.material import Progress, key_of
+from streamer.training.material import Progress
 from streamer.training.optimizers import rate_scale
 from streamer.training.predict import Inputs
 from streamer.training.reference import differences
@@ -89,7 +89,7 @@ def pool_windows(
                 targets.append(batch.targets)
                 masks.append(batch.masks)
                 drawn += keys[number * _ENCODED_AT_ONCE :][: len(pooled)]
-    by_key = {key_of(clip): clip for clip in clips}
+    by_key = {clip.key: clip for clip in clips}
     said_by = [speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in drawn]
     own = differences(model, to_frames, load, clips)
     usual = np.zeros(EMBEDDING_DIM)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from streamer.emotion.card import Speakers
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus, clips_of
 
@@ -29,11 +30,6 @@ class Split:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
-
-    def part_of(self, clip: Clip) -> Part | None:
-        """Where a clip's speaker stands; None if it is in no part."""
-        name = speaker_of(clip)
-        return next((part for part in PARTS if name in getattr(self, part)), None)
 
     def select(self, clips: Iterable[Clip], part: Part) -> list[Clip]:
         """The clips of one part, in their order."""
@@ -55,7 +51,10 @@ class Split:
             values = json.loads(path.read_text(encoding="utf-8"))
             split = cls(values["seed"], *(tuple(map(str, values[part])) for part in PARTS))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} holds no split of speakers; remove it to draw one anew.") from error
+            raise UsageError(
+                f"{path} holds no split of speakers; give JSON with a seed and lists of corpus/speaker for "
+                "train, validation and test."
+            ) from error
         counts = Counter(speaker for part in PARTS for speaker in set(getattr(split, part)))
         if twice := [speaker for speaker, count in counts.items() if count > 1]:
             raise UsageError(f"{path} has {twice[0]} in two parts; a speaker belongs to one.")
@@ -87,6 +86,40 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
         parts["validation"] += speakers[test : test + validation]
         parts["train"] += speakers[test + validation :]
     return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
+    """A drawn split in which nobody changes sides whom a checkpoint has heard.
+
+    Args:
+        drawn: by `split_speakers`.
+        known: the checkpoint's own parts; None if it has none.
+        strangers: the part of speakers whom it does not know, of a corpus of which it knows others.
+    """
+    if known is None:
+        return drawn
+    sides = {speaker: part for part in PARTS for speaker in getattr(known, part)}
+    corpora = {speaker.partition("/")[0] for speaker in sides}
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for part in PARTS:
+        for speaker in getattr(drawn, part):
+            other = strangers if speaker.partition("/")[0] in corpora else part
+            parts[sides.get(speaker, other)].append(speaker)
+    return Split(drawn.seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def refuse_heard(split: Split, known: Speakers | None, name: str) -> None:
+    """Make sure that nobody is tested on whom a checkpoint was trained or tuned on.
+
+    Raises:
+        UsageError: somebody is.
+    """
+    heard = set() if known is None else {*known.train, *known.validation}
+    if both := sorted(heard & set(split.test)):
+        raise UsageError(
+            f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on that voice "
+            f"({len(both)} such); leave --split out, or use a checkpoint that has not heard them."
+        )
 
 
 def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:

@@ -4,14 +4,32 @@ Two files: `NAME.bin` holds the rows one after the other, `NAME.index` a line `r
 written after its rows, so that a run that was cut off loses the last array and nothing else.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 Array = npt.NDArray[Any]
+
+
+def fingerprint(*parts: object) -> str:
+    """Twelve hexadecimal digits that change with any part's text: what a store was computed from, for its name."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part).encode() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def fingerprint_of_weights(parameters: Iterable[Tensor]) -> str:
+    """The same of weights, in their order."""
+    digest = hashlib.sha256()
+    for parameter in parameters:
+        digest.update(parameter.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 class RaggedStore:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from streamer.codec import Encoder
+from streamer.codec.weights import fetch_pretrained, load_encoder
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import EMBEDDING_DIM
@@ -96,21 +96,18 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
     """A model to begin with.
 
     Args:
-        start: `random`; `pretrained` for Meta's encoder weights, fetched by the encodec package; `bundled`; or the path
-            of a checkpoint.
+        start: `random`; `pretrained` for Meta's encoder weights, fetched once; `bundled`; or the path of a checkpoint.
         labels: number of labels.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
+        DownloadError: Meta's weights cannot be fetched.
     """
     if str(start) == "random":
         return _spread(EmotionDetectionModel(labels))
     if str(start) == "pretrained":
-        from streamer.codec.encodec_import import import_encodec
-
         model = EmotionDetectionModel(labels)
-        pretrained = Encoder.from_encodec(import_encodec().EncodecModel.encodec_model_24khz(pretrained=True))
-        model.encoder.load_state_dict(pretrained.state_dict())
+        model.encoder.load_state_dict(load_encoder(fetch_pretrained()).state_dict())
         return model
     return EmotionDetectionModel.from_checkpoint(start)
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from streamer.training.corpora import LABELS, Clip
 from streamer.training.listeners import Listener, fit_listeners
-from streamer.training.material import Progress, Voices, key_of
-from streamer.training.store import RaggedStore
+from streamer.training.material import Progress, Voices
+from streamer.training.store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTeacher, slow
 
 Floats = npt.NDArray[np.float32]
@@ -25,19 +25,31 @@ class TeacherStore:
     At every frame and over the clip these are principal components of its layers. Which emotion it hears is what
     classifiers on its features say (see `listeners`), one for each corpus: of every clip, whatever corpus it is of.
 
+    The files' names hold a digest of the teacher and of what it hears; those of the opinions, which know labels, also one
+    of the clips that the classifiers are fitted to.
+
     Args:
         folder: where the files are.
         corpora: names of those whose classifiers are asked, in this order.
+        teacher: who is asked.
+        clips: that are learnt from.
+        voices: what is heard of them.
     """
 
-    def __init__(self, folder: Path, corpora: Sequence[str]) -> None:
-        self.frames = RaggedStore(folder / "teacher-frames", COMPONENTS)  # at 50 a second
+    def __init__(
+        self, folder: Path, corpora: Sequence[str], teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices
+    ) -> None:
+        heard = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, voices.identity)
+        fitted = fingerprint(heard, sorted((clip.key, clip.label, clip.speaker) for clip in clips))
         self.corpora = tuple(corpora)
-        self._statistics = RaggedStore(folder / "teacher-statistics", STATISTICS, np.float32)  # one row a name
+        self._teacher, self._clips, self._voices = teacher, clips, voices
+        self.frames = RaggedStore(folder / f"teacher-{heard}-frames", COMPONENTS)  # at 50 a second
+        self._statistics = RaggedStore(folder / f"teacher-{heard}-statistics", STATISTICS, np.float32)  # one row a name
         self._opinions = {
-            corpus: RaggedStore(folder / f"teacher-opinions-{corpus}", len(LABELS), np.float32) for corpus in corpora
+            corpus: RaggedStore(folder / f"teacher-{fitted}-opinions-{corpus}", len(LABELS), np.float32)
+            for corpus in corpora
         }  # one row a name: logits, centred; minus infinity where the corpus lacks the label
-        self._projection_path = folder / "teacher-projection.npz"
+        self._projection_path = folder / f"teacher-{heard}-projection.npz"
         self._of_utterances: Projection | None = None
 
     def __contains__(self, name: str) -> bool:
@@ -61,14 +73,13 @@ class TeacherStore:
         likely = np.exp(self._opinions[corpus][name][0])
         return np.asarray(likely / likely.sum())
 
-    def prepare(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices, seed: int, progress: Progress[str]
-    ) -> None:
+    def prepare(self, seed: int, progress: Progress[str]) -> None:
         """Ask the teacher about what it was not asked yet. The first clips seen fix the components."""
-        names = {name: clip for clip in clips for name in voices.names(key_of(clip))}
+        teacher, clips, voices = self._teacher, self._clips, self._voices
+        names = {name: clip for clip in clips for name in voices.names(clip.key)}
         left = [name for name in names if name not in self._statistics]
         if left:
-            of_frames = self._projections(teacher, clips, voices, seed, progress)[0]
+            of_frames = self._projections(seed, progress)[0]
             for name in progress(left, "asking the teacher"):
                 features = teacher.features(voices.spoken(name))
                 if name not in self.frames:  # a run may have been cut off between the two
@@ -83,7 +94,7 @@ class TeacherStore:
         left = [name for name in names if name not in store]
         if not left:
             return
-        features = np.concatenate([self._statistics[key_of(clip)] for clip in clips])  # [N, 1536]
+        features = np.concatenate([self._statistics[clip.key] for clip in clips])  # [N, 1536]
         listeners = fit_listeners(features, clips)
         for name in left:
             if heard := [listener for listener in listeners if listener.may_hear(names[name])]:
@@ -96,14 +107,12 @@ class TeacherStore:
         opinion = store[name][0]
         return np.where(np.isfinite(opinion), opinion, 0).astype(np.float32)
 
-    def _projections(
-        self, teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices, seed: int, progress: Progress[str]
-    ) -> tuple[Projection, Projection]:
+    def _projections(self, seed: int, progress: Progress[str]) -> tuple[Projection, Projection]:
         if not self._projection_path.is_file():
+            teacher, clips, voices = self._teacher, self._clips, self._voices
             drawn = np.random.default_rng(seed).permutation(len(clips))[:_PROJECTION_CLIPS]
             heard = [
-                teacher.features(voices.spoken(key))
-                for key in progress([key_of(clips[i]) for i in drawn], "components")
+                teacher.features(voices.spoken(key)) for key in progress([clips[i].key for i in drawn], "components")
             ]
             of_frames = Projection.fit(np.concatenate([slow(features)[::3] for features in heard]), COMPONENTS)
             of_utterances = Projection.fit(np.stack([statistics(features) for features in heard]), COMPONENTS)

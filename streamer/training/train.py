@@ -17,15 +17,16 @@ from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
-from streamer.training.material import AudioStore, Progress, StemStore, Voices, key_of
+from streamer.training.folds import need_sklearn
+from streamer.training.material import AudioStore, Progress, StemStore, Voices
 from streamer.training.objective import batch_losses
 from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.run import RunState, begin
+from streamer.training.run import RunState, begin, resumed
 from streamer.training.settle import LONGEST_S, pool_windows, settle
-from streamer.training.splits import Split
+from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
@@ -50,10 +51,12 @@ class Trainer:
         device: where to compute.
         log: takes one line at a time.
         workers: processes that cut and change windows; 0 does it in between. A GPU waits for fewer than its machine has.
-        split: who is trained on; None: drawn from the recipe's seed. A run that is resumed keeps its own.
+        split: who is trained on; None: drawn from the recipe's seed, but those whom the model to start from has heard
+            keep their part. A run that is resumed keeps its own.
 
     Raises:
-        UsageError: there is nothing to resume, a corpus is too small to split, or the split has nobody of it.
+        UsageError: there is nothing to resume, other corpora were learnt from, a corpus is too small to split, the split
+            has nobody of it in a part, or tests somebody whom the model to start from has heard.
         CheckpointError: the model to start from cannot be read.
     """
 
@@ -71,10 +74,16 @@ class Trainer:
         work.mkdir(parents=True, exist_ok=True)
         self.corpora, self.work, self.device, self.workers = corpora, work, device, workers
         self._log = log
-        self.recipe, self.split = begin(corpora, recipe, work, resume, split)
+        if resume:
+            recipe, split = resumed(corpora, work)
+        self.recipe = recipe
         self.dtype = training_dtype(device)
-        torch.manual_seed(self.recipe.seed)
-        model = initial_model(self.recipe.start, len(LABELS))
+        torch.manual_seed(recipe.seed)
+        model = initial_model(recipe.start, len(LABELS))
+        self.origin = model.card
+        known = None if self.origin is None else self.origin.speakers
+        self.split = split or keep_parts(split_speakers(corpora, recipe.seed), known, "train")
+        refuse_heard(self.split, known, recipe.start)
         self.student = Student(model, COMPONENTS, len(corpora), self.recipe.tune, self.recipe.dropout).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
@@ -86,6 +95,8 @@ class Trainer:
         self.state = RunState()
         if resume:
             self._restore()
+        else:
+            begin(corpora, recipe, work, self.split)
 
     @property
     def kept(self) -> Student:
@@ -166,9 +177,10 @@ class Trainer:
         voices = Voices(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
         teacher = None
         if recipe.teacher is not None:
-            teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora])
+            need_sklearn("A teacher's opinions need", "or leave it out with --no-teacher")
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
-            teacher.prepare(asked, learning, voices, recipe.seed, progress)
+            teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora], asked, learning, voices)
+            teacher.prepare(recipe.seed, progress)
         self._load: Callable[[Any], Inputs]
         descriptors = None
         if recipe.weights.descriptors:
@@ -176,7 +188,7 @@ class Trainer:
             descriptors.prepare(learning, audio, recipe.seed, progress)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
-            talkers = tuple(audio[key_of(clip)] for clip in learning[:: max(1, len(learning) // 50)])
+            talkers = tuple(audio[clip.key] for clip in learning[:: max(1, len(learning) // 50)])
             inputs, self._load = AudioInputs(audio, recipe.augmentation, talkers), load_audio(audio)
         else:
             encoder = self.student.model.encoder

@@ -15,7 +15,7 @@ from streamer.training.augment import Augmentation, Samples, non_speech, speed
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.descriptors import DESCRIPTORS, DescriptorStore
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
-from streamer.training.material import AudioStore, StemStore, key_of, level
+from streamer.training.material import AudioStore, StemStore, level
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import at_student_frames
 
@@ -144,7 +144,7 @@ class Windows:
         self.inputs, self.teacher, self.frames, self.delay_s = inputs, teacher, frames, delay_s
         self.descriptors = descriptors
         self._softness, self._corpora = softness, len(corpora)
-        self._clips = {key_of(clip): (corpus, clip) for corpus in corpora for clip in corpus.clips}
+        self._clips = {clip.key: (corpus, clip) for corpus in corpora for clip in corpus.clips}
 
     def batch(self, keys: Sequence[str], rng: np.random.Generator) -> Batch:
         """One window of each clip in `keys`; NON_SPEECH stands for sound without a voice."""
@@ -232,7 +232,7 @@ def draw_epoch(clips: Sequence[Clip], non_speech_share: float, rng: np.random.Ge
     """
     of_corpus: dict[str, list[str]] = {}
     for clip in clips:
-        of_corpus.setdefault(clip.corpus, []).append(key_of(clip))
+        of_corpus.setdefault(clip.corpus, []).append(clip.key)
     shares: Mapping[str, float] = {name: len(keys) ** 0.5 for name, keys in of_corpus.items()}
     drawn: list[str] = []
     for name, keys in of_corpus.items():

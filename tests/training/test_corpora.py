@@ -1,10 +1,16 @@
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from training_corpus import write_corpus
 
 from streamer.errors import StreamerError, UsageError
+from streamer.rates import SAMPLE_RATE
+from streamer.training.augment import Augmentation
 from streamer.training.corpora import LABELS, read_corpora, read_corpus
+from streamer.training.material import AudioStore, Voices
 from streamer.training.recordings import read_recording
 
 
@@ -77,6 +83,7 @@ def test_a_csv_file_lists_any_recordings(tmp_path: Path) -> None:
         ("path,label,speaker\n", "lists no recordings"),
         ("", "lacks the column label"),
         ("path,label,speaker\na.wav\n", "label ''"),
+        ("path,label,speaker\na.wav,sad,x\n./a.wav,happy,y\n", "lists a.wav 2 times"),
     ],
 )
 def test_a_wrong_csv_file_is_told_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -85,6 +92,35 @@ def test_a_wrong_csv_file_is_told_what_is_wrong(tmp_path: Path, text: str, compl
     file.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=complaint):
         read_corpus(file)
+
+
+def test_files_of_one_name_in_two_folders_are_two_clips(tmp_path: Path) -> None:
+    for folder, level in (("anna", 0.1), ("ben", 0.2)):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "1@2.wav", np.full(2400, level), SAMPLE_RATE)
+    file = tmp_path / "mine.csv"
+    file.write_text("path,label,speaker\nanna/1@2.wav,happy,anna\nben/1@2.wav,sad,ben\n", encoding="utf-8")
+    clips = read_corpus(file).clips
+    voices = Voices(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
+    voices.audio.prepare(clips, lambda items, what: items)
+    assert [float(voices.spoken(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
+    assert len(voices.spoken(voices.name(clips[0].key, 1))) != 2400
+
+
+def test_a_recording_that_an_archive_holds_twice_is_one_clip(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "a" / "again")
+    assert len(read_corpus(tmp_path / "a").clips) == 16  # 4 speakers x 2 emotions x 2 takes
+
+
+def test_a_recording_that_was_changed_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "a")
+    clips = read_corpus(corpus).clips
+    AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
+    AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
+    soundfile.write(clips[0].path, np.zeros(99), SAMPLE_RATE)
+    with pytest.raises(UsageError, match="is not the recording"):
+        AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -103,6 +139,14 @@ def test_the_crowds_votes_become_shares(tmp_path: Path) -> None:
     assert set(votes) == {"1001_IEO_ANG_HI"}
     assert votes["1001_IEO_ANG_HI"][LABELS.index("angry")] == 0.75
     assert sum(votes["1001_IEO_ANG_HI"]) == 1
+
+
+@pytest.mark.parametrize("text", [b"file,angry\n1001_IEO_ANG_HI,many\n", b"file,angry\n\xff\xfe,3\n"])
+def test_votes_that_cannot_be_counted_are_refused(tmp_path: Path, text: bytes) -> None:
+    touch(tmp_path, "1001_IEO_ANG_HI.wav")
+    (tmp_path / "voice_votes.csv").write_bytes(text)
+    with pytest.raises(UsageError, match="correct it, or remove it"):
+        read_corpus(tmp_path)
 
 
 def test_votes_for_unknown_labels_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from training_corpus import write_corpus
 from streamer.rates import HOP, SAMPLE_RATE
 from streamer.training.corpora import clips_of, read_corpora
 from streamer.training.descriptors import DESCRIPTORS, MELS, DescriptorStore, log_mel, low_level_extractor
-from streamer.training.material import AudioStore, key_of
+from streamer.training.material import AudioStore
 
 
 def silent(items: Any, what: str) -> Any:
@@ -52,6 +52,6 @@ def test_stored_descriptors_are_standardised_and_kept(tmp_path: Path) -> None:
     DescriptorStore(tmp_path / "work").prepare(clips, audio, 0, silent)
     again = DescriptorStore(tmp_path / "work")
     again.prepare(clips, audio, 0, lambda items, what: pytest.fail(f"{what} again"))
-    rows = np.concatenate([again.frames[key_of(clip)] for clip in clips]).astype(np.float32)
+    rows = np.concatenate([again.frames[clip.key] for clip in clips]).astype(np.float32)
     assert rows.shape[1] == DESCRIPTORS
     assert torch.from_numpy(rows).mean(dim=0).abs().max() < 0.1

@@ -67,18 +67,17 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[AudioStore, Corpus
     return audio, Corpus("spoken", "none", tuple(clips))
 
 
-def test_only_test_speakers_are_measured(evaluation: Evaluation, corpus: Path) -> None:
+def test_only_speakers_are_measured_whom_the_checkpoint_has_not_heard(evaluation: Evaluation) -> None:
     (result,) = evaluation.corpora
-    split = split_speakers(read_corpora([corpus]))
-    assert {f"ravdess/{speaker}" for speaker in result.speakers} == set(split.test)
-    assert result.clips.count == 4 * len(split.test)
+    assert result.speakers == ("01", "03")  # its own test speaker, and one that it does not know
+    assert result.clips.count == 4 * 2
     assert sum(map(sum, result.clips.confusion)) == result.clips.count
 
 
 def test_answers_are_among_the_corpus_s_labels(evaluation: Evaluation) -> None:
     (result,) = evaluation.corpora
     assert result.labels == ("neutral", "angry")
-    assert [sum(row) for row in result.clips.confusion] == [2, 2]
+    assert [sum(row) for row in result.clips.confusion] == [4, 4]
     assert result.clips.interval[0] <= result.clips.uar <= result.clips.interval[1]
 
 
@@ -181,7 +180,7 @@ def test_the_report_shows_windows_peers_and_alarms(
     alarms = false_alarms(monitored, 0.01, (), SEED, silent)
     text = markdown(replace(evaluation, corpora=(measured,), false_alarms=alarms))
     assert "windows in the worker" in text
-    assert "| ravdess | eGeMAPS + SVM | 1 | 4 | 0.500 | 0.400 to 0.600 | 0.510 |" in text
+    assert "| ravdess | eGeMAPS + SVM | 2 | 8 | 0.500 | 0.400 to 0.600 | 0.510 |" in text
     assert "| white noise | 0.0 | 0 |" in text
 
 
@@ -195,8 +194,22 @@ def test_the_report_names_its_split_and_its_model(evaluation: Evaluation) -> Non
 def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "split.json").write_text('{"seed": 1, "train": [], "validation": [], "test": ["crema-d/1001"]}')
     options = EvaluationOptions(split=tmp_path / "split.json")
-    with pytest.raises(UsageError, match="No test speaker"):
+    with pytest.raises(UsageError, match="No speaker of ravdess is tested"):
         evaluate("bundled", read_corpora([corpus]), options, tmp_path, print, silent)
+
+
+def test_a_split_that_tests_whom_the_checkpoint_has_heard_is_refused(corpus: Path, tmp_path: Path) -> None:
+    Split(1, train=("ravdess/01",), validation=("ravdess/03",), test=("ravdess/02",)).save(tmp_path / "split.json")
+    with pytest.raises(UsageError, match="bundled-4 was trained or tuned on that voice"):
+        evaluate(
+            "bundled", read_corpora([corpus]), EvaluationOptions(split=tmp_path / "split.json"), tmp_path, print, silent
+        )
+
+
+def test_recordings_without_a_voice_are_looked_for_before_anything_is_measured(corpus: Path, tmp_path: Path) -> None:
+    options = EvaluationOptions(without_voice=(tmp_path / "lost.wav",))
+    with pytest.raises(UsageError, match="no recording"):
+        evaluate("bundled", read_corpora([corpus]), options, tmp_path, print, lambda items, what: pytest.fail(what))
 
 
 @pytest.mark.parametrize(("what", "cure"), [({"live_clips": -1}, "use 0"), ({"folds": 1}, "2 or more")])

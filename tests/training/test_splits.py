@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.emotion.card import Speakers
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus
-from streamer.training.splits import PARTS, Split, split_speakers
+from streamer.training.splits import PARTS, Part, Split, keep_parts, refuse_heard, speaker_of, split_speakers
 
 
 def corpus_of(name: str, speakers: int) -> Corpus:
@@ -25,7 +26,7 @@ def test_every_speaker_is_in_exactly_one_part_and_no_part_is_empty(counts: list[
         for part in PARTS:
             chosen = split.select(corpus.clips, part)
             assert chosen
-            assert all(split.part_of(clip) == part for clip in chosen)
+            assert {speaker_of(clip) for clip in chosen} <= set(getattr(split, part))
 
 
 def test_a_corpus_splits_alike_whatever_is_beside_it() -> None:
@@ -69,7 +70,28 @@ def test_a_split_with_a_speaker_in_two_parts_is_refused(tmp_path: Path) -> None:
         Split.load(tmp_path / "split.json")
 
 
-def test_a_speaker_of_no_part_stands_nowhere() -> None:
-    corpus = corpus_of("a", 9)
-    stranger = replace(corpus.clips[0], speaker="stranger")
-    assert split_speakers([corpus]).part_of(stranger) is None
+KNOWN = Speakers(train=("a/000", "a/001"), validation=("a/002",), test=("a/003",))
+
+
+@pytest.mark.parametrize("strangers", ["train", "test"])
+def test_nobody_changes_sides_whom_a_checkpoint_has_heard(strangers: Part) -> None:
+    drawn = split_speakers([corpus_of("a", 9), corpus_of("b", 9)])
+    kept = keep_parts(drawn, KNOWN, strangers)
+    for part in PARTS:
+        assert set(getattr(KNOWN, part)) <= set(getattr(kept, part))
+    assert {f"a/{number:03d}" for number in range(4, 9)} <= set(getattr(kept, strangers))
+    assert {name for name in kept.test if name[0] == "b"} == {name for name in drawn.test if name[0] == "b"}
+    refuse_heard(kept, KNOWN, "it")
+
+
+def test_a_checkpoint_that_says_nothing_changes_no_split() -> None:
+    drawn = split_speakers([corpus_of("a", 9)])
+    assert keep_parts(drawn, None, "test") == drawn
+    refuse_heard(drawn, None, "it")
+
+
+@pytest.mark.parametrize("heard", ["a/001", "a/002"])
+def test_a_test_speaker_who_was_heard_is_refused(heard: str) -> None:
+    split = Split(1, train=("a/003",), validation=("a/004",), test=(heard, "a/005"))
+    with pytest.raises(UsageError, match=f"{heard} is a test speaker"):
+        refuse_heard(split, KNOWN, "it")

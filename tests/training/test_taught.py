@@ -12,7 +12,7 @@ from training_corpus import write_corpus
 from streamer.training.augment import Augmentation
 from streamer.training.corpora import LABELS, Clip, clips_of, read_corpora
 from streamer.training.listeners import fit_listeners
-from streamer.training.material import AudioStore, Voices, key_of
+from streamer.training.material import AudioStore, Voices
 from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
 
@@ -40,8 +40,8 @@ def voices(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Voice
 
 
 def asked(teacher: WhisperTeacher, clips: list[Clip], voices: Voices, folder: Path) -> TeacherStore:
-    store = TeacherStore(folder, ["ravdess"])
-    store.prepare(teacher, clips, voices, 0, silent)
+    store = TeacherStore(folder, ["ravdess"], teacher, clips, voices)
+    store.prepare(0, silent)
     return store
 
 
@@ -50,12 +50,12 @@ def test_every_clip_has_frames_a_summary_and_an_answer(
 ) -> None:
     store = asked(teacher, clips, voices, tmp_path)
     for clip in clips:
-        answer = store.answer("ravdess", key_of(clip))
+        answer = store.answer("ravdess", clip.key)
         assert answer is not None
         assert answer.sum() == pytest.approx(1, abs=1e-5)
         assert np.flatnonzero(answer).tolist() == [0, 4]  # the corpus has neutral and angry
-        assert store.frames[key_of(clip)].shape == (25, COMPONENTS)  # 0.5 s x 50
-        assert store.utterance(key_of(clip)).shape == (COMPONENTS,)
+        assert store.frames[clip.key].shape == (25, COMPONENTS)  # 0.5 s x 50
+        assert store.utterance(clip.key).shape == (COMPONENTS,)
 
 
 def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
@@ -67,7 +67,7 @@ def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
     after = asked(teacher, turned, voices, tmp_path / "after")
     changed = set()
     for clip in clips:
-        one, two = before.answer("ravdess", key_of(clip)), after.answer("ravdess", key_of(clip))
+        one, two = before.answer("ravdess", clip.key), after.answer("ravdess", clip.key)
         assert one is not None
         assert two is not None
         if not np.allclose(one, two, atol=1e-4):
@@ -81,24 +81,49 @@ def test_one_speaker_alone_gets_no_answers(
 ) -> None:
     alone = [clip for clip in clips if clip.speaker == "01"]
     store = asked(teacher, alone, voices, tmp_path)
-    assert [store.answer("ravdess", key_of(clip)) for clip in alone] == [None] * len(alone)
-    assert all(key_of(clip) in store for clip in alone)
+    assert [store.answer("ravdess", clip.key) for clip in alone] == [None] * len(alone)
+    assert all(clip.key in store for clip in alone)
 
 
 def test_what_was_answered_is_not_asked_again(
     teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
     asked(teacher, clips, voices, tmp_path)
-    again = TeacherStore(tmp_path, ["ravdess"])
-    again.prepare(teacher, clips, voices, 0, lambda items, what: pytest.fail(f"{what} again"))
-    assert again.answer("ravdess", key_of(clips[0])) is not None
+    again = TeacherStore(tmp_path, ["ravdess"], teacher, clips, voices)
+    again.prepare(0, lambda items, what: pytest.fail(f"{what} again"))
+    assert again.answer("ravdess", clips[0].key) is not None
+
+
+def test_another_teacher_answers_for_itself(
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+) -> None:
+    first = asked(teacher, clips, voices, tmp_path)
+    torch.manual_seed(2)
+    other = asked(WhisperTeacher(), clips, voices, tmp_path)
+    assert not np.allclose(first.utterance(clips[0].key), other.utterance(clips[0].key))
+
+
+def test_opinions_are_asked_anew_where_others_are_learnt_from(
+    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+) -> None:
+    """Those of an earlier split were told the labels of speakers who are tested now."""
+    asked(teacher, clips, voices, tmp_path)
+    fewer = [clip for clip in clips if clip.speaker != "04"]
+    shared = asked(teacher, fewer, voices, tmp_path)
+    alone = asked(teacher, fewer, voices, tmp_path / "alone")
+    for clip in fewer:
+        one, two = shared.answer("ravdess", clip.key), alone.answer("ravdess", clip.key)
+        assert one is not None
+        assert two is not None
+        assert one.argmax() == two.argmax()
+    assert all(shared.answer("ravdess", clip.key) is None for clip in clips if clip.speaker == "04")
 
 
 def test_a_voice_of_another_size_is_heard_anew(
     teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
 ) -> None:
     store = asked(teacher, clips, voices, tmp_path)
-    key = key_of(clips[0])
+    key = clips[0].key
     name = voices.name(key, 1)
     pace = voices.pace(key, 1)
     assert name != key
@@ -109,7 +134,7 @@ def test_a_voice_of_another_size_is_heard_anew(
 
 
 def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: Voices, clips: list[Clip]) -> None:
-    key = key_of(clips[0])
+    key = clips[0].key
     unchanged = Voices(voices.audio, 3, 0, Augmentation(speed=0.0))
     assert unchanged.names(key) == [key]
     assert [unchanged.pace(key, version) for version in range(3)] == [1, 1, 1]
@@ -123,10 +148,10 @@ def test_every_corpus_has_an_opinion_of_every_clip(
 ) -> None:
     other = [replace(clip, corpus="other", label="sad" if clip.label == "angry" else "happy") for clip in clips]
     voices.audio.prepare(other, silent)
-    store = TeacherStore(tmp_path, ["ravdess", "other"])
-    store.prepare(teacher, [*clips, *other], voices, 0, silent)
+    store = TeacherStore(tmp_path, ["ravdess", "other"], teacher, [*clips, *other], voices)
+    store.prepare(0, silent)
     for clip in (*clips, *other):
-        opinions = store.opinions(key_of(clip))
+        opinions = store.opinions(clip.key)
         assert opinions.shape == (2, len(LABELS))
         assert np.flatnonzero(opinions[0]).tolist() == [LABELS.index("neutral"), LABELS.index("angry")]
         assert np.flatnonzero(opinions[1]).tolist() == [LABELS.index("happy"), LABELS.index("sad")]

@@ -1,4 +1,5 @@
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import torch
 from training_corpus import write_corpus
 
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
+from streamer.emotion.checkpoint import CheckpointError
 from streamer.errors import UsageError
+from streamer.training.augment import Augmentation
 from streamer.training.corpora import clips_of, read_corpora
 from streamer.training.losses import Weights, masked_cross_entropy
 from streamer.training.objective import batch_losses
@@ -46,7 +49,8 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_training_leaves_a_checkpoint_with_its_card(trained: Path) -> None:
     card = load_checkpoint(trained / "model.safetensors").card
-    assert card.training_data == ("ravdess: 16 clips, 4 speakers, CC BY-NC-SA 4.0",)
+    assert card.training_data[0] == "ravdess: 16 clips, 4 speakers, CC BY-NC-SA 4.0"
+    assert [data.partition(" ")[0] for data in card.training_data[1:]] == ["CREMA-D"]  # from the bundled model
     assert card.licence == "CC BY-NC-SA 4.0"
     assert [accuracy.corpus for accuracy in card.accuracy] == ["ravdess"]
     assert card.accuracy[0].chance == 0.5
@@ -179,6 +183,58 @@ def test_what_cannot_be_resumed_is_said(corpus: Path, tmp_path: Path) -> None:
         trainer(corpus, tmp_path, resume=True)
 
 
+def test_a_run_is_resumed_with_the_corpora_it_learnt_from(corpus: Path, tmp_path: Path) -> None:
+    trainer(corpus, tmp_path / "work")
+    changed = write_corpus(tmp_path / "changed")
+    next(changed.iterdir()).unlink()
+    with pytest.raises(UsageError, match="learnt from ravdess"):
+        trainer(changed, tmp_path / "work", resume=True)
+
+
+@pytest.mark.parametrize("other", [replace(QUICK, seed=5), replace(QUICK, augmentation=Augmentation(babble=0.9))])
+def test_features_that_were_changed_otherwise_are_computed_anew(corpus: Path, tmp_path: Path, other: Recipe) -> None:
+    trainer(corpus, tmp_path)
+    stored = set(tmp_path.glob("stem-*"))
+    trainer(corpus, tmp_path)
+    assert set(tmp_path.glob("stem-*")) == stored
+    trainer(corpus, tmp_path, other)
+    assert len(set(tmp_path.glob("stem-*"))) == 2 * len(stored)
+
+
+def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "work")
+    with pytest.raises(CheckpointError):
+        trainer(corpus, tmp_path / "work", replace(QUICK, start=str(tmp_path / "nothing.safetensors")))
+    assert trainer(corpus, tmp_path / "work", resume=True).state.epoch == QUICK.epochs
+
+
+@pytest.mark.parametrize("seed", [QUICK.seed, 5])
+def test_whoever_the_start_has_heard_keeps_the_part(corpus: Path, tmp_path: Path, seed: int) -> None:
+    """02 taught the bundled model, 04 tuned it, 01 tested it, and 03 is unknown to it."""
+    split = trainer(corpus, tmp_path, replace(QUICK, seed=seed)).split
+    assert (split.train, split.validation, split.test) == (
+        ("ravdess/02", "ravdess/03"),
+        ("ravdess/04",),
+        ("ravdess/01",),
+    )
+
+
+def test_a_split_that_tests_whom_the_start_has_heard_is_refused(corpus: Path, tmp_path: Path) -> None:
+    split = Split(1, train=("ravdess/01", "ravdess/03"), validation=("ravdess/04",), test=("ravdess/02",))
+    with pytest.raises(UsageError, match="ravdess/02 is a test speaker"):
+        Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, split=split)
+
+
+def test_the_card_names_whom_the_start_has_heard_too(trained: Path) -> None:
+    before = load_checkpoint("bundled").card
+    after = load_checkpoint(trained / "model.safetensors").card
+    assert before.speakers is not None
+    assert after.speakers is not None
+    assert {*before.speakers.train, *before.speakers.validation} <= {*after.speakers.train, *after.speakers.validation}
+    assert set(after.speakers.test) == set(before.speakers.test)
+    assert before.licence.startswith(after.licence)
+
+
 def test_a_given_split_says_who_is_trained_on_and_stays_with_the_run(corpus: Path, tmp_path: Path) -> None:
     corpora = read_corpora([corpus])
     split = Split(1, train=("ravdess/03", "ravdess/04"), validation=("ravdess/02",), test=("ravdess/01",))
@@ -192,8 +248,8 @@ def test_a_given_split_says_who_is_trained_on_and_stays_with_the_run(corpus: Pat
 
 
 def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> None:
-    split = Split(1, train=("ravdess/03",), validation=("ravdess/02",), test=("ravdess/24",))
-    with pytest.raises(UsageError, match="test part has no speaker"):
+    split = Split(1, train=("ravdess/03",), validation=("ravdess/02",), test=("ravdess/12",))
+    with pytest.raises(UsageError, match="test part has no speaker of ravdess"):
         Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, split=split)
 
 
@@ -210,6 +266,10 @@ def test_a_recipe_comes_back_from_its_json() -> None:
         ({"start": "random"}, "tune all"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"mixup": -0.1}, "mixup -0.1"),
+        ({"minutes": 0.0}, "minutes is 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"encoder_learning_rate": math.inf}, "encoder_learning_rate is inf"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint: str) -> None:
