@@ -116,8 +116,9 @@ def _embed_batch(
             whole.append(item)
         except UnreadableError as error:
             yield item.facts.sha256, str(error)
-    rows = embedder.whole(samples)
-    cache.put((item.facts.sha256, [computed]) for item, computed in zip(whole, rows, strict=True))
+    if whole:
+        rows = embedder.whole(samples)
+        cache.put((item.facts.sha256, [computed]) for item, computed in zip(whole, rows, strict=True))
     progress.advance(sum(item.facts.seconds for item in batch))
 
 

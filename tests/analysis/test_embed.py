@@ -163,6 +163,27 @@ def test_broken_recordings_are_named_and_the_others_kept(tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 7
 
 
+def test_a_second_run_over_broken_recordings_names_them_again(tmp_path, capsys):
+    """Nothing is left to embed then but what cannot be read."""
+    recordings = tmp_path / "in"
+    write(recordings / "good.wav", 0.2)
+    soundfile.write(recordings / "nan.wav", np.full(2_400, np.nan, dtype=np.float32), 24_000, subtype="FLOAT")
+    for _ in range(2):
+        written = embed([recordings], tmp_path / "out")
+        assert written.names == ["good.wav"]
+        assert "nan.wav holds samples that are not numbers" in " ".join(capsys.readouterr().err.split())
+
+
+def test_progress_is_complete_where_nothing_of_a_batch_can_be_read(tmp_path):
+    broken = tmp_path / "nan.wav"
+    soundfile.write(broken, np.full(2_400, np.nan, dtype=np.float32), 24_000, subtype="FLOAT")
+    embedder, watcher = Embedder(model(), EmbedSettings()), Watcher()
+    with RowCache(tmp_path / "rows", embedder.key) as cache:
+        outcome = embed_recordings([Recording(broken, "nan.wav", "", "")], embedder, cache, watcher)
+    assert [failure.name for failure in outcome.failures] == ["nan.wav"]
+    assert watcher.done == pytest.approx(watcher.total)
+
+
 def test_only_where_nothing_could_be_embedded_it_is_an_error(tmp_path):
     (tmp_path / "text.wav").write_text("no sound")
     with pytest.raises(StreamerError, match="None of the 1 recordings") as error:
