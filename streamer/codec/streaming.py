@@ -113,7 +113,8 @@ class StreamingEncoder(nn.Module):
             self._counts = [audio.shape[2] // HOP] * self.batch_size
             with torch.inference_mode():
                 frames: Tensor = self.encoder(audio, self._state, MIDDLE)
-            return frames
+            # A clone made outside of inference mode is an ordinary tensor, which training may save for its gradients.
+            return frames if torch.is_inference_mode_enabled() else frames.clone()
         streams = self._chosen(exec_mask)
         signal = self._signal(audio)  # [B, S]
         ended = [stream for stream in streams if self._streams[stream].ended]
