@@ -14,13 +14,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamer.errors import UsageError
 from streamer.rates import FRAME_RATE
 
 PREFIX = "STREAMER_"
+RING_HOPS = 3  # the ring holds so many at least: from as many waiting ones the worker sees that it is behind
 _VARIABLE = "a variable"
 
 
@@ -160,6 +171,18 @@ class Settings(BaseSettings):
     mqtt: Mqtt = Mqtt()
     dashboard: Dashboard = Dashboard()
     stream: tuple[Stream, ...] = ()
+
+    @field_validator("window")
+    @classmethod
+    def _ring_holds_hops(cls, window: WindowSettings, info: ValidationInfo) -> WindowSettings:
+        audio: Audio | None = info.data.get("audio")  # none where that is wrong itself
+        needed_s = RING_HOPS * window.hop_frames / FRAME_RATE
+        if audio is not None and audio.ring_s < needed_s:
+            raise ValueError(
+                f"audio.ring_s = {audio.ring_s:g} must hold {RING_HOPS} hops of hop_s = {window.hop_s:g}; "
+                f"set audio.ring_s to {needed_s:g} or more, or take a shorter hop_s"
+            )
+        return window
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Settings":

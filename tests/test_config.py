@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import Settings, load
+from streamer.config import RING_HOPS, Settings, load
 from streamer.errors import UsageError
+from streamer.worker import BEHIND_HOPS
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config.toml"
 
@@ -70,6 +71,11 @@ def test_a_password_is_not_printed() -> None:
         ("[window]\nhop_s = inf\n", ["my.toml", "window.hop_s", "inf", "seconds"]),
         ('[window]\nhop_s = "fast"\n', ["my.toml", "window.hop_s", "'fast'", "number"]),
         ("[window]\nwindow_s = 0.2\n", ["my.toml", "window", "hop_s = 0.24", "window_s = 0.2"]),
+        (
+            "[window]\nhop_s = 2.8\n",
+            ["my.toml", "window", "audio.ring_s = 8", "hop_s = 2.8", "set audio.ring_s to 8.4 or more"],
+        ),
+        ("[audio]\nring_s = 1\n[window]\nhop_s = 0.4\n", ["my.toml", "set audio.ring_s to 1.2 or more"]),
         ('[model]\ndevice = "gpu"\n', ["my.toml", "model.device", "'gpu'", "cuda"]),
         ("[model]\nthreshold = 2\n", ["my.toml", "model.threshold", "2", "auto", "less than or equal to 1"]),
         ("[tracker]\nenter = 0.2\nexit = 0.3\n", ["my.toml", "tracker", "exit = 0.3", "enter = 0.2"]),
@@ -88,6 +94,27 @@ def test_a_wrong_file_is_one_line_with_file_key_value_and_what_is_allowed(
     message = str(caught.value)
     assert "\n" not in message
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_ring_holds_as_many_hops_as_show_that_the_worker_is_behind(tmp_path: Path) -> None:
+    assert RING_HOPS >= BEHIND_HOPS
+    assert load(write(tmp_path, "[audio]\nring_s = 1.2\n[window]\nhop_s = 0.4\n")).audio.ring_s == 1.2
+    wide = load(write(tmp_path, "[audio]\nring_s = 30\n[window]\nwindow_s = 30\nhop_s = 10\n"))
+    assert wide.window.hop_s == 10
+
+
+def test_a_hop_too_long_for_the_ring_is_refused_wherever_either_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "[window]\nhop_s = 2.4\n")
+    assert load(path).window.hop_s == 2.4
+    with pytest.raises(UsageError, match=r"audio\.ring_s = 4 .* 7\.2 or more"):
+        load(path, {"audio": {"ring_s": 4}})
+    with pytest.raises(UsageError, match=r"flag: window is not allowed: .* 9 or more"):
+        load(path, {"window": {"hop_s": 3.0}})
+    monkeypatch.setenv("STREAMER_WINDOW__HOP_S", "3.0")
+    with pytest.raises(UsageError, match=r"STREAMER_WINDOW: .* 9 or more"):
+        load(path)
 
 
 @pytest.mark.parametrize(
