@@ -50,10 +50,10 @@ class StreamingEncoder(nn.Module):
     every layer, and its last layer has to see seven frames for that), and none before. The concatenated frames equal
     the offline encoder's on the whole signal, whatever the chunks.
 
-    The weights are copied: later changes to `encoder` do not arrive here. Moving the module to another device or dtype
-    resets all streams. On CUDA torch's own settings hold, TF32 convolutions among them (`torch.backends.cudnn`), and
-    nothing waits for the GPU: audio and masks are best given in host memory, since a mask on the GPU must be read back.
-    Not for several threads at once.
+    The weights are copied: later changes to `encoder` do not arrive here. Moving the module to another device or dtype,
+    or loading weights into it, resets all streams; what was prepared has to be prepared again. On CUDA torch's own
+    settings hold, TF32 convolutions among them (`torch.backends.cudnn`), and nothing waits for the GPU: audio and masks
+    are best given in host memory, since a mask on the GPU must be read back. Not for several threads at once.
 
     Args:
         encoder: the weights.
@@ -79,6 +79,7 @@ class StreamingEncoder(nn.Module):
         self.batch_size = batch_size
         self._given_capture = capture
         self._start_anew()
+        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_encodec(cls, model: "EncodecModel", batch_size: int = 1) -> Self:
@@ -208,6 +209,7 @@ class StreamingEncoder(nn.Module):
         return self
 
     def _start_anew(self) -> None:
+        """Compute with the weights as they are now, and where they are; all streams are fresh."""
         parameter = next(self.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         if parameter.is_cpu:
@@ -313,3 +315,9 @@ class StreamingEncoder(nn.Module):
 
     def _index(self, streams: Sequence[int]) -> Tensor:
         return upload(torch.tensor(list(streams), dtype=torch.int64), self._device)
+
+
+def _after_loading(module: nn.Module, incompatible_keys: object) -> None:
+    """What was packed of the weights before, and what the streams kept of them, is of no use any more."""
+    assert isinstance(module, StreamingEncoder)
+    module._start_anew()

@@ -176,6 +176,18 @@ def test_a_stream_left_out_of_a_step_gives_no_codes_and_keeps_its_place():
     assert torch.equal(stream.step(audio)[0], out[0])
 
 
+def test_loaded_weights_are_used():
+    """Those of the encoder too, of which the CPU has copies of its own."""
+    stream, audio = StreamingQuantizer(mono_model()), noise(4_800)
+    before = stream.step(audio)
+    weights = stream.state_dict()
+    stream.load_state_dict({key: 0.5 * value if "encoder" in key else value for key, value in weights.items()})
+    stream.reset()
+    after = stream.step(audio)
+    assert after.shape == before.shape
+    assert not torch.equal(after, before)
+
+
 def test_ties_are_counted_and_forgotten_at_reset():
     stream = StreamingQuantizer(mono_model(), 1.5, batch_size=2)
     twins = stream.quantizer.codebooks[0]

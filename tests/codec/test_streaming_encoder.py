@@ -45,6 +45,15 @@ def some(*streams, of):
     return torch.tensor([index in streams for index in range(of)])
 
 
+def halved(source):
+    """A copy with other weights."""
+    other = deepcopy(source)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.5)
+    return other
+
+
 # One stream
 
 
@@ -164,6 +173,16 @@ def test_moving_to_another_type_resets_and_goes_on():
     streaming.to(torch.float64)
     audio = noise(4000)
     assert relative_error(stream(audio, [1000], streaming), offline(audio).double()) <= TOLERANCE
+
+
+def test_loaded_weights_are_used_from_a_fresh_start():
+    streaming, other = StreamingEncoder(encoder()), StreamingEncoder(halved(encoder()))
+    streaming.step(noise(3000))
+    streaming.load_state_dict(other.state_dict())
+    audio = noise(5000)
+    frames = stream(audio, [960], streaming)
+    assert torch.equal(frames, stream(audio, [960], other))
+    assert relative_error(frames, offline(audio)) > 0.1
 
 
 # Several streams
