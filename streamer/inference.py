@@ -173,7 +173,9 @@ class Inference:
             block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
             for row in rows:
                 block[row] = levelled[row][begin:end]
-            frames = self._encoder.step(torch.from_numpy(block)[:, None], self._mask(rows))  # [B, 128, F]
+            # No mask where nobody is left out: the encoder has a shorter way for that.
+            mask = None if len(rows) == self._capacity else self._mask(rows)
+            frames = self._encoder.step(torch.from_numpy(block)[:, None], mask)  # [B, 128, F]
             self._slide(frames, newest_only, pending)
         return self._read(pending)
 

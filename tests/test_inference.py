@@ -194,8 +194,8 @@ def test_rows_that_are_late_share_their_steps_with_the_others(
     it.hear(dict.fromkeys(range(4), audio[:HOP_SAMPLES]))
     steps, step = [], it._encoder.step
 
-    def counting(block: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        steps.append((block.shape[-1] // HOP_SAMPLES, mask.sum().item()))
+    def counting(block: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        steps.append((block.shape[-1] // HOP_SAMPLES, len(block) if mask is None else mask.sum().item()))
         return step(block, mask)
 
     monkeypatch.setattr(it._encoder, "step", counting)
@@ -204,6 +204,22 @@ def test_rows_that_are_late_share_their_steps_with_the_others(
     assert sorted((h.row, h.end // HOP_SAMPLES, h.skipped) for h in heard) == [
         (0, 2, 0), (1, 2, 0), (2, 2, 0), (2, 3, 0), (3, 5, 3),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_hops_of_all_rows_go_the_encoders_short_way_and_give_the_same_to_the_last_bit(
+    model: EmotionDetectionModel, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    hops = [
+        {row: noise(2.0, row)[begin : begin + HOP_SAMPLES] for row in range(rows)}
+        for begin in range(0, 6 * HOP_SAMPLES, HOP_SAMPLES)
+    ]
+    short, long = inference(model, rows), inference(model, rows)
+    monkeypatch.setattr(long._encoder, "_in_stride", lambda audio: False)
+    taken, encode = [], short._encoder._encode
+    monkeypatch.setattr(short._encoder, "_encode", lambda *args: taken.append(1) or encode(*args))
+    assert [short.hear(hop) for hop in hops] == [long.hear(hop) for hop in hops]
+    assert len(taken) == 1  # the start
 
 
 def test_the_encoder_may_compute_in_half_precision(model: EmotionDetectionModel) -> None:

@@ -440,8 +440,9 @@ def test_what_is_no_hops_of_the_weights_type_goes_the_long_way(audio):
 
 def test_a_step_for_some_streams_goes_the_long_way():
     streaming = past_the_start(2)
-    streaming.step(noise(960, 2), some(0, 1, of=2))
+    streaming.step(noise(960, 2), some(0, of=2))
     assert streaming.steps == 1
+    assert streaming.frame_counts.tolist() == [3, 0]
 
 
 def test_an_ended_stream_is_refused_in_stride_too():
