@@ -226,7 +226,10 @@ class Worker:
         self._board.calibrated(stream.name, True)
 
     def _let_go(self, name: str) -> None:
-        stream = self._streams.pop(name)
+        stream = self._streams[name]
+        if not stream.finished:
+            self._follow_enrolment(self._row_of(stream), over=True)
+        del self._streams[name]
         self._calibrated.discard(name)
         if not stream.finished:
             self._send(stream.close())
@@ -237,9 +240,12 @@ class Worker:
 
     def _give_up_row(self, stream: StreamRuntime) -> None:
         stream.finished = True
-        row = next(row for row, other in self._rows.items() if other is stream)
+        row = self._row_of(stream)
         del self._rows[row]
         self._inference.remove(row)
+
+    def _row_of(self, stream: StreamRuntime) -> int:
+        return next(row for row, other in self._rows.items() if other is stream)
 
     def _hear(self) -> bool:
         audio, behind = {}, set()

@@ -111,6 +111,20 @@ def test_a_stream_that_ends_too_early_says_how_much_was_heard_and_is_not_calibra
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, False)
 
 
+def test_a_stream_that_is_removed_while_its_voice_is_learnt_says_how_much_was_heard() -> None:
+    bench = Bench("desk", "door")
+    bench.worker.enrol("door", 10.0)
+    bench.speak(3)
+    bench.worker.remove("door")
+    bench.worker.add(FakeSource("door"))
+    bench.worker.tick()
+    ((name, voice),) = bench.learnt
+    assert (name, voice.enough, voice.voice_s) == ("door", False, pytest.approx(2 * HOP_S))
+    assert (bench.inference.revealed, bench.worker.calibrated) == (set(), ())
+    bench.speak(3, "desk")
+    assert len(bench.learnt) == 1
+
+
 def test_each_of_two_streams_has_its_own_voice() -> None:
     bench = Bench("desk", "door", "hall", voices={"door": (9.0,) * 128})
     assert bench.worker.calibrated == ("door",)
