@@ -123,7 +123,7 @@ def search(holds: Callable[[int], bool], limit: int) -> int:
 def _try(streams: int, hop_frames: int, device: torch.device, precision: Precision, steps: int) -> CapacityRow:
     """Times steps of `streams` streams until all are taken, or too many are late for p99 to be in time."""
     hop_ms = 1000 * hop_frames / FRAME_RATE
-    streaming = _started(streams, device, precision)
+    streaming = _started(streams, hop_frames, device, precision)
     chunks = 0.1 * torch.randn(streams, 1, hop_frames * HOP)
     if device.type == "cuda":
         chunks = chunks.pin_memory()
@@ -141,9 +141,13 @@ def _try(streams: int, hop_frames: int, device: torch.device, precision: Precisi
     return CapacityRow(streams, len(times_ms), median(times_ms), p99, real_time=p99 < hop_ms)
 
 
-def _started(streams: int, device: torch.device, precision: Precision) -> StreamingEncoder:
+def _started(streams: int, hop_frames: int, device: torch.device, precision: Precision) -> StreamingEncoder:
+    """As the monitor starts it: elsewhere than on the CPU a precision is the weights' type, and a step is captured."""
+    torch.backends.cudnn.allow_tf32 = False
     encoder = Encoder().eval().requires_grad_(False)
     encoder.precision = precision
-    streaming = StreamingEncoder(encoder.to(device), streams)
+    dtype = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
+    streaming = StreamingEncoder(encoder.to(device, dtype), streams)
+    streaming.prepare(hop_frames * HOP)
     streaming.step(0.1 * torch.randn(streams, 1, STARTUP_SAMPLES))
     return streaming
