@@ -11,6 +11,7 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
 from streamer.errors import UsageError
 from streamer.inference import choose_device
+from streamer.training.calibrated import CalibratedVoices, measure_calibrated
 from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
@@ -39,6 +40,7 @@ class EvaluationOptions:
     split: Path | None = (
         None  # `split.json` of a training; None: the checkpoint's own parts, others drawn from the seed
     )
+    voices: bool = True  # what calibrating them gives
     robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
     live_clips: int = 100  # of each corpus; 0 measures none
     noise_minutes: float = 20.0  # of each kind of sound without a voice; 0 measures none
@@ -68,6 +70,7 @@ class CorpusResult:
     clips: Measures  # whole clips
     peers: dict[str, PeerResult]  # on the same clips
     live: LiveResult | None  # windows of test speakers, by the worker
+    calibrated: CalibratedVoices | None  # test speakers, with their neutral voices taken out
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,10 @@ def evaluate(
         if monitored is not None and options.live_clips:
             drawn = _draw(test[corpus.name], options.live_clips, rng)
             live = stream_clips(monitored, audio, corpus, drawn, calibration.threshold, options.seed, progress)
+        calibrated = None
+        if options.voices:
+            audio.prepare(test[corpus.name], progress)
+            calibrated = measure_calibrated(model, audio, corpus, test[corpus.name], options.seed, progress)
         results.append(
             CorpusResult(
                 name=corpus.name,
@@ -161,6 +168,7 @@ def evaluate(
                 clips=measures,
                 peers=peer_results(audio, folds, work, options.seed, progress, teacher) if options.peers else {},
                 live=live,
+                calibrated=calibrated,
             )
         )
     robustness = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from streamer.training.calibrated import MOST_CLIPS
 from streamer.training.evaluate import CorpusResult, Evaluation
 from streamer.training.false_alarms import Alarms
 from streamer.training.folds import REFIT, Protocol
@@ -80,6 +81,8 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
     )
     for corpus in evaluation.corpora:
         yield from _corpus(corpus)
+    if any(corpus.calibrated is not None for corpus in evaluation.corpora):
+        yield from _calibrated(evaluation.corpora)
     if evaluation.robustness is not None:
         yield from _robustness(evaluation.robustness)
     if evaluation.false_alarms:
@@ -153,6 +156,30 @@ def _confusion(corpus: CorpusResult, measures: Measures, what: str) -> Iterator[
         f"the middle half from {low:.3f} to {high:.3f}."
     )
     yield ""
+
+
+def _calibrated(corpora: Sequence[CorpusResult]) -> Iterator[str]:
+    yield "## Calibrated voices"
+    yield ""
+    yield (
+        f"Whole clips of test speakers, before and after a profile of up to {MOST_CLIPS} of the speaker's other neutral clips."
+    )
+    yield ""
+    yield from _table(
+        ["corpus", "speakers", "count", "UAR before", "after", "difference"],
+        [
+            [
+                corpus.name,
+                corpus.calibrated.speakers,
+                corpus.calibrated.clips,
+                _share(corpus.calibrated.uar_before),
+                _share(corpus.calibrated.uar_after),
+                _interval(corpus.calibrated.difference),
+            ]
+            for corpus in corpora
+            if corpus.calibrated is not None
+        ],
+    )
 
 
 def _robustness(robustness: Robustness) -> Iterator[str]:

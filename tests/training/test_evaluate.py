@@ -12,6 +12,7 @@ from streamer.audio.source import DEMO
 from streamer.codec.kernels import PRECISIONS, supported
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.pooling import POOLED_DIM
 from streamer.errors import UsageError
 from streamer.events import Window
 from streamer.rates import SAMPLE_RATE
@@ -79,6 +80,16 @@ def test_answers_are_among_the_corpus_s_labels(evaluation: Evaluation) -> None:
     assert result.labels == ("neutral", "angry")
     assert [sum(row) for row in result.clips.confusion] == [4, 4]
     assert result.clips.interval[0] <= result.clips.uar <= result.clips.interval[1]
+
+
+def test_voices_are_calibrated_on_their_other_neutral_clips(evaluation: Evaluation) -> None:
+    (result,) = evaluation.corpora
+    calibrated = result.calibrated
+    assert calibrated is not None
+    assert (calibrated.speakers, calibrated.clips) == (2, result.clips.count)
+    assert calibrated.uar_before == result.clips.uar
+    assert calibrated.difference[0] <= calibrated.uar_after - calibrated.uar_before <= calibrated.difference[1]
+    assert "## Calibrated voices" in markdown(evaluation)
 
 
 def test_gain_and_noise_and_rooms_are_in_the_table(evaluation: Evaluation) -> None:
@@ -242,7 +253,7 @@ def test_a_refitted_classifier_learns_from_the_other_speakers_alone(corpus: Path
     pytest.importorskip("sklearn")
     read = read_corpus(corpus)
     folds = folds_of(read, "loso", Split(SEED, (), (), ()), 0)
-    vectors = np.zeros((len(read.clips), 256), dtype=np.float32)
+    vectors = np.zeros((len(read.clips), POOLED_DIM), dtype=np.float32)
     vectors[:, 0] = folds.answers  # what tells the labels apart
     for row, clip in enumerate(read.clips):  # and what tells the speakers apart: the last one's labels are swapped
         vectors[row, 0] *= -1 if clip.speaker == read.speakers[-1] else 1

@@ -1,0 +1,114 @@
+"""What calibrating a voice is worth: a speaker's clips as they are, and with that speaker's neutral voice taken out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.shift import take_out
+from streamer.rates import EMBEDDING_DIM
+from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.losses import label_mask
+from streamer.training.material import AudioStore, Progress
+from streamer.training.metrics import bootstrap_interval, uar_of_rows
+from streamer.training.predict import encoded_by, load_audio, pooled_vectors
+from streamer.training.reference import WINDOW_S
+
+MOST_CLIPS = 8  # of neutral speech, some 20 s: what `streamer calibrate` asks for
+_PART = 64  # clips that are heard between two moves of the progress bar
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedVoices:
+    """Whole clips of speakers who have neutral ones; the same clips before and after."""
+
+    speakers: int
+    clips: int
+    uar_before: float
+    uar_after: float
+    difference: tuple[float, float]  # 95 % of after less before, speakers drawn with replacement
+
+
+def measure_calibrated(
+    model: EmotionDetectionModel,
+    audio: AudioStore,
+    corpus: Corpus,
+    clips: Sequence[Clip],
+    seed: int,
+    progress: Progress[Any],
+) -> CalibratedVoices | None:
+    """Answers to whole clips of test speakers without and with a profile of up to MOST_CLIPS of their neutral clips.
+
+    The clip that is answered to is never one of those. None where the checkpoint's card has no neutral mean, or no speaker
+    two neutral clips.
+
+    Args:
+        model: a loaded one.
+        audio: holds the clips.
+        corpus: that they are of; answers are among its labels.
+        clips: of the test speakers.
+        seed: of what is drawn.
+        progress: shows how far it is.
+    """
+    usual = None if model.card is None else model.card.neutral_mean
+    neutral = {speaker: rows for speaker, rows in _neutral_rows(clips).items() if len(rows) > 1}
+    heard = [row for row, clip in enumerate(clips) if clip.speaker in neutral]
+    if usual is None or not heard:
+        return None
+    chosen = [clips[row] for row in heard]
+    parts = progress([chosen[at : at + _PART] for at in range(0, len(chosen), _PART)], f"calibrating {corpus.name}")
+    to_frames, load = encoded_by(model), load_audio(audio)
+    whole = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
+    spoken = [clip for clip in chosen if clip.label == "neutral"]
+    means = dict(zip(spoken, pooled_vectors(model, to_frames, load, spoken, WINDOW_S)[:, :EMBEDDING_DIM], strict=True))
+    shifts = _voices(means, chosen, seed) - np.array(usual, dtype=np.float32)
+    answers = np.array([LABELS.index(clip.label) for clip in chosen])
+    before, after = (_guesses(model, corpus, whole, by) for by in (np.zeros_like(shifts), shifts))
+
+    def gain(rows: npt.NDArray[np.int64]) -> float:
+        return uar_of_rows(answers, after, rows) - uar_of_rows(answers, before, rows)
+
+    every = np.arange(len(chosen))
+    return CalibratedVoices(
+        speakers=len(neutral),
+        clips=len(chosen),
+        uar_before=uar_of_rows(answers, before, every),
+        uar_after=uar_of_rows(answers, after, every),
+        difference=bootstrap_interval(gain, [clip.speaker for clip in chosen], seed),
+    )
+
+
+def _neutral_rows(clips: Sequence[Clip]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, clip in enumerate(clips):
+        if clip.label == "neutral":
+            rows.setdefault(clip.speaker, []).append(row)
+    return rows
+
+
+def _voices(means: Mapping[Clip, Floats], clips: Sequence[Clip], seed: int) -> Floats:
+    """`[N, 128]` the neutral voice that a profile holds for each of N clips, of the attentive `means [128]` of neutral ones."""
+    rng = np.random.default_rng([seed, 2])
+    neutral = _neutral_rows(clips)
+    voices = []
+    for row, clip in enumerate(clips):
+        others = [other for other in neutral[clip.speaker] if other != row]
+        voices.append(np.mean([means[clips[other]] for other in rng.permutation(others)[:MOST_CLIPS]], axis=0))
+    return np.stack(voices)
+
+
+def _guesses(model: EmotionDetectionModel, corpus: Corpus, pooled: Floats, shifts: Floats) -> npt.NDArray[np.int64]:
+    """`[N]` columns of the likeliest of the corpus's labels."""
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        shifted = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled))
+        logits = model.classifier(shifted.to(device)).cpu().double().numpy()
+    logits[:, ~label_mask(corpus.labels)] = -np.inf
+    columns: npt.NDArray[np.int64] = logits.argmax(axis=1)
+    return columns

@@ -1,0 +1,51 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from streamer.emotion import EmotionDetectionModel
+from streamer.training.calibrated import MOST_CLIPS, _voices, measure_calibrated
+from streamer.training.corpora import Clip, Corpus
+from streamer.training.material import AudioStore
+from streamer.training.splits import DEFAULT_SEED
+
+CLIPS = [
+    Clip(Path(f"{speaker}-{label}-{number}.wav"), "c", label, speaker)
+    for speaker in ("one", "two")
+    for label in ("neutral", "angry")
+    for number in range(12)
+]
+
+
+def silent(items: Any, what: str) -> Any:
+    return items
+
+
+def voices(means: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return _voices(dict(zip(CLIPS, means, strict=True)), CLIPS, DEFAULT_SEED)
+
+
+def test_a_profile_is_of_other_neutral_clips_of_the_same_speaker_and_of_no_more_than_20_s() -> None:
+    used = voices(np.eye(len(CLIPS), dtype=np.float32)) > 0  # [N, N] which clips a profile is made of
+    for row, clip in enumerate(CLIPS):
+        assert not used[row, row]
+        assert used[row].sum() == MOST_CLIPS
+        assert {(CLIPS[other].speaker, CLIPS[other].label) for other in np.flatnonzero(used[row])} == {
+            (clip.speaker, "neutral")
+        }
+
+
+def test_a_voice_that_lies_elsewhere_is_taken_back() -> None:
+    means = np.zeros((len(CLIPS), 3), dtype=np.float32)
+    means[[clip.speaker == "two" for clip in CLIPS]] = (1, -2, 0.5)
+    np.testing.assert_allclose(means - voices(means), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("label", ["angry", "neutral"])
+def test_without_two_neutral_clips_there_is_nothing_to_calibrate_with(tmp_path: Path, label: str) -> None:
+    model = EmotionDetectionModel.from_checkpoint("bundled")
+    clip = Clip(tmp_path / "a.wav", "c", label, "one")
+    corpus = Corpus("c", "none", (clip,))
+    assert measure_calibrated(model, AudioStore(tmp_path), corpus, [clip], DEFAULT_SEED, silent) is None
