@@ -232,7 +232,7 @@ class Inference:
         return frames - row.frames < self.hop_frames
 
     def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> tuple[list[_Ended], Tensor]:
-        pooled, attention = self._window.pool_only(rows)  # [N, 256], [N, W]
+        pooled, attention = self._window.pool_only(rows)  # [N, 640], [N, W]
         logits = self.model.classify(self._shifts.apply(pooled, rows))  # [N, labels]
         values = [torch.softmax(logits.float(), dim=-1), attention.float()]
         if self._revealed:

@@ -28,7 +28,7 @@ def global_embeddings(
     Args:
         embeddings: `[B, 128, F]`, F >= 1.
         method: `mean`; `max`; `attention`, a softmax over frames of the mean over channels; `learned`, the checkpoint's
-            own pooling, which gives attentive mean and standard deviation.
+            own attention, which gives attentive mean and standard deviation.
         frame_counts: `[B] int64`, how many frames of each row are real, each at least 1 (all, if None).
         pooling: for `learned`: `EmotionDetectionModel.pooling`; the bundled checkpoint's, if None.
 
@@ -49,7 +49,8 @@ def global_embeddings(
         return (embeddings.masked_fill(~real[:, None], 0) * weights[:, None]).sum(dim=2)
     if method == "learned":
         learned = bundled_pooling().to(embeddings) if pooling is None else pooling
-        return learned(embeddings, real)[0]  # type: ignore[no-any-return]
+        pooled: Tensor = learned(embeddings, real)[0]
+        return pooled[:, : 2 * EMBEDDING_DIM]  # without the movement
     raise ValueError(f"The method must be mean, max, attention or learned; got {method!r}.")
 
 

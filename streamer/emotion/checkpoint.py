@@ -28,7 +28,7 @@ from streamer.errors import StreamerError
 from streamer.rates import SAMPLE_RATE
 
 FORMAT = "streamer-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: pooled windows without movement
 BUNDLED = "bundled"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'
@@ -181,9 +181,10 @@ def _check_format(metadata: Mapping[str, str], source: str) -> None:
         )
     version = metadata.get("format_version", "")
     if version != str(FORMAT_VERSION):
+        older = version.isdecimal() and int(version) < FORMAT_VERSION
         raise CheckpointError(
             f"The checkpoint {source} has format version {version!r:.20} and this program reads {FORMAT_VERSION}; "
-            'update streamer, or use checkpoint = "bundled".'
+            f'{"train it again" if older else "update streamer"}, or use checkpoint = "bundled".'
         )
 
 

@@ -26,8 +26,8 @@ class EmotionDetectionModel(nn.Module):
 
     Attributes:
         encoder: `[B, 1, T]` levelled audio to frames `[B, 128, ceil(T / 320)]`.
-        pooling: frames to `[B, 256]` and attention weights.
-        classifier: `[B, 256]` to logits before calibration.
+        pooling: frames to `[B, 640]` and attention weights.
+        classifier: `[B, 640]` to logits before calibration.
         temperature: scalar tensor; what `classify` divides by.
         labels: names of the classes in order.
         card: what the checkpoint says of itself; None for a model that was not loaded.
@@ -110,7 +110,7 @@ class EmotionDetectionModel(nn.Module):
         return frames
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """Pooled windows `[B, 256]` to calibrated logits `[B, num_classes]`: their softmax is what events carry."""
+        """Pooled windows `[B, 640]` to calibrated logits `[B, num_classes]`: their softmax is what events carry."""
         logits: Tensor = self.classifier(pooled)
         return logits / self.temperature
 

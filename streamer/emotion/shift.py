@@ -35,7 +35,7 @@ class VoiceShifts:
         self._by = torch.cat((self._by, self._by.new_zeros(more, EMBEDDING_DIM)))
 
     def apply(self, pooled: Tensor, rows: Sequence[int]) -> Tensor:
-        """The windows `[N, 256]` of these N rows as their voices have them."""
+        """The windows `[N, 640]` of these N rows as their voices have them."""
         if self._rows.isdisjoint(rows):
             return pooled
         every = list(rows) == list(range(len(self._by)))
@@ -44,5 +44,5 @@ class VoiceShifts:
 
 
 def take_out(voices: Tensor, pooled: Tensor) -> Tensor:
-    """Pooled windows `[N, 256]` without `voices [N, 128]`: the half that is the mean moves."""
+    """Pooled windows `[N, 640]` without `voices [N, 128]`: the part that is the mean moves."""
     return torch.cat((pooled[:, :EMBEDDING_DIM] - voices, pooled[:, EMBEDDING_DIM:]), dim=1)

@@ -94,7 +94,7 @@ def pooled_vectors(
     clips: Sequence[Clip],
     window_s: float | None = None,
 ) -> npt.NDArray[np.float32]:
-    """`[N, 256]` what the classifier is given of a window of each of N clips; arguments are those of `predict`."""
+    """`[N, 640]` what the classifier is given of a window of each of N clips; arguments are those of `predict`."""
     vectors = np.empty((len(clips), POOLED_DIM), dtype=np.float32)
     device = next(model.parameters()).device
     model.eval()

@@ -35,7 +35,7 @@ class Recipe:
     )
     averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
     non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
-    settling: int = 3000  # steps in which the classifier learns anew from the finished encoder; 0: it stays as it was
+    settling: int = 1500  # steps in which the classifier learns anew from the finished encoder; 0: it stays as it was
     delay_s: float = 0.2  # how much later than the teacher the student answers
     seed: int = DEFAULT_SEED
     weights: Weights = field(default_factory=Weights)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.classifier import Classifier
@@ -35,7 +36,9 @@ DRAWS = 4  # of every clip, each in a version drawn anew
 _CUTS = 4  # pooled of each
 _ENCODED_AT_ONCE = 32
 _BATCH = 256
-_RATE, _WEIGHT_DECAY = 1e-3, 0.05
+_RATE, _WEIGHT_DECAY = 1e-3, 0.1
+_DROPPED = 0.3  # share of the pooled values that are left out at each step
+_LEAST_SPREAD = 1e-3  # of a pooled value over all windows
 _WARM_UP_STEPS = 50
 _CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
 
@@ -44,7 +47,7 @@ _CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
 class PooledWindows:
     """N windows as the classifier is given them."""
 
-    vectors: Tensor  # [N, 256]
+    vectors: Tensor  # [N, 640]
     voices: Tensor  # [N, 128] what a profile of the speaker takes away; zeros where none can be had
     targets: Tensor  # [N, 8] distributions over LABELS
     masks: Tensor  # [N, 8] bool: labels that the corpus has
@@ -113,10 +116,16 @@ def cut_anywhere(real: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:
-    """Give the model a classifier that learnt from the windows in so many steps; the rest stays as it is."""
+    """Give the model a classifier that learnt from the windows in so many steps; the rest stays as it is.
+
+    It learns from standardised values, of which some are left out at every step (Srivastava et al. 2014); in the end its
+    first layer takes the standardising in.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     device = windows.vectors.device
+    spread, mean = torch.std_mean(windows.vectors, dim=0)  # [640]
+    spread = spread.clamp(min=_LEAST_SPREAD)
     classifier = Classifier(windows.targets.shape[1]).to(device).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     for step in range(steps):
@@ -124,12 +133,23 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
             group["lr"] = _RATE * rate_scale(step, _WARM_UP_STEPS, step / steps, 0.0)
         rows = torch.from_numpy(rng.choice(len(windows.shares), _BATCH, p=windows.shares)).to(device)
         calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
-        logits = classifier(take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows]))
+        pooled = take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows])
+        logits = classifier(F.dropout((pooled - mean) / spread, _DROPPED))
         loss = masked_cross_entropy(logits, windows.targets[rows], windows.masks[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+    _take_in(mean, spread, classifier)
     model.classifier.load_state_dict(classifier.state_dict())
+
+
+def _take_in(mean: Tensor, spread: Tensor, classifier: Classifier) -> None:
+    """Make a classifier of standardised values `[B, 640]` one of the values as they are."""
+    first = classifier.layers[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight.div_(spread)
+        first.bias.sub_(first.weight @ mean)
 
 
 def _shares(kinds: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:

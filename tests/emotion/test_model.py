@@ -7,6 +7,7 @@ import torch
 from streamer import StreamingEncoder
 from streamer.audio.level import LevelNormalizer
 from streamer.emotion import EmotionDetectionModel, SlidingWindow
+from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import SAMPLE_RATE
 
 
@@ -57,7 +58,7 @@ def test_the_encoder_is_frozen_and_the_head_learns():
 
 def test_the_temperature_softens_and_keeps_the_order():
     model = EmotionDetectionModel(8).eval()
-    pooled = torch.randn(3, 256)
+    pooled = torch.randn(3, POOLED_DIM)
     sharp = model.classify(pooled)
     model.temperature.fill_(2.0)
     torch.testing.assert_close(model.classify(pooled), sharp / 2)

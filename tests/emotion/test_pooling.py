@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.emotion import AttentionPooling, SlidingWindow
+from streamer.emotion.pooling import LAGS, POOLED_DIM, pool
 
 torch.manual_seed(0)
 POOLING = AttentionPooling().eval()
@@ -26,8 +27,38 @@ def test_mean_and_deviation_are_those_of_the_weighted_frames():
     w = weights[0].double()
     mean = (w * x[0].double()).sum(1)
     deviation = ((w * (x[0].double() - mean[:, None]) ** 2).sum(1) + 1e-5).sqrt()
-    torch.testing.assert_close(pooled[0].double(), torch.cat([mean, deviation]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(pooled[0, :256].double(), torch.cat([mean, deviation]), atol=1e-5, rtol=1e-5)
     assert weights.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("place", "lag"), enumerate(LAGS))
+def test_movement_is_the_weighted_root_mean_square_of_differences(place, lag):
+    x = frames(50)
+    with torch.no_grad():
+        w = POOLING.scores(x)[0, lag:].double().softmax(0)  # only frames that have one `lag` before them
+    moved = x[0, :, lag:].double() - x[0, :, :-lag].double()
+    expected = ((w * moved.square()).sum(1) + 1e-5).sqrt()
+    columns = slice((2 + place) * 128, (3 + place) * 128)
+    torch.testing.assert_close(offline(x)[0][0, columns].double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 18, 19])
+def test_what_is_too_short_to_move_has_not_moved(count):
+    pooled, _ = offline(frames(count))
+    assert pooled.shape == (1, POOLED_DIM)
+    for place, lag in enumerate(LAGS):
+        still = pooled[0, (2 + place) * 128 : (3 + place) * 128] ** 2 < 2e-5
+        assert bool(still.all()) == (count <= lag)
+
+
+def test_a_constant_added_to_every_frame_changes_the_mean_alone():
+    x = frames(60)
+    real = torch.ones(1, 60, dtype=torch.bool)
+    with torch.no_grad():
+        scores = POOLING.scores(x)
+        before, after = (pool(y.transpose(1, 2), scores, real)[0] for y in (x, x + 3))
+    torch.testing.assert_close(after[:, :128], before[:, :128] + 3, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(after[:, 128:], before[:, 128:], atol=1e-4, rtol=1e-4)
 
 
 def test_frames_outside_the_mask_do_not_matter():

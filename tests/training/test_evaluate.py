@@ -211,7 +211,7 @@ def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> N
 
 def test_a_split_that_tests_whom_the_checkpoint_has_heard_is_refused(corpus: Path, tmp_path: Path) -> None:
     Split(1, train=("ravdess/01",), validation=("ravdess/03",), test=("ravdess/02",)).save(tmp_path / "split.json")
-    with pytest.raises(UsageError, match="bundled-4 was trained or tuned on that voice"):
+    with pytest.raises(UsageError, match=r"bundled-\d+ was trained or tuned on that voice"):
         evaluate(
             "bundled", read_corpora([corpus]), EvaluationOptions(split=tmp_path / "split.json"), tmp_path, print, silent
         )
