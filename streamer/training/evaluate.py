@@ -37,9 +37,7 @@ class EvaluationOptions:
     protocol: Protocol = "holdout"  # for the tables of whole clips and their peers
     folds: int = 5  # of kfold
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
-    split: Path | None = (
-        None  # `split.json` of a training; None: the checkpoint's own parts, others drawn from the seed
-    )
+    split: Path | None = None  # a training's `split.json`; None: the checkpoint's parts, others drawn from the seed
     voices: bool = True  # what calibrating them gives
     robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
     live_clips: int = 100  # of each corpus; 0 measures none
