@@ -1,5 +1,6 @@
 """What calibrating a voice is worth: a speaker's clips as they are, and with that speaker's neutral voice taken out."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.profile import shift_of
 from streamer.emotion.shift import take_out
 from streamer.rates import EMBEDDING_DIM
 from streamer.training.corpora import LABELS, Clip, Corpus
@@ -57,17 +59,16 @@ def measure_calibrated(
         progress: shows how far it is.
     """
     usual = None if model.card is None else model.card.neutral_mean
-    neutral = {speaker: rows for speaker, rows in _neutral_rows(clips).items() if len(rows) > 1}
-    heard = [row for row, clip in enumerate(clips) if clip.speaker in neutral]
-    if usual is None or not heard:
+    neutral = Counter(clip.speaker for clip in clips if clip.label == "neutral")
+    chosen = [clip for clip in clips if neutral[clip.speaker] > 1]
+    if usual is None or not chosen:
         return None
-    chosen = [clips[row] for row in heard]
     parts = progress([chosen[at : at + _PART] for at in range(0, len(chosen), _PART)], f"calibrating {corpus.name}")
     to_frames, load = encoded_by(model), load_audio(audio)
     whole = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
     spoken = [clip for clip in chosen if clip.label == "neutral"]
     means = dict(zip(spoken, pooled_vectors(model, to_frames, load, spoken, WINDOW_S)[:, :EMBEDDING_DIM], strict=True))
-    shifts = _voices(means, chosen, seed) - np.array(usual, dtype=np.float32)
+    shifts = np.array([shift_of(voice.tolist(), usual) for voice in _voices(means, chosen, seed)], dtype=np.float32)
     answers = np.array([LABELS.index(clip.label) for clip in chosen])
     before, after = (_guesses(model, corpus, whole, by) for by in (np.zeros_like(shifts), shifts))
 
@@ -76,7 +77,7 @@ def measure_calibrated(
 
     every = np.arange(len(chosen))
     return CalibratedVoices(
-        speakers=len(neutral),
+        speakers=len({clip.speaker for clip in chosen}),
         clips=len(chosen),
         uar_before=uar_of_rows(answers, before, every),
         uar_after=uar_of_rows(answers, after, every),
@@ -84,22 +85,17 @@ def measure_calibrated(
     )
 
 
-def _neutral_rows(clips: Sequence[Clip]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, clip in enumerate(clips):
-        if clip.label == "neutral":
-            rows.setdefault(clip.speaker, []).append(row)
-    return rows
-
-
 def _voices(means: Mapping[Clip, Floats], clips: Sequence[Clip], seed: int) -> Floats:
     """`[N, 128]` the neutral voice that a profile holds for each of N clips, of the attentive `means [128]` of neutral ones."""
     rng = np.random.default_rng([seed, 2])
-    neutral = _neutral_rows(clips)
+    spoken: dict[str, list[Clip]] = defaultdict(list)
+    for clip in means:
+        spoken[clip.speaker].append(clip)
     voices = []
-    for row, clip in enumerate(clips):
-        others = [other for other in neutral[clip.speaker] if other != row]
-        voices.append(np.mean([means[clips[other]] for other in rng.permutation(others)[:MOST_CLIPS]], axis=0))
+    for clip in clips:
+        others = [other for other in spoken[clip.speaker] if other != clip]
+        drawn = rng.permutation(len(others))[:MOST_CLIPS]
+        voices.append(np.mean([means[others[place]] for place in drawn], axis=0))
     return np.stack(voices)
 
 

@@ -24,7 +24,8 @@ def silent(items: Any, what: str) -> Any:
 
 
 def voices(means: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return _voices(dict(zip(CLIPS, means, strict=True)), CLIPS, DEFAULT_SEED)
+    neutral = {clip: mean for clip, mean in zip(CLIPS, means, strict=True) if clip.label == "neutral"}
+    return _voices(neutral, CLIPS, DEFAULT_SEED)
 
 
 def test_a_profile_is_of_other_neutral_clips_of_the_same_speaker_and_of_no_more_than_20_s() -> None:
