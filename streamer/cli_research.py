@@ -44,7 +44,9 @@ def train(
     output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.safetensors"),
     work: Work = Path("training-work"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --work stopped.")] = False,
-    start: Annotated[str, typer.Option(help="bundled | pretrained (Meta's) | random | a checkpoint.")] = "bundled",
+    start: Annotated[
+        str, typer.Option(help="bundled | measured | pretrained (Meta's) | random | a checkpoint.")
+    ] = "bundled",
     tune: Annotated[
         Tune, typer.Option(help="Train the head, the LSTM and what follows, from the 600 Hz layers on, or all.")
     ] = Tune.DEEP,
@@ -65,6 +67,9 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
+    final: Annotated[
+        Path | None, typer.Option(help="What the run in --work wrote: train as it did once more, on all speakers.")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that cut windows.")] = None,
@@ -101,11 +106,12 @@ def train(
         threads=threads,
         workers=workers,
         split=split,
+        final=final,
     )
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help='"bundled" or a .safetensors file.', show_default=False)],
+    checkpoint: Annotated[str, typer.Argument(help="bundled | measured | a .safetensors file.", show_default=False)],
     corpora: Corpora,
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
     work: Work = Path("training-work"),

@@ -11,6 +11,7 @@ from rich.progress import track
 from streamer.errors import UsageError
 from streamer.inference import choose_device
 from streamer.training.corpora import read_corpora
+from streamer.training.final import final_fit
 from streamer.training.recipe import Recipe
 from streamer.training.splits import Split, describe_split
 from streamer.training.train import Trainer
@@ -29,6 +30,7 @@ def run_training(
     threads: int | None = None,
     workers: int | None = None,
     split: Path | None = None,
+    final: Path | None = None,
 ) -> None:
     """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else.
 
@@ -42,6 +44,8 @@ def run_training(
         threads: of the CPU; torch's choice if None.
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
         split: the speakers of each part, as a training's `split.json`; None: drawn from the recipe's seed.
+        final: the checkpoint that the run in `work` made: train once more as it did, on all speakers; recipe and split
+            do not count then.
 
     Raises:
         StreamerError: see `streamer.training.train.Trainer` and `streamer.training.corpora.read_corpora`.
@@ -51,11 +55,14 @@ def run_training(
     if threads is not None:
         torch.set_num_threads(threads)
     corpora = read_corpora(paths)
-    parts = None if split is None else Split.load(split)
     chosen = torch.device(choose_device(device))
     if workers is None:
         workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
-    trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
+    if final is None:
+        parts = None if split is None else Split.load(split)
+        trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
+    else:
+        trainer = final_fit(corpora, work, final, resume, chosen, print, workers)
     print(describe_split(trainer.split, corpora))
     trainer.prepare(show_progress)
     trainer.run(output, show_progress)

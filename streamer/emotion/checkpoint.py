@@ -29,7 +29,10 @@ from streamer.rates import SAMPLE_RATE
 
 FORMAT = "streamer-checkpoint"
 FORMAT_VERSION = 2  # 1: pooled windows without movement
-BUNDLED = "bundled"
+BUNDLED = "bundled"  # what is monitored with
+MEASURED = (
+    "measured"  # the same training without the speakers that it was measured on: what the bundled card's figures are of
+)
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'
 
@@ -45,7 +48,7 @@ class Checkpoint:
     card: CheckpointCard
     tensors: Mapping[str, Tensor]
     sha256: str  # of the whole file
-    source: str  # the path, or `bundled`
+    source: str  # the path, or its name if it comes with the program
 
     def check_against(self, expected: Mapping[str, Tensor]) -> None:
         """Whether the weights are those of a model with the state dict `expected`.
@@ -65,9 +68,9 @@ class Checkpoint:
                 )
 
 
-def bundled_path() -> Path:
-    """Where the checkpoint that comes with the program lies."""
-    return Path(str(resources.files("streamer") / "checkpoints" / "bundled.safetensors"))
+def shipped_path(name: str) -> Path:
+    """Where a checkpoint that comes with the program lies, `bundled` or `measured`."""
+    return Path(str(resources.files("streamer") / "checkpoints" / f"{name}.safetensors"))
 
 
 def save_checkpoint(
@@ -113,13 +116,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read and check one checkpoint.
 
     Args:
-        path: a file, or `bundled` for the one that comes with the program.
+        path: a file, or `bundled` or `measured` for those that come with the program.
 
     Raises:
         CheckpointError: the file is missing, damaged, changed, foreign, of a newer format or for another front end.
     """
     source = str(path)
-    file = bundled_path() if source == BUNDLED else Path(path)
+    file = shipped_path(source) if source in (BUNDLED, MEASURED) else Path(path)
     digest = _file_digest(file, source)
     metadata, tensors = _read(file, source)
     card = _card(metadata, source)

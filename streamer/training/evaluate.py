@@ -132,7 +132,7 @@ def evaluate(
         if not clips:
             raise UsageError(
                 f"No speaker of {name} is tested: the split names none, or {card.name} has heard them all; "
-                "use the split of the same corpora, or give more speakers."
+                "evaluate measured in place of bundled, use the split of the same corpora, or give more speakers."
             )
     for path in options.without_voice:
         recordings_in(path)  # what is not there is said before an hour of measuring

@@ -17,7 +17,7 @@ from streamer.training.teacher import DEFAULT_TEACHER
 class Recipe:
     """The defaults suit a trained encoder, with the teacher. UsageError for what cannot work."""
 
-    start: str = "bundled"  # bundled, pretrained, random, or a checkpoint's path
+    start: str = "bundled"  # bundled, measured, pretrained, random, or a checkpoint's path
     tune: Tune = "deep"
     teacher: str | None = DEFAULT_TEACHER  # None: labels alone
     epochs: int = 40

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from streamer.errors import UsageError
 from streamer.training.corpora import Corpus, clips_of
 from streamer.training.recipe import Recipe
-from streamer.training.splits import PARTS, Split
+from streamer.training.splits import Part, Split
 from streamer.training.store import fingerprint
 
 _RECIPE, _SPLIT, _CORPORA = "recipe.json", "split.json", "corpora.json"
+STATE = "state.pt"  # weights, optimisers and `RunState` after the last whole epoch
 
 
 @dataclass
@@ -25,17 +28,21 @@ class RunState:
     steps: int = 0
 
 
+def has_run(work: Path) -> bool:
+    """Whether a training has begun in `work`."""
+    return (work / _RECIPE).is_file()
+
+
 def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
     """The recipe and the split of the run in `work`.
 
     Raises:
         UsageError: there is none, what it left is damaged, or it learnt from other corpora than these.
     """
-    recipe_path = work / _RECIPE
-    if not recipe_path.is_file():
+    if not has_run(work):
         raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
     try:
-        recipe, split = Recipe.from_json(recipe_path.read_text(encoding="utf-8")), Split.load(work / _SPLIT)
+        recipe, split = Recipe.from_json((work / _RECIPE).read_text(encoding="utf-8")), Split.load(work / _SPLIT)
         learnt = json.loads((work / _CORPORA).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
         raise UsageError(f"The run in {work} is damaged or of another version; leave --resume out.") from error
@@ -47,20 +54,33 @@ def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
     return recipe, split
 
 
-def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split) -> None:
+def last_state(work: Path) -> RunState:
+    """How far the run in `work` has come: at the beginning, where no epoch has ended."""
+    path = work / STATE
+    return RunState(**torch.load(path, weights_only=True, mmap=True)["state"]) if path.is_file() else RunState()
+
+
+def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split, parts: Sequence[Part]) -> None:
     """Clear what an earlier run has left and store what a new one goes by.
+
+    Args:
+        corpora: what is learnt from.
+        recipe: how.
+        work: the folder of the run.
+        split: who is in which part.
+        parts: those that need speakers of every corpus.
 
     Raises:
         UsageError: the split has nobody of a corpus in a part.
     """
     for corpus in corpora:
-        for part in PARTS:
+        for part in parts:
             if not split.select(corpus.clips, part):
                 raise UsageError(
                     f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
-                    "--split, or start from a checkpoint that has heard fewer of them."
+                    "--split, or start from a checkpoint that has heard fewer of them, as --start measured."
                 )
-    for stale in ("state.pt", "best.pt", "log.txt"):
+    for stale in (STATE, "best.pt", "log.txt"):
         (work / stale).unlink(missing_ok=True)
     split.save(work / _SPLIT)
     (work / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")

@@ -36,6 +36,10 @@ class Split:
         speakers = frozenset(getattr(self, part))
         return [clip for clip in clips if speaker_of(clip) in speakers]
 
+    def together(self) -> "Split":
+        """Everyone trains."""
+        return Split(self.seed, tuple(sorted((*self.train, *self.validation, *self.test))), (), ())
+
     def save(self, path: Path) -> None:
         """As JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

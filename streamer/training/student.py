@@ -96,7 +96,8 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
     """A model to begin with.
 
     Args:
-        start: `random`; `pretrained` for Meta's encoder weights, fetched once; `bundled`; or the path of a checkpoint.
+        start: `random`; `pretrained` for Meta's encoder weights, fetched once; `bundled`; `measured`; or the path of a
+            checkpoint.
         labels: number of labels.
 
     Raises:

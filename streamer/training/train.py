@@ -18,13 +18,14 @@ from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.folds import need_sklearn
+from streamer.training.judge import Judge, LeftOut
 from streamer.training.material import AudioStore, Progress, StemStore, Voices
 from streamer.training.objective import batch_losses
 from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.run import RunState, begin, resumed
+from streamer.training.run import STATE, RunState, begin, resumed
 from streamer.training.settle import LONGEST_S, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
@@ -53,6 +54,8 @@ class Trainer:
         workers: processes that cut and change windows; 0 does it in between. A GPU waits for fewer than its machine has.
         split: who is trained on; None: drawn from the recipe's seed, but those whom the model to start from has heard
             keep their part. A run that is resumed keeps its own.
+        judge: says how long it goes on and what comes of it; None: the split's validation and test speakers.
+        stores: where the stores are, if not in `work`.
 
     Raises:
         UsageError: there is nothing to resume, other corpora were learnt from, a corpus is too small to split, the split
@@ -70,9 +73,13 @@ class Trainer:
         log: Log,
         workers: int = 0,
         split: Split | None = None,
+        judge: Judge | None = None,
+        stores: Path | None = None,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.corpora, self.work, self.device, self.workers = corpora, work, device, workers
+        self.judge: Judge = judge or LeftOut()
+        self._stores = stores or work
         self._log = log
         if resume:
             recipe, split = resumed(corpora, work)
@@ -96,7 +103,7 @@ class Trainer:
         if resume:
             self._restore()
         else:
-            begin(corpora, recipe, work, self.split)
+            begin(corpora, recipe, work, self.split, self.judge.parts)
 
     @property
     def kept(self) -> Student:
@@ -106,29 +113,25 @@ class Trainer:
         return module
 
     def run(self, output: Path, progress: Progress[Any]) -> Path:
-        """Train until the recipe's end or until validation stops getting better, then write the checkpoint.
+        """Train until the judge says that it is over, then write the checkpoint.
 
         `prepare` comes before.
 
         Returns:
             `output`.
         """
-        while not self._is_over():
+        while not self.judge.is_over(self.recipe, self.state):
             began = time.monotonic()
             loss = self._epoch(began, progress)
-            uars = self.validate()[0].uars()
-            score = sum(uars.values()) / len(uars)
+            score, heard = self.judge.score(self)
             self.state.epoch += 1
             self.state.seconds += time.monotonic() - began
             if better := score > self.state.best:
                 self.state.best, self.state.best_epoch = score, self.state.epoch
                 torch.save(self.kept.model.state_dict(), self.work / "best.pt")
             self._save()
-            heard = "  ".join(f"{name} {value:.3f}" for name, value in uars.items())
-            mark = "  best" if better else ""
-            self._say(
-                f"epoch {self.state.epoch}  loss {loss}  validation UAR {heard}  {self.state.seconds:.0f} s{mark}"
-            )
+            mark = "  best" if heard and better else ""
+            self._say(f"epoch {self.state.epoch}  loss {loss}{heard}  {self.state.seconds:.0f} s{mark}")
         best = torch.load(self.work / "best.pt", map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)
         if self.recipe.settling:
@@ -144,8 +147,7 @@ class Trainer:
             model, self._to_frames, self._load, windows, self._learning, recipe.non_speech, recipe.seed, progress
         )
         settle(model, pooled, recipe.settling, recipe.seed)
-        heard = "  ".join(f"{name} {value:.3f}" for name, value in self.validate()[0].uars().items())
-        self._say(f"classifier settled in {recipe.settling} steps  validation UAR {heard}")
+        self._say(f"classifier settled in {recipe.settling} steps{self.judge.score(self)[1]}")
 
     def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the validation speakers' clips, for each length of window."""
@@ -172,19 +174,19 @@ class Trainer:
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         learning = self.split.select(clips, "train")
-        audio = AudioStore(self.work)
+        audio = AudioStore(self._stores)
         audio.prepare(clips, progress)
         voices = Voices(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
         teacher = None
         if recipe.teacher is not None:
             need_sklearn("A teacher's opinions need", "or leave it out with --no-teacher")
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
-            teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora], asked, learning, voices)
+            teacher = TeacherStore(self._stores, [corpus.name for corpus in self.corpora], asked, learning, voices)
             teacher.prepare(recipe.seed, progress)
         self._load: Callable[[Any], Inputs]
         descriptors = None
         if recipe.weights.descriptors:
-            descriptors = DescriptorStore(self.work)
+            descriptors = DescriptorStore(self._stores)
             descriptors.prepare(learning, audio, recipe.seed, progress)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
@@ -192,7 +194,7 @@ class Trainer:
             inputs, self._load = AudioInputs(audio, recipe.augmentation, talkers), load_audio(audio)
         else:
             encoder = self.student.model.encoder
-            stems = StemStore(self.work, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation)
+            stems = StemStore(self._stores, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation)
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)
@@ -247,14 +249,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale
 
-    def _is_over(self) -> bool:
-        state, recipe = self.state, self.recipe
-        late = recipe.minutes is not None and state.seconds >= 60 * recipe.minutes
-        stale = state.epoch - state.best_epoch >= recipe.patience
-        return state.epoch > 0 and (late or stale or state.epoch >= recipe.epochs)
-
     def _save(self) -> None:
-        partial = self.work / "state.pt.part"
+        partial = self.work / f"{STATE}.part"
         torch.save(
             {
                 "student": self.student.state_dict(),
@@ -264,10 +260,10 @@ class Trainer:
             },
             partial,
         )
-        partial.replace(self.work / "state.pt")
+        partial.replace(self.work / STATE)
 
     def _restore(self) -> None:
-        path = self.work / "state.pt"
+        path = self.work / STATE
         if not path.is_file():
             return  # it was cut off before the first epoch's end
         stored = torch.load(path, map_location=self.device, weights_only=True)

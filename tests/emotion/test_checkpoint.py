@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import CheckpointCard, CheckpointError, EmotionDetectionModel, load_checkpoint, save_checkpoint
 from streamer.emotion.card import Accuracy, Calibration, card_from_json, card_to_json
-from streamer.emotion.checkpoint import bundled_path, tensors_digest
+from streamer.emotion.checkpoint import shipped_path, tensors_digest
 
 CARD = CheckpointCard(
     name="test",
@@ -268,9 +268,10 @@ def test_whoever_may_read_a_new_file_may_read_a_checkpoint(tmp_path, saved):
     assert saved.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_the_bundled_checkpoint_is_small_labelled_and_honest():
-    checkpoint = load_checkpoint("bundled")
-    assert bundled_path().stat().st_size < 16_000_000
+@pytest.mark.parametrize("name", ["bundled", "measured"])
+def test_the_shipped_checkpoints_are_small_labelled_and_honest(name):
+    checkpoint = load_checkpoint(name)
+    assert shipped_path(name).stat().st_size < 16_000_000
     card = checkpoint.card
     assert card.labels == ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
     assert "CC BY-NC-SA 4.0" in card.licence

@@ -20,7 +20,9 @@ LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, pee
 
 def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, model, work = write_corpus(tmp_path / "corpus"), tmp_path / "out" / "mine.safetensors", tmp_path / "work"
-    recipe = Recipe(teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0, settling=5)
+    recipe = Recipe(
+        start="measured", teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0, settling=5
+    )
     run_training([corpus], recipe, output=model, work=work, device="cpu")
     printed = capsys.readouterr().out
     assert "split, seed" in printed
@@ -72,5 +74,5 @@ def test_what_is_no_teacher_is_said_before_anything_is_measured(tmp_path: Path) 
     other.write_text("hello")
     options = replace(LEAST, peers=True, teacher=str(other))
     with pytest.raises(UsageError, match="no safetensors file"):
-        run_evaluation("bundled", [corpus], options, output=tmp_path / "report", work=tmp_path / "work")
+        run_evaluation("measured", [corpus], options, output=tmp_path / "report", work=tmp_path / "work")
     assert not list(tmp_path.glob("work/audio*"))

@@ -44,7 +44,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluation(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     options = EvaluationOptions(robustness_clips=2, live_clips=0, noise_minutes=0, peers=False)
-    return evaluate("bundled", read_corpora([corpus]), options, tmp_path_factory.mktemp("work"), print, silent)
+    return evaluate("measured", read_corpora([corpus]), options, tmp_path_factory.mktemp("work"), print, silent)
 
 
 @pytest.fixture(scope="module")
@@ -206,21 +206,26 @@ def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> N
     (tmp_path / "split.json").write_text('{"seed": 1, "train": [], "validation": [], "test": ["crema-d/1001"]}')
     options = EvaluationOptions(split=tmp_path / "split.json")
     with pytest.raises(UsageError, match="No speaker of ravdess is tested"):
-        evaluate("bundled", read_corpora([corpus]), options, tmp_path, print, silent)
+        evaluate("measured", read_corpora([corpus]), options, tmp_path, print, silent)
 
 
 def test_a_split_that_tests_whom_the_checkpoint_has_heard_is_refused(corpus: Path, tmp_path: Path) -> None:
     Split(1, train=("ravdess/01",), validation=("ravdess/03",), test=("ravdess/02",)).save(tmp_path / "split.json")
-    with pytest.raises(UsageError, match=r"bundled-\d+ was trained or tuned on that voice"):
+    with pytest.raises(UsageError, match=r"\S+ was trained or tuned on that voice"):
         evaluate(
-            "bundled", read_corpora([corpus]), EvaluationOptions(split=tmp_path / "split.json"), tmp_path, print, silent
+            "measured",
+            read_corpora([corpus]),
+            EvaluationOptions(split=tmp_path / "split.json"),
+            tmp_path,
+            print,
+            silent,
         )
 
 
 def test_recordings_without_a_voice_are_looked_for_before_anything_is_measured(corpus: Path, tmp_path: Path) -> None:
     options = EvaluationOptions(without_voice=(tmp_path / "lost.wav",))
     with pytest.raises(UsageError, match="no recording"):
-        evaluate("bundled", read_corpora([corpus]), options, tmp_path, print, lambda items, what: pytest.fail(what))
+        evaluate("measured", read_corpora([corpus]), options, tmp_path, print, lambda items, what: pytest.fail(what))
 
 
 @pytest.mark.parametrize(("what", "cure"), [({"live_clips": -1}, "use 0"), ({"folds": 1}, "2 or more")])
@@ -270,7 +275,7 @@ def test_kfold_measures_every_speaker_and_says_what_was_fitted(corpus: Path, tmp
     options = EvaluationOptions(
         protocol="kfold", folds=2, robustness_clips=0, live_clips=0, noise_minutes=0, peers=False
     )
-    evaluation = evaluate("bundled", read_corpora([corpus]), options, tmp_path, print, silent)
+    evaluation = evaluate("measured", read_corpora([corpus]), options, tmp_path, print, silent)
     assert evaluation.corpora[0].clips.count == 16
     assert len(evaluation.corpora[0].clips.of_speakers) == 4
     assert "The encoder may have heard them" in markdown(evaluation)

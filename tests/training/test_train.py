@@ -21,7 +21,17 @@ from streamer.training.splits import Split
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
 
-QUICK = Recipe(tune="upper", teacher=None, epochs=2, batch_size=4, versions=2, window_s=0.3, non_speech=0.2, settling=5)
+QUICK = Recipe(
+    start="measured",
+    tune="upper",
+    teacher=None,
+    epochs=2,
+    batch_size=4,
+    versions=2,
+    window_s=0.3,
+    non_speech=0.2,
+    settling=5,
+)
 
 
 def silent(items: Any, what: str) -> Any:
@@ -50,7 +60,7 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_leaves_a_checkpoint_with_its_card(trained: Path) -> None:
     card = load_checkpoint(trained / "model.safetensors").card
     assert card.training_data[0] == "ravdess: 16 clips, 4 speakers, CC BY-NC-SA 4.0"
-    assert [data.partition(" ")[0] for data in card.training_data[1:]] == ["CREMA-D"]  # from the bundled model
+    assert [data.partition(" ")[0] for data in card.training_data[1:]] == ["CREMA-D"]  # from the model it began with
     assert card.licence == "CC BY-NC-SA 4.0"
     assert [accuracy.corpus for accuracy in card.accuracy] == ["ravdess"]
     assert card.accuracy[0].chance == 0.5
@@ -85,7 +95,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(trained: Path, corpus: Pa
 
 
 def test_the_upper_part_learns_and_the_convolutions_stay(trained: Path) -> None:
-    before = load_checkpoint("bundled").tensors
+    before = load_checkpoint("measured").tensors
     after = load_checkpoint(trained / "model.safetensors").tensors
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
     assert not any(name.startswith(f"encoder.model.{layer}.") for layer in range(13) for name in changed)
@@ -210,7 +220,7 @@ def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path,
 
 @pytest.mark.parametrize("seed", [QUICK.seed, 5])
 def test_whoever_the_start_has_heard_keeps_the_part(corpus: Path, tmp_path: Path, seed: int) -> None:
-    """02 taught the bundled model, 04 tuned it, 01 tested it, and 03 is unknown to it."""
+    """02 taught the model that it begins with, 04 tuned it, 01 tested it, and 03 is unknown to it."""
     split = trainer(corpus, tmp_path, replace(QUICK, seed=seed)).split
     assert (split.train, split.validation, split.test) == (
         ("ravdess/02", "ravdess/03"),
@@ -226,7 +236,7 @@ def test_a_split_that_tests_whom_the_start_has_heard_is_refused(corpus: Path, tm
 
 
 def test_the_card_names_whom_the_start_has_heard_too(trained: Path) -> None:
-    before = load_checkpoint("bundled").card
+    before = load_checkpoint("measured").card
     after = load_checkpoint(trained / "model.safetensors").card
     assert before.speakers is not None
     assert after.speakers is not None
