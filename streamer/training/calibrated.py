@@ -17,7 +17,7 @@ from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.losses import label_mask
 from streamer.training.material import AudioStore, Progress
 from streamer.training.metrics import bootstrap_interval, uar_of_rows
-from streamer.training.predict import encoded_by, load_audio, pooled_vectors
+from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
 from streamer.training.reference import WINDOW_S
 
 MOST_CLIPS = 8  # of neutral speech, some 20 s: what `streamer calibrate` asks for
@@ -41,7 +41,7 @@ def measure_calibrated(
     model: EmotionDetectionModel,
     audio: AudioStore,
     corpus: Corpus,
-    clips: Sequence[Clip],
+    whole: Mapping[Clip, Floats],
     seed: int,
     progress: Progress[Any],
 ) -> CalibratedVoices | None:
@@ -54,23 +54,24 @@ def measure_calibrated(
         model: a loaded one.
         audio: holds the clips.
         corpus: that they are of; answers are among its labels.
-        clips: of the test speakers.
+        whole: the test speakers' clips, and of each `[640]` what the classifier is given of all of it.
         seed: of what is drawn.
         progress: shows how far it is.
     """
     usual = None if model.card is None else model.card.neutral_mean
-    neutral = Counter(clip.speaker for clip in clips if clip.label == "neutral")
-    chosen = [clip for clip in clips if neutral[clip.speaker] > 1]
+    neutral = Counter(clip.speaker for clip in whole if clip.label == "neutral")
+    chosen = [clip for clip in whole if neutral[clip.speaker] > 1]
     if usual is None or not chosen:
         return None
-    parts = progress([chosen[at : at + _PART] for at in range(0, len(chosen), _PART)], f"calibrating {corpus.name}")
-    to_frames, load = encoded_by(model), load_audio(audio)
-    whole = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
     spoken = [clip for clip in chosen if clip.label == "neutral"]
-    means = dict(zip(spoken, pooled_vectors(model, to_frames, load, spoken, WINDOW_S)[:, :EMBEDDING_DIM], strict=True))
+    parts = progress([spoken[at : at + _PART] for at in range(0, len(spoken), _PART)], f"calibrating {corpus.name}")
+    to_frames, load = encoded_by(model), load_audio(audio)
+    middles = np.concatenate([pooled_vectors(model, to_frames, load, part, WINDOW_S) for part in parts])
+    means = dict(zip(spoken, middles[:, :EMBEDDING_DIM], strict=True))
     shifts = np.array([shift_of(voice.tolist(), usual) for voice in _voices(means, chosen, seed)], dtype=np.float32)
     answers = np.array([LABELS.index(clip.label) for clip in chosen])
-    before, after = (_guesses(model, corpus, whole, by) for by in (np.zeros_like(shifts), shifts))
+    pooled = np.stack([whole[clip] for clip in chosen])
+    before, after = (_guesses(model, corpus, pooled, by) for by in (np.zeros_like(shifts), shifts))
 
     def gain(rows: npt.NDArray[np.int64]) -> float:
         return uar_of_rows(answers, after, rows) - uar_of_rows(answers, before, rows)
@@ -101,10 +102,6 @@ def _voices(means: Mapping[Clip, Floats], clips: Sequence[Clip], seed: int) -> F
 
 def _guesses(model: EmotionDetectionModel, corpus: Corpus, pooled: Floats, shifts: Floats) -> npt.NDArray[np.int64]:
     """`[N]` columns of the likeliest of the corpus's labels."""
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        shifted = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled))
-        logits = model.classifier(shifted.to(device)).cpu().double().numpy()
-    logits[:, ~label_mask(corpus.labels)] = -np.inf
-    columns: npt.NDArray[np.int64] = logits.argmax(axis=1)
+    shifted: Floats = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled)).numpy()
+    columns: npt.NDArray[np.int64] = classified(model, shifted, label_mask(corpus.labels)).argmax(axis=1)
     return columns

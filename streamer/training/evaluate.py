@@ -1,11 +1,12 @@
 """How good a checkpoint is, on speakers that it never heard: `streamer evaluate`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
@@ -17,14 +18,17 @@ from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
 from streamer.training.folds import Folds, Protocol, folds_of, need_sklearn, refit_probabilities, speakers_of
 from streamer.training.live import LiveResult, Monitored, stream_clips
+from streamer.training.losses import label_mask
 from streamer.training.material import AudioStore, Progress
 from streamer.training.metrics import Measures, measure
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
-from streamer.training.predict import encoded_by, load_audio, pooled_vectors, predict
+from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
 from streamer.training.robustness import Robustness, measure_robustness
 from streamer.training.splits import DEFAULT_SEED, Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.teacher import WhisperTeacher
+
+Floats = npt.NDArray[np.float32]
 
 _PART = 64  # clips that are heard between two moves of the progress bar
 _VOICES = 30  # test clips that babble is made of
@@ -148,16 +152,18 @@ def evaluate(
     rng = np.random.default_rng(options.seed)
     results = []
     for corpus, folds in zip(corpora, all_folds, strict=True):
-        measures = _whole_clips(model, audio, corpus, folds, calibration, options, progress)
+        asked = test[corpus.name]
+        whole = _hear(model, audio, corpus, asked if options.protocol == "holdout" else folds.clips, progress)
+        measures = _whole_clips(model, corpus, folds, whole, calibration, options)
         log(f"{corpus.name}: UAR {measures.uar:.3f} ({measures.interval[0]:.3f} to {measures.interval[1]:.3f})")
         live = None
         if monitored is not None and options.live_clips:
-            drawn = _draw(test[corpus.name], options.live_clips, rng)
+            drawn = _draw(asked, options.live_clips, rng)
             live = stream_clips(monitored, audio, corpus, drawn, calibration.threshold, options.seed, progress)
         calibrated = None
         if options.voices:
-            audio.prepare(test[corpus.name], progress)
-            calibrated = measure_calibrated(model, audio, corpus, test[corpus.name], options.seed, progress)
+            own = {clip: whole[clip] for clip in asked}
+            calibrated = measure_calibrated(model, audio, corpus, own, options.seed, progress)
         results.append(
             CorpusResult(
                 name=corpus.name,
@@ -197,26 +203,31 @@ def evaluate(
     )
 
 
+def _hear(
+    model: EmotionDetectionModel, audio: AudioStore, corpus: Corpus, clips: Sequence[Clip], progress: Progress[Any]
+) -> dict[Clip, Floats]:
+    """What the classifier is given of each whole clip, `[640]`."""
+    parts = progress([clips[at : at + _PART] for at in range(0, len(clips), _PART)], f"hearing {corpus.name}")
+    to_frames, load = encoded_by(model), load_audio(audio)
+    vectors = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
+    return dict(zip(clips, vectors, strict=True))
+
+
 def _whole_clips(
     model: EmotionDetectionModel,
-    audio: AudioStore,
     corpus: Corpus,
     folds: Folds,
+    whole: Mapping[Clip, Floats],
     calibration: Calibration,
     options: EvaluationOptions,
-    progress: Progress[Any],
 ) -> Measures:
     """The table of whole clips: by the checkpoint's classifier, or by one fitted in every fold."""
     tested = [folds.clips[row] for row in folds.tested]
-    heard = tested if options.protocol == "holdout" else folds.clips
-    parts = progress([heard[at : at + _PART] for at in range(0, len(heard), _PART)], f"hearing {corpus.name}")
-    to_frames, load = encoded_by(model), load_audio(audio)
     if options.protocol == "holdout":
-        logits = [predict(model, to_frames, load, [corpus], part)[0].logits for part in parts]
-        probs = probabilities(np.concatenate(logits), calibration.temperature)
+        logits = classified(model, np.stack([whole[clip] for clip in tested]), label_mask(corpus.labels))
+        probs = probabilities(logits, calibration.temperature)
     else:
-        vectors = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
-        probs = refit_probabilities(vectors, folds)[folds.tested]
+        probs = refit_probabilities(np.stack([whole[clip] for clip in folds.clips]), folds)[folds.tested]
     answers = folds.answers[folds.tested]
     return measure(probs, answers, speakers_of(tested), corpus.labels, calibration.threshold, options.seed)
 

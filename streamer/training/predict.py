@@ -107,6 +107,16 @@ def pooled_vectors(
     return vectors
 
 
+def classified(model: EmotionDetectionModel, pooled: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]) -> Logits:
+    """`[N, 8]` logits of pooled windows `[N, 640]`, minus infinity for labels that are not `present` `[8]`."""
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        logits: Logits = model.classifier(torch.from_numpy(pooled).to(device)).float().cpu().double().numpy()
+    logits[:, ~present] = -np.inf
+    return logits
+
+
 def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:
     """From levelled audio `[B, T]`, B up to 16 and T whole hops, to the model's frames `[B, 128, F]`."""
     if next(model.parameters()).is_cpu:

@@ -6,6 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.calibrated import MOST_CLIPS, _voices, measure_calibrated
 from streamer.training.corpora import Clip, Corpus
 from streamer.training.material import AudioStore
@@ -48,5 +49,5 @@ def test_a_voice_that_lies_elsewhere_is_taken_back() -> None:
 def test_without_two_neutral_clips_there_is_nothing_to_calibrate_with(tmp_path: Path, label: str) -> None:
     model = EmotionDetectionModel.from_checkpoint("bundled")
     clip = Clip(tmp_path / "a.wav", "c", label, "one")
-    corpus = Corpus("c", "none", (clip,))
-    assert measure_calibrated(model, AudioStore(tmp_path), corpus, [clip], DEFAULT_SEED, silent) is None
+    corpus, whole = Corpus("c", "none", (clip,)), {clip: np.zeros(POOLED_DIM, dtype=np.float32)}
+    assert measure_calibrated(model, AudioStore(tmp_path), corpus, whole, DEFAULT_SEED, silent) is None
