@@ -294,3 +294,15 @@ def test_a_middle_that_is_no_embedding_is_refused(wrong: object) -> None:
     card = json.loads(card_to_json(load_checkpoint("bundled").card)) | {"neutral_mean": wrong}
     with pytest.raises(ValueError, match="neutral_mean"):
         card_from_json(json.dumps(card))
+
+
+def test_the_bundled_model_has_heard_everyone_and_the_measured_one_has_left_some_out() -> None:
+    bundled, measured = load_checkpoint("bundled").card, load_checkpoint("measured").card
+    assert bundled.speakers is not None
+    assert measured.speakers is not None
+    assert bundled.speakers.validation == bundled.speakers.test == ()
+    everyone = {*measured.speakers.train, *measured.speakers.validation, *measured.speakers.test}
+    assert set(bundled.speakers.train) == everyone
+    assert measured.speakers.test
+    assert bundled.calibrations == measured.calibrations
+    assert [one.value for one in bundled.accuracy] == [one.value for one in measured.accuracy]
