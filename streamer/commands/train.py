@@ -44,14 +44,16 @@ def run_training(
         threads: of the CPU; torch's choice if None.
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
         split: the speakers of each part, as a training's `split.json`; None: drawn from the recipe's seed.
-        final: the checkpoint that the run in `work` made: train once more as it did, on all speakers; recipe and split
-            do not count then.
+        final: the checkpoint that the run in `work` made: train once more as it did, on all speakers; the recipe does
+            not count then.
 
     Raises:
         StreamerError: see `streamer.training.train.Trainer` and `streamer.training.corpora.read_corpora`.
     """
     if not paths:
         raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")
+    if final is not None and split is not None:
+        raise UsageError("A final fit trains on everyone, whatever the split; leave --split or --final out.")
     if threads is not None:
         torch.set_num_threads(threads)
     corpora = read_corpora(paths)

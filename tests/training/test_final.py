@@ -146,3 +146,10 @@ def test_one_command_makes_the_final_fit(corpus: Path, work: Path, capsys: pytes
     run_training([corpus], Recipe(), output=output, work=work, final=work / "measured.safetensors", device="cpu")
     assert "train: 4 speakers, 16 clips" in capsys.readouterr().out
     assert load_checkpoint(output).card.name == "final"
+
+
+def test_a_split_for_a_fit_on_everyone_is_refused(corpus: Path, work: Path) -> None:
+    made, output = work / "measured.safetensors", work / "final.safetensors"
+    with pytest.raises(UsageError, match="leave --split or --final out"):
+        run_training([corpus], Recipe(), output=output, work=work, final=made, split=work / "split.json", device="cpu")
+    assert not output.exists()
