@@ -68,7 +68,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
     final: Annotated[
-        Path | None, typer.Option(help="What the run in --work wrote: train as it did once more, on all speakers.")
+        Path | None,
+        typer.Option(
+            help="The checkpoint of the run in --work: train by that run's recipe once more, on all speakers."
+        ),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,

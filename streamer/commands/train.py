@@ -54,6 +54,8 @@ def run_training(
         raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")
     if final is not None and split is not None:
         raise UsageError("A final fit trains on everyone, whatever the split; leave --split or --final out.")
+    if final is not None and output.resolve() == final.resolve():
+        raise UsageError(f"The final fit would overwrite {final}, whose figures it takes over; give another --output.")
     if threads is not None:
         torch.set_num_threads(threads)
     corpora = read_corpora(paths)

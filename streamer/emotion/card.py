@@ -34,7 +34,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """One measurement on speakers that the model never heard."""
+    """One measurement on speakers whom this model never heard, or the one that `protocol` names."""
 
     corpus: Text
     metric: Text  # "UAR": recall averaged over labels

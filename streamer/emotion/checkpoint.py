@@ -30,9 +30,8 @@ from streamer.rates import SAMPLE_RATE
 FORMAT = "streamer-checkpoint"
 FORMAT_VERSION = 2  # 1: pooled windows without movement
 BUNDLED = "bundled"  # what is monitored with
-MEASURED = (
-    "measured"  # the same training without the speakers that it was measured on: what the bundled card's figures are of
-)
+# Trained as bundled was, but some speakers left out: on them the bundled card's figures were measured.
+MEASURED = "measured"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'
 

@@ -1,6 +1,7 @@
 """What a training run leaves in its work folder, so that it can go on: recipe, split, and how far it is."""
 
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from streamer.training.store import fingerprint
 
 _RECIPE, _SPLIT, _CORPORA = "recipe.json", "split.json", "corpora.json"
 STATE = "state.pt"  # weights, optimisers and `RunState` after the last whole epoch
+BEST = "best.pt"  # the best epoch's weights, before the classifier settles
 
 
 @dataclass
@@ -22,7 +24,7 @@ class RunState:
     """How far training has come; what `state.pt` holds beside weights and optimiser."""
 
     epoch: int = 0  # finished ones
-    best: float = -1.0  # mean of the corpora's UAR on validation speakers
+    best: float = -1.0  # what the judge says of the best epoch
     best_epoch: int = 0
     seconds: float = 0.0
     steps: int = 0
@@ -33,31 +35,45 @@ def has_run(work: Path) -> bool:
     return (work / _RECIPE).is_file()
 
 
-def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
+def resumed(corpora: Sequence[Corpus], work: Path, otherwise: str = "leave --resume out") -> tuple[Recipe, Split]:
     """The recipe and the split of the run in `work`.
+
+    Args:
+        corpora: those of the run.
+        work: its folder.
+        otherwise: the cure, for the message, where there is no such run.
 
     Raises:
         UsageError: there is none, what it left is damaged, or it learnt from other corpora than these.
     """
     if not has_run(work):
-        raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
+        raise UsageError(f"There is no training to resume in {work}; {otherwise}.")
     try:
         recipe, split = Recipe.from_json((work / _RECIPE).read_text(encoding="utf-8")), Split.load(work / _SPLIT)
         learnt = json.loads((work / _CORPORA).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
-        raise UsageError(f"The run in {work} is damaged or of another version; leave --resume out.") from error
+        raise UsageError(f"The run in {work} is damaged or of another version; {otherwise}.") from error
     if learnt != _identity(corpora):
         raise UsageError(
             f"The run in {work} learnt from {', '.join(learnt['names'])} as they were then; "
-            "give the same corpora in the same order, or leave --resume out."
+            f"give the same corpora in the same order, or {otherwise}."
         )
     return recipe, split
 
 
 def last_state(work: Path) -> RunState:
-    """How far the run in `work` has come: at the beginning, where no epoch has ended."""
+    """How far the run in `work` has come: at the beginning, where no epoch has ended.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
     path = work / STATE
-    return RunState(**torch.load(path, weights_only=True, mmap=True)["state"]) if path.is_file() else RunState()
+    if not path.is_file():
+        return RunState()
+    try:
+        return RunState(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"])
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged; train again without --resume and --final.") from error
 
 
 def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split, parts: Sequence[Part]) -> None:
@@ -80,7 +96,7 @@ def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split, p
                     f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
                     "--split, or start from a checkpoint that has heard fewer of them, as --start measured."
                 )
-    for stale in (STATE, "best.pt", "log.txt"):
+    for stale in (STATE, BEST, "log.txt"):
         (work / stale).unlink(missing_ok=True)
     split.save(work / _SPLIT)
     (work / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.run import STATE, RunState, begin, resumed
+from streamer.training.run import BEST, STATE, RunState, begin, resumed
 from streamer.training.settle import LONGEST_S, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
@@ -128,11 +128,11 @@ class Trainer:
             self.state.seconds += time.monotonic() - began
             if better := score > self.state.best:
                 self.state.best, self.state.best_epoch = score, self.state.epoch
-                torch.save(self.kept.model.state_dict(), self.work / "best.pt")
+                torch.save(self.kept.model.state_dict(), self.work / BEST)
             self._save()
             mark = "  best" if heard and better else ""
             self._say(f"epoch {self.state.epoch}  loss {loss}{heard}  {self.state.seconds:.0f} s{mark}")
-        best = torch.load(self.work / "best.pt", map_location=self.device, weights_only=True)
+        best = torch.load(self.work / BEST, map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)
         if self.recipe.settling:
             self._settle(progress)
@@ -198,7 +198,7 @@ class Trainer:
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)
-            inputs, self._load = StemInputs(stems), load_stems(stems)
+            inputs, self._load = StemInputs(stems, noises), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
         self._learning, self._inputs, self._teacher = learning, inputs, teacher

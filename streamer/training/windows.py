@@ -94,11 +94,16 @@ class AudioInputs:
 
 
 class StemInputs:
-    """From the stored versions of features below the layers that learn."""
+    """From the stored versions of features below the layers that learn.
 
-    def __init__(self, store: StemStore) -> None:
+    Args:
+        store: holds them; another run may have added to it.
+        noises: how many of its sounds without a voice are drawn from.
+    """
+
+    def __init__(self, store: StemStore, noises: int) -> None:
         self.store = store
-        self._non_speech = list(store.non_speech)
+        self._non_speech = list(store.non_speech)[:noises]
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
         """See `Inputs.cut`."""

@@ -125,15 +125,49 @@ def test_a_run_that_ended_by_the_clock_lends_its_falling_rates(corpus: Path, tmp
     assert (recipe.minutes, recipe.epochs) == (None, 1)
 
 
+def test_a_run_with_a_clock_that_ended_before_it_lends_its_rates_slope(corpus: Path, work: Path) -> None:
+    recipe = replace(QUICK, minutes=600.0, epochs=40, patience=1)
+    (work / "recipe.json").write_text(recipe.to_json(), encoding="utf-8")
+    pretend(work, epoch=3, best_epoch=2, seconds=60)
+    assert final(corpus, work, work / "measured.safetensors").recipe.epochs == 40
+
+
 def test_a_run_that_is_not_over_has_no_final_fit(corpus: Path, work: Path) -> None:
     pretend(work, epoch=2)
     with pytest.raises(UsageError, match="is not over; end it with --resume"):
         final(corpus, work, work / "measured.safetensors")
 
 
-def test_a_checkpoint_of_another_training_is_refused(corpus: Path, work: Path) -> None:
+def test_a_checkpoint_of_another_training_is_refused(corpus: Path, work: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bundled was not made by the training"):
         final(corpus, work, Path("bundled"))
+    other = measured(corpus, tmp_path / "other", replace(QUICK, epochs=1, dropout=0.5))  # of the same speakers
+    with pytest.raises(UsageError, match="was not made by the training"):
+        final(corpus, work, other)
+
+
+def test_what_an_earlier_training_left_of_its_final_fit_is_not_gone_on_with(corpus: Path, work: Path) -> None:
+    made = work / "measured.safetensors"
+    final(corpus, work, made)
+    recipe = Recipe.from_json((work / "recipe.json").read_text(encoding="utf-8"))
+    (work / "recipe.json").write_text(replace(recipe, dropout=0.2).to_json(), encoding="utf-8")
+    with pytest.raises(UsageError, match="is of an earlier training; leave --resume out"):
+        final(corpus, work, made, resume=True)
+
+
+def test_a_damaged_state_is_told_in_one_sentence(corpus: Path, work: Path) -> None:
+    state = work / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UsageError, match=r"state\.pt is damaged; train again"):
+        final(corpus, work, work / "measured.safetensors")
+
+
+def test_the_measured_checkpoint_is_not_overwritten_by_the_fit_that_rests_on_it(corpus: Path, work: Path) -> None:
+    made = work / "measured.safetensors"
+    before = made.read_bytes()
+    with pytest.raises(UsageError, match="give another --output"):
+        run_training([corpus], Recipe(), output=made, work=work, final=made, device="cpu")
+    assert made.read_bytes() == before
 
 
 def test_without_a_run_there_is_nothing_to_fit_finally(corpus: Path, work: Path, tmp_path: Path) -> None:
