@@ -25,7 +25,7 @@ from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
 from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
 from streamer.training.robustness import Robustness, measure_robustness
-from streamer.training.splits import DEFAULT_SEED, Split, keep_parts, refuse_heard, split_speakers
+from streamer.training.splits import DEFAULT_SEED, Split, heard_by, keep_parts, refuse_heard, split_speakers
 from streamer.training.teacher import WhisperTeacher
 
 Floats = npt.NDArray[np.float32]
@@ -107,7 +107,7 @@ def evaluate(
     measured on the test speakers of the holdout split, with the checkpoint's own classifier, under every protocol.
 
     Args:
-        checkpoint: `bundled` or a path.
+        checkpoint: `bundled`, `measured` or a path.
         corpora: what to measure on.
         options: how much.
         work: a folder for decoded audio and the peers' features; a training's folder serves.
@@ -142,9 +142,12 @@ def evaluate(
         recordings_in(path)  # what is not there is said before an hour of measuring
     teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
     audio = AudioStore(work)
-    all_folds = [folds_of(corpus, options.protocol, split, options.folds) for corpus in corpora]
+    all_folds = [
+        folds_of(corpus, options.protocol, split, options.folds, heard_by(card.speakers)) for corpus in corpora
+    ]
     for folds in all_folds:
-        audio.prepare([folds.clips[row] for row in folds.tested] if not options.peers else folds.clips, progress)
+        learns = options.peers or options.protocol != "holdout"
+        audio.prepare(folds.clips if learns else [folds.clips[row] for row in folds.tested], progress)
 
     monitored = None
     if options.live_clips or options.noise_minutes or options.without_voice:

@@ -2,11 +2,12 @@
 
 Under `holdout` the checkpoint's own classifier answers for the test speakers of the split. Under `kfold` and `loso` the
 encoder and the pooling stay what they are, and a light classifier is fitted anew in every fold on the speakers outside
-it: a balanced logistic regression on standardised pooled vectors. So every speaker is measured, but the encoder may have
-heard them, which the report says; a figure for the whole model takes a training per fold.
+it: a balanced logistic regression on standardised pooled vectors. Whom the checkpoint was trained or tuned on is learnt
+from and never answered for, since an encoder says other things of voices that it knows; a figure for all speakers of a
+corpus takes one checkpoint for each half of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -43,21 +44,24 @@ class Folds:
         return np.sort(np.concatenate([test for _, test in self.parts]))
 
 
-def folds_of(corpus: Corpus, protocol: Protocol, split: Split, folds: int) -> Folds:
+def folds_of(corpus: Corpus, protocol: Protocol, split: Split, folds: int, heard: Collection[str] = ()) -> Folds:
     """The folds of one corpus.
 
     Args:
         corpus: with at least two speakers.
         protocol: `holdout` is one fold: the split's training speakers against its test speakers.
         split: for `holdout`, and the seed that deals speakers to `kfold`.
-        folds: how many under `kfold`; a corpus with fewer speakers has one for each.
+        folds: how many under `kfold`; a corpus with fewer strangers has one for each.
+        heard: whom the checkpoint knows, as `corpus/speaker`. Under `kfold` and `loso` every fold learns from them, and
+            the others, the strangers, are dealt to the folds.
     """
     if protocol == "holdout":
         train, test = split.select(corpus.clips, "train"), split.select(corpus.clips, "test")
         return Folds((*train, *test), ((np.arange(len(train)), np.arange(len(train), len(train) + len(test))),))
-    speakers = shuffled_speakers(corpus, split.seed)
-    count = len(speakers) if protocol == "loso" else min(folds, len(speakers))
-    of_clips = np.array([speakers.index(speaker_of(clip)) % count for clip in corpus.clips])
+    strangers = [speaker for speaker in shuffled_speakers(corpus, split.seed) if speaker not in heard]
+    count = len(strangers) if protocol == "loso" else min(folds, len(strangers))
+    fold_of = {speaker: place % count for place, speaker in enumerate(strangers)}
+    of_clips = np.array([fold_of.get(speaker_of(clip), -1) for clip in corpus.clips])  # -1: in no fold's test
     parts = ((np.flatnonzero(of_clips != fold), np.flatnonzero(of_clips == fold)) for fold in range(count))
     return Folds(corpus.clips, tuple(parts))
 

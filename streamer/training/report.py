@@ -18,10 +18,11 @@ from streamer.training.metrics import Measures
 from streamer.training.precisions import PrecisionEffect
 from streamer.training.robustness import Robustness
 
+_STRANGERS = "Whom the checkpoint knows is only learnt from."
 _PROTOCOLS: dict[Protocol, str] = {
     "holdout": "Whole clips: holdout; the checkpoint's own classifier, on test speakers of the split.",
-    "kfold": f"Whole clips: k folds of speakers; in every fold {REFIT}, fitted on the others. The encoder may have heard them.",
-    "loso": f"Whole clips: each speaker in turn; {REFIT}, fitted on the others. The encoder may have heard them.",
+    "kfold": f"Whole clips: k folds of speakers; in every fold {REFIT}, fitted on the others. {_STRANGERS}",
+    "loso": f"Whole clips: each speaker in turn; {REFIT}, fitted on the others. {_STRANGERS}",
 }
 
 

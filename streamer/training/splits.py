@@ -112,14 +112,18 @@ def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
     return Split(drawn.seed, *(tuple(sorted(parts[part])) for part in PARTS))
 
 
+def heard_by(known: Speakers | None) -> frozenset[str]:
+    """Whom a checkpoint was trained or tuned on, as far as its card says."""
+    return frozenset() if known is None else frozenset((*known.train, *known.validation))
+
+
 def refuse_heard(split: Split, known: Speakers | None, name: str) -> None:
     """Make sure that nobody is tested on whom a checkpoint was trained or tuned on.
 
     Raises:
         UsageError: somebody is.
     """
-    heard = set() if known is None else {*known.train, *known.validation}
-    if both := sorted(heard & set(split.test)):
+    if both := sorted(heard_by(known) & set(split.test)):
         raise UsageError(
             f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on that voice "
             f"({len(both)} such); leave --split out, or use a checkpoint that has not heard them."
