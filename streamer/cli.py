@@ -46,7 +46,7 @@ def run(
     fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model goes.")] = False,
     mqtt: Mqtt = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs: auto | cpu | cuda | mps.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help='"bundled" or a .safetensors file.')] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="bundled | measured | a .safetensors file.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads for the model.")] = None,
     channel: Annotated[str | None, typer.Option(help='"mix" or a channel index from 0.')] = None,
     pcm_format: Annotated[PcmEncoding, typer.Option("--format", help="Raw PCM: its encoding.")] = PcmEncoding.s16le,
@@ -101,7 +101,7 @@ def calibrate(
     forget: Annotated[bool, typer.Option("--forget", help="Remove what was learnt.")] = False,
     config: Config = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs: auto | cpu | cuda | mps.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help='"bundled" or a .safetensors file.')] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="bundled | measured | a .safetensors file.")] = None,
 ) -> None:
     """Learn your neutral voice, so that what is heard of you is set against it."""
     from streamer.commands.calibrate import run_calibrate, run_forget
@@ -132,7 +132,7 @@ def doctor(config: Config = None) -> None:
 
 @app.command()
 def info(
-    checkpoint: Annotated[str, typer.Argument(help='"bundled" or a .safetensors file.')] = "bundled",
+    checkpoint: Annotated[str, typer.Argument(help="bundled | measured | a .safetensors file.")] = "bundled",
     batch: Annotated[int, typer.Option(min=1, help="Recordings at once, for the memory they need.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of each of them.")] = 3.0,
     as_json: Json = False,

@@ -42,7 +42,7 @@ def run_embed(
     Args:
         paths: folders and files; may be empty with a `table`.
         out: what it holds from an earlier run is reused where recording, model and settings are the same.
-        model: `bundled`, `pretrained`, or a file.
+        model: `bundled`, `measured`, `pretrained`, or a file.
         kind: `encoder`, `quantized` or `codes`.
         pool: how frames become one row (`mean`, if None).
         frames: keep every frame instead; codes are always kept so.

@@ -23,7 +23,7 @@ def run_evaluation(
     """Evaluate, print the report, and write it as JSON, Markdown and pictures to `output`.
 
     Args:
-        checkpoint: `bundled` or a path.
+        checkpoint: `bundled`, `measured` or a path.
         paths: folders of corpora, or CSV files.
         options: how much to measure.
         output: folder of the report.

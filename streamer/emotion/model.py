@@ -58,7 +58,7 @@ class EmotionDetectionModel(nn.Module):
         """The model of a checkpoint, in evaluation mode, on the CPU.
 
         Args:
-            path: a file, or `bundled` for the one that comes with the program.
+            path: a file, or `bundled` or `measured` for those that come with the program.
             window_s: length of the windows to classify; chooses the calibration (the card's own length, if None).
 
         Raises:

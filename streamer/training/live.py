@@ -75,7 +75,7 @@ class Monitored:
     """A checkpoint in the worker with the program's default settings, at the card's window and hop.
 
     Args:
-        checkpoint: `bundled` or a path.
+        checkpoint: `bundled`, `measured` or a path.
         card: of the same checkpoint.
         device: auto, cpu, cuda or mps.
         threads: of the CPU; torch's number if None.
