@@ -24,7 +24,7 @@ class RunState:
     """How far training has come; what `state.pt` holds beside weights and optimiser."""
 
     epoch: int = 0  # finished ones
-    best: float = -1.0  # what the judge says of the best epoch
+    best: float = -1.0  # mean of the corpora's UAR on validation speakers
     best_epoch: int = 0
     seconds: float = 0.0
     steps: int = 0
@@ -76,18 +76,11 @@ def last_state(work: Path) -> RunState:
         raise UsageError(f"{path} is damaged; train again without --resume and --final.") from error
 
 
-def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split, parts: Sequence[Part]) -> None:
-    """Clear what an earlier run has left and store what a new one goes by.
-
-    Args:
-        corpora: what is learnt from.
-        recipe: how.
-        work: the folder of the run.
-        split: who is in which part.
-        parts: those that need speakers of every corpus.
+def need_parts(corpora: Sequence[Corpus], split: Split, parts: Sequence[Part]) -> None:
+    """See that each of the parts has speakers of every corpus.
 
     Raises:
-        UsageError: the split has nobody of a corpus in a part.
+        UsageError: the split has nobody of a corpus in one of them.
     """
     for corpus in corpora:
         for part in parts:
@@ -96,6 +89,10 @@ def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split, p
                     f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
                     "--split, or start from a checkpoint that has heard fewer of them, as --start measured."
                 )
+
+
+def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split) -> None:
+    """Clear what an earlier run has left in `work` and store what a new one goes by."""
     for stale in (STATE, BEST, "log.txt"):
         (work / stale).unlink(missing_ok=True)
     split.save(work / _SPLIT)

@@ -25,7 +25,7 @@ from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.run import BEST, STATE, RunState, begin, resumed
+from streamer.training.run import BEST, STATE, RunState, begin, need_parts, resumed
 from streamer.training.settle import LONGEST_S, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
@@ -91,6 +91,7 @@ class Trainer:
         known = None if self.origin is None else self.origin.speakers
         self.split = split or keep_parts(split_speakers(corpora, recipe.seed), known, "train")
         refuse_heard(self.split, known, recipe.start)
+        need_parts(corpora, self.split, self.judge.parts)
         self.student = Student(model, COMPONENTS, len(corpora), self.recipe.tune, self.recipe.dropout).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
@@ -103,7 +104,7 @@ class Trainer:
         if resume:
             self._restore()
         else:
-            begin(corpora, recipe, work, self.split, self.judge.parts)
+            begin(corpora, recipe, work, self.split)
 
     @property
     def kept(self) -> Student:

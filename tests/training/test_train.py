@@ -257,6 +257,14 @@ def test_a_given_split_says_who_is_trained_on_and_stays_with_the_run(corpus: Pat
     assert {clip.speaker for clip in made._learning} == {"03", "04"}
 
 
+def test_a_resumed_run_needs_speakers_in_every_part_too(corpus: Path, tmp_path: Path) -> None:
+    trainer(corpus, tmp_path)
+    split = Split.load(tmp_path / "split.json")
+    split.together().save(tmp_path / "split.json")
+    with pytest.raises(UsageError, match="validation part has no speaker of ravdess"):
+        trainer(corpus, tmp_path, resume=True)
+
+
 def test_a_split_of_other_speakers_is_refused(corpus: Path, tmp_path: Path) -> None:
     split = Split(1, train=("ravdess/03",), validation=("ravdess/02",), test=("ravdess/12",))
     with pytest.raises(UsageError, match="test part has no speaker of ravdess"):
