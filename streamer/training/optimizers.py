@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from streamer.training.muon import Muon
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student
 
 
-def optimizers_for(student: Student, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the LSTM, AdamW for the rest; groups tell their `peak` rate.
+def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the LSTM, AdamW (Loshchilov & Hutter 2019) for the rest; groups tell their `peak` rate.
 
-    Muon (Jordan et al. 2024; its step scaled to AdamW's as by Liu et al. 2025, arXiv 2502.16982) moves all directions of
-    a matrix alike. AdamW: Loshchilov & Hutter 2019. Norms and biases do not decay.
+    Norms and biases do not decay. `dtype` is that of the encoder's arithmetic.
     """
     encoder = student.encoder_parameters()
     matrices = [parameter for parameter in encoder if parameter.dim() == 2]
@@ -27,7 +27,7 @@ def optimizers_for(student: Student, recipe: Recipe) -> list[torch.optim.Optimiz
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups)]
     if matrices:
         group = {"params": matrices, "lr": recipe.encoder_rate, "peak": recipe.encoder_rate}
-        optimizers.append(torch.optim.Muon([group], weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon([group], weight_decay=recipe.weight_decay, dtype=dtype))
     return optimizers
 
 

@@ -99,7 +99,7 @@ class Trainer:
             )
         average = get_ema_multi_avg_fn(self.recipe.averaging)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.student, multi_avg_fn=average)
-        self.optimizers = optimizers_for(self.student, self.recipe)
+        self.optimizers = optimizers_for(self.student, self.recipe, self.dtype)
         self.state = RunState()
         if resume:
             self._restore()

@@ -17,13 +17,13 @@ def test_every_weight_that_learns_is_moved_by_one_optimizer(tune: Tune) -> None:
     recipe = Recipe(tune=tune, learning_rate=1e-3, encoder_learning_rate=1e-4)
     peaks = {
         id(parameter): group["peak"]
-        for optimizer in optimizers_for(student, recipe)
+        for optimizer in optimizers_for(student, recipe, torch.float32)
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
     moved = Counter(
         id(parameter)
-        for optimizer in optimizers_for(student, recipe)
+        for optimizer in optimizers_for(student, recipe, torch.float32)
         for group in optimizer.param_groups
         for parameter in group["params"]
     )
@@ -34,14 +34,14 @@ def test_every_weight_that_learns_is_moved_by_one_optimizer(tune: Tune) -> None:
 
 def test_norms_and_biases_do_not_decay() -> None:
     student = Student(initial_model("random", len(LABELS)), 128, 2, "deep")
-    for optimizer in optimizers_for(student, Recipe(weight_decay=0.05)):
+    for optimizer in optimizers_for(student, Recipe(weight_decay=0.05), torch.float32):
         for group in optimizer.param_groups:
             assert {parameter.dim() > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
 
 
 def test_an_encoder_s_matrices_go_to_muon() -> None:
     student = Student(initial_model("random", len(LABELS)), 128, 2, "deep")
-    adam, muon = optimizers_for(student, Recipe())
+    adam, muon = optimizers_for(student, Recipe(), torch.float32)
     assert isinstance(adam, torch.optim.AdamW)
     lstm = {id(weight) for weight in student.encoder_parameters() if weight.dim() == 2}
     assert {id(parameter) for group in muon.param_groups for parameter in group["params"]} == lstm
