@@ -68,10 +68,8 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
     final: Annotated[
-        Path | None,
-        typer.Option(
-            help="The checkpoint of the run in --work: train by that run's recipe once more, on all speakers."
-        ),
+        str | None,
+        typer.Option(help="measured | a checkpoint: its encoder stays, its classifier learns anew, from all speakers."),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -161,7 +159,9 @@ def embed(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A folder, or a file that ends in .parquet.", show_default=False)
     ],
-    model: Annotated[str, typer.Option(help='"bundled", "pretrained" (EnCodec\'s own weights) or a file.')] = "bundled",
+    model: Annotated[
+        str, typer.Option(help="bundled | measured | pretrained (EnCodec's own weights) | a file.")
+    ] = "bundled",
     kind: Annotated[
         EmbeddingKind, typer.Option(help="Before the quantiser, after it, or its codes.")
     ] = EmbeddingKind.encoder,

@@ -30,7 +30,7 @@ def run_training(
     threads: int | None = None,
     workers: int | None = None,
     split: Path | None = None,
-    final: Path | None = None,
+    final: str | None = None,
 ) -> None:
     """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else.
 
@@ -44,8 +44,7 @@ def run_training(
         threads: of the CPU; torch's choice if None.
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
         split: the speakers of each part, as a training's `split.json`; None: drawn from the recipe's seed.
-        final: the checkpoint that the run in `work` made: train once more as it did, on all speakers; the recipe does
-            not count then.
+        final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `final_fit`.
 
     Raises:
         StreamerError: see `streamer.training.train.Trainer` and `streamer.training.corpora.read_corpora`.
@@ -54,19 +53,21 @@ def run_training(
         raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")
     if final is not None and split is not None:
         raise UsageError("A final fit trains on everyone, whatever the split; leave --split or --final out.")
-    if final is not None and output.resolve() == final.resolve():
-        raise UsageError(f"The final fit would overwrite {final}, whose figures it takes over; give another --output.")
+    if final is not None and resume:
+        raise UsageError("A final fit begins anew each time; leave --resume out.")
+    if final is not None and output.resolve() == Path(final).resolve():
+        raise UsageError(f"The final fit would overwrite {final}, which it begins with; give another --output.")
     if threads is not None:
         torch.set_num_threads(threads)
     corpora = read_corpora(paths)
     chosen = torch.device(choose_device(device))
     if workers is None:
         workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
-    if final is None:
-        parts = None if split is None else Split.load(split)
-        trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
-    else:
-        trainer = final_fit(corpora, work, final, resume, chosen, print, workers)
+    if final is not None:
+        final_fit(corpora, recipe, final, work, output, chosen, print, show_progress)
+        return
+    parts = None if split is None else Split.load(split)
+    trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
     print(describe_split(trainer.split, corpora))
     trainer.prepare(show_progress)
     trainer.run(output, show_progress)

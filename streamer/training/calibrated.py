@@ -66,7 +66,7 @@ def measure_calibrated(
     spoken = [clip for clip in chosen if clip.label == "neutral"]
     parts = progress([spoken[at : at + _PART] for at in range(0, len(spoken), _PART)], f"calibrating {corpus.name}")
     to_frames, load = encoded_by(model), load_audio(audio)
-    middles = np.concatenate([pooled_vectors(model, to_frames, load, part, WINDOW_S) for part in parts])
+    middles = np.concatenate([pooled_vectors(model, to_frames, load, part, [WINDOW_S])[0] for part in parts])
     means = dict(zip(spoken, middles[:, :EMBEDDING_DIM], strict=True))
     shifts = np.array([shift_of(voice.tolist(), usual) for voice in _voices(means, chosen, seed)], dtype=np.float32)
     answers = np.array([LABELS.index(clip.label) for clip in chosen])

@@ -212,7 +212,7 @@ def _hear(
     """What the classifier is given of each whole clip, `[640]`."""
     parts = progress([clips[at : at + _PART] for at in range(0, len(clips), _PART)], f"hearing {corpus.name}")
     to_frames, load = encoded_by(model), load_audio(audio)
-    vectors = np.concatenate([pooled_vectors(model, to_frames, load, part) for part in parts])
+    vectors = np.concatenate([pooled_vectors(model, to_frames, load, part)[0] for part in parts])
     return dict(zip(clips, vectors, strict=True))
 
 

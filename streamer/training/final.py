@@ -1,75 +1,160 @@
-"""The final fit: once a run has measured what a training is worth, the same on all speakers, the left-out ones too.
+"""The final fit: on an encoder that has learnt, a classifier anew, from the speakers too whom the encoder has not heard.
 
-What is shipped may have heard everyone, for more speakers make a better model; what is said of it comes from the run that
-left some out.
+An encoder says other things of speakers whom it has learnt from than of strangers, so a classifier for strangers learns
+most from those whom the encoder has not heard. What comes of it is measured on them all the same: each validation and test
+speaker is answered by a classifier that has learnt from all others.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
-from streamer.emotion.checkpoint import Checkpoint, load_checkpoint
 from streamer.errors import UsageError
-from streamer.training.corpora import Corpus
-from streamer.training.judge import EarlierRun, LeftOut
-from streamer.training.run import BEST, has_run, last_state, resumed
-from streamer.training.splits import PARTS, Split
-from streamer.training.train import Log, Trainer
+from streamer.rates import FRAME_RATE
+from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
+from streamer.training.finish import finish
+from streamer.training.judge import WINDOWS_S, Worth, calibrate, measure
+from streamer.training.material import AudioStore, Progress, talkers_of
+from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
+from streamer.training.recipe import Recipe
+from streamer.training.reference import neutral_mean
+from streamer.training.settle import LONGEST_S, PooledWindows, pool_windows, settle
+from streamer.training.splits import Split, keep_parts, speaker_of, split_speakers
+from streamer.training.windows import AudioInputs, Windows
 
-FOLDER = "final"  # in the run's work folder, for the state of the final fit
+Log = Callable[[str], None]
 
 
 def final_fit(
-    corpora: Sequence[Corpus], work: Path, made: Path, resume: bool, device: torch.device, log: Log, workers: int = 0
-) -> Trainer:
-    """A training on all speakers, with the recipe and for as many epochs as were best in the run in `work`.
+    corpora: Sequence[Corpus],
+    recipe: Recipe,
+    checkpoint: str | Path,
+    work: Path,
+    output: Path,
+    device: torch.device,
+    log: Log,
+    progress: Progress[Any],
+) -> Path:
+    """Write a checkpoint with the encoder of another one and a classifier that has learnt from all speakers.
 
     Args:
-        corpora: those of the run.
-        work: its folder; the stores in it serve, and its state stays.
-        made: the checkpoint that it made, whose calibration and figures are taken over.
-        resume: go on where an interrupted final fit stopped.
-        device, log, workers: see `Trainer`.
+        corpora: to learn from. Whom the checkpoint was tuned on says how sure the answers are, whom it has not heard how
+            good they are.
+        recipe: its seed, settling, softness, augmentation, share of sound without a voice, and as versions how often each
+            clip is heard, changed anew each time.
+        checkpoint: `measured`, or a file.
+        work: a folder for decoded audio.
+        output: the file to write.
+        device: where to compute.
+        log: takes one line at a time.
+        progress: shows how far a loop is.
+
+    Returns:
+        `output`.
 
     Raises:
-        UsageError: there is no finished run in `work`, it learnt from other corpora, or it did not make `made`; or the
-            final fit to resume is of an earlier run.
-        CheckpointError: `made`, or what the run started from, cannot be read.
+        UsageError: the checkpoint does not say whom it has heard, or has heard everyone.
+        CheckpointError: it cannot be read.
+        StreamerError: a recording cannot be read.
     """
-    if not has_run(work):
-        raise UsageError(f"There is no training in {work}; train without --final first.")
-    recipe, split = resumed(corpora, work, "train without --final first")
-    state = last_state(work)
-    if not LeftOut().is_over(recipe, state):
-        raise UsageError(f"The training in {work} is not over; end it with --resume, then begin the final fit.")
-    checkpoint = load_checkpoint(made)
-    card = checkpoint.card
-    if not (_tells(card, split) and _holds(checkpoint, work / BEST)):
-        raise UsageError(f"{made} was not made by the training in {work}; give the checkpoint that it wrote.")
-    if recipe.minutes is not None:  # the rates fell by epochs or by the clock, whichever was further
-        gone = max(state.epoch / recipe.epochs, state.seconds / (60 * recipe.minutes))
-        recipe = replace(recipe, minutes=None, epochs=max(state.epoch, round(state.epoch / gone)))
-    everyone = split.together()
-    if resume and resumed(corpora, work / FOLDER) != (recipe, everyone):
-        raise UsageError(f"The final fit in {work / FOLDER} is of an earlier training; leave --resume out.")
-    judge = EarlierRun(card, state.best_epoch)
-    return Trainer(corpora, recipe, work / FOLDER, resume, device, log, workers, everyone, judge=judge, stores=work)
-
-
-def _tells(card: CheckpointCard, split: Split) -> bool:
-    """Whether a card knows the split's speakers in their parts."""
-    known = card.speakers
-    return known is not None and all(set(getattr(split, part)) <= set(getattr(known, part)) for part in PARTS)
-
-
-def _holds(checkpoint: Checkpoint, best: Path) -> bool:
-    """Whether a checkpoint holds a run's best weights; the classifier may have been settled since."""
-    weights = torch.load(best, map_location="cpu", weights_only=True)
-    return weights.keys() == checkpoint.tensors.keys() and all(
-        torch.equal(weight.half().float(), checkpoint.tensors[name])
-        for name, weight in weights.items()
-        if not name.startswith("classifier.")
+    if not recipe.settling:
+        raise UsageError("A final fit learns in settling steps, and there are none; use 1 or more.")
+    model = EmotionDetectionModel.from_checkpoint(checkpoint).to(device)
+    card, split = _card_and_split(model, corpora, recipe.seed, checkpoint)
+    audio = AudioStore(work)
+    audio.prepare(clips_of(corpora), progress)
+    fit = _Fit(model, corpora, recipe, audio, encoded_by(model))
+    windows = fit.windows(frozenset(split.train), progress)
+    checked, tested = (split.select(clips_of(corpora), part) for part in ("validation", "test"))
+    calibrations = tuple(
+        calibrate(answers, window_s)
+        for answers, window_s in zip(fit.in_turn(windows, checked, WINDOWS_S, progress), WINDOWS_S, strict=True)
     )
+    accuracy = tuple(
+        replace(one, protocol=f"{one.protocol}; each in turn, by a classifier that learnt from all others")
+        for one in measure(fit.in_turn(windows, tested, [None], progress)[0])
+    )
+    settle(model, windows, recipe.settling, recipe.seed)
+    everyone = split.together()
+    notes = (
+        f"The encoder is {card.name}'s. The classifier learnt from all {len(everyone.train)} speakers; temperature, threshold "
+        "and figures come from those whom the encoder has not heard, each answered by a classifier that learnt from all "
+        f"others. Of {card.name}: {card.notes}"
+    )
+    middle = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
+    return finish(model, corpora, card, Worth(calibrations, accuracy, notes), everyone, middle, output, log)
+
+
+def _card_and_split(
+    model: EmotionDetectionModel, corpora: Sequence[Corpus], seed: int, checkpoint: str | Path
+) -> tuple[CheckpointCard, Split]:
+    """What the checkpoint says of itself, and the parts of all speakers, strangers among those to test."""
+    card = model.card
+    if card is None or card.speakers is None:
+        raise UsageError(
+            f"{checkpoint} does not say whom it has heard; give one that `streamer train` wrote, or measured."
+        )
+    if tuple(card.labels) != LABELS:
+        raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; give another checkpoint.")
+    split = keep_parts(split_speakers(corpora, seed), card.speakers, "test")
+    clips = clips_of(corpora)
+    if not (split.select(clips, "validation") and split.select(clips, "test")):
+        raise UsageError(
+            f"{checkpoint} has heard everyone in {', '.join(corpus.name for corpus in corpora)}, so nobody is left to "
+            "measure a classifier on it; give one that left speakers out, as measured."
+        )
+    return card, split
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What classifiers learn from, and how."""
+
+    model: EmotionDetectionModel  # whose classifier is replaced again and again
+    corpora: Sequence[Corpus]
+    recipe: Recipe
+    audio: AudioStore
+    to_frames: Callable[[Tensor], Tensor]  # levelled audio [B, T] to [B, 128, F]
+
+    def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
+        """Windows of all clips, in which nothing of one speaker's labels is in what is told of another.
+
+        So there is no teacher, whose opinions learn from labels, and the middle of neutral voices is that of those whom
+        the encoder has `known`.
+        """
+        recipe, clips = self.recipe, clips_of(self.corpora)
+        inputs = AudioInputs(self.audio, recipe.augmentation, talkers_of(self.audio, clips))
+        windows = Windows(
+            self.corpora, inputs, None, recipe.softness, round(LONGEST_S * FRAME_RATE), delay_s=recipe.delay_s
+        )
+        load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
+        return pool_windows(
+            self.model, self.to_frames, load, windows, clips, share, recipe.seed, progress, draws, known
+        )
+
+    def in_turn(
+        self,
+        windows: PooledWindows,
+        clips: Sequence[Clip],
+        windows_s: Sequence[float | None],
+        progress: Progress[Any],
+    ) -> list[Predictions]:
+        """What classifiers that have not heard a clip's speaker, and all others, say of a window of each length."""
+        model, recipe = self.model, self.recipe
+        pooled = pooled_vectors(model, self.to_frames, load_audio(self.audio), clips, windows_s)  # [W, N, 640]
+        logits = np.empty((len(windows_s), len(clips), len(LABELS)))
+        said_by = np.array([speaker_of(clip) for clip in clips])
+        for speaker in progress(sorted(set(said_by.tolist())), "speakers left out in turn"):
+            settle(model, windows.without(speaker), recipe.settling, recipe.seed)
+            rows = np.flatnonzero(said_by == speaker)
+            own = [clips[row] for row in rows.tolist()]
+            for place, of_length in enumerate(pooled):
+                logits[place, rows] = predictions_of(model, self.corpora, own, of_length[rows]).logits
+        return [Predictions(tuple(clips), of_length) for of_length in logits]

@@ -2,28 +2,44 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
+from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
 from streamer.rates import SAMPLE_RATE
 from streamer.training.corpora import LABELS, Corpus
+from streamer.training.judge import Worth
 from streamer.training.splits import Split
-
-if TYPE_CHECKING:
-    from streamer.training.train import Trainer
 
 _WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
 
 
-def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path:
+def finish(
+    model: EmotionDetectionModel,
+    corpora: Sequence[Corpus],
+    origin: CheckpointCard | None,
+    worth: Worth,
+    split: Split,
+    neutral_mean: tuple[float, ...] | None,
+    output: Path,
+    log: Callable[[str], None],
+) -> Path:
     """Write the checkpoint of a trained model.
+
+    Args:
+        model: its weights.
+        corpora: what it learnt from.
+        origin: the card of what it began with.
+        worth: what it is worth.
+        split: whom it has heard in which part.
+        neutral_mean: what voice profiles are set against, `[128]`.
+        output: the file to write.
+        log: takes one line at a time.
 
     Returns:
         `output`.
     """
-    worth, corpora = trainer.judge.worth(trainer), trainer.corpora
     card = CheckpointCard(
         name=output.stem,
         labels=LABELS,
@@ -33,15 +49,15 @@ def finish(trainer: "Trainer", output: Path, log: Callable[[str], None]) -> Path
         window_s=_WINDOW_S,
         hop_s=_HOP_S,
         calibrations=worth.calibrations,
-        training_data=_training_data(corpora, trainer.origin),
+        training_data=_training_data(corpora, origin),
         accuracy=worth.accuracy,
-        licence=_licence(corpora, trainer.origin),
+        licence=_licence(corpora, origin),
         notes=worth.notes,
-        neutral_mean=trainer.neutral_mean(),
-        speakers=_speakers(trainer.split, trainer.origin),
+        neutral_mean=neutral_mean,
+        speakers=_speakers(split, origin),
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(output, trainer.kept.model.state_dict(), card)
+    save_checkpoint(output, model.state_dict(), card)
     for accuracy in worth.accuracy:
         log(f"test {accuracy.corpus}: UAR {accuracy.value:.3f}, {accuracy.protocol}")
     chosen = card.calibration_for(_WINDOW_S)

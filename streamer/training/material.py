@@ -119,6 +119,11 @@ class Voices:
         return speed(self.audio[key], self.pace(key, int(version)))
 
 
+def talkers_of(audio: AudioStore, clips: Sequence[Clip]) -> tuple[Samples, ...]:
+    """Some fifty recordings to make babble of."""
+    return tuple(audio[clip.key] for clip in clips[:: max(1, len(clips) // 50)])
+
+
 class StemStore:
     """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
@@ -156,7 +161,7 @@ class StemStore:
         """Compute what is not there yet: every version of the clips to learn from, the clean one of the others."""
         keys = [clip.key for clip in learning]
         audio = self.voices.audio
-        talkers = tuple(audio[key] for key in keys[:: max(1, len(keys) // 50)])
+        talkers = talkers_of(audio, learning)
         for version, store in enumerate(self.versions):
             wanted = keys if version else [*keys, *(clip.key for clip in others)]
             left = sorted((key for key in wanted if key not in store), key=audio.frames)

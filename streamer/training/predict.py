@@ -70,21 +70,16 @@ def predict(
         clips: at least one.
         windows_s: lengths; a window lies in the middle of the clip's frames.
     """
-    masks = {corpus.name: label_mask(corpus.labels) for corpus in corpora}
-    logits = np.full((len(windows_s), len(clips), len(LABELS)), -np.inf)
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        for rows in _batches(clips):
-            inputs, counts = load([clips[row] for row in rows])
-            frames = to_frames(inputs.to(device))
-            for place, window_s in enumerate(windows_s):
-                real = _middle(counts, frames.shape[2], window_s).to(device)
-                pooled, _ = model.pooling(frames, real)
-                logits[place, rows] = model.classifier(pooled).float().cpu().double().numpy()
-    lacking = np.array([~masks[clip.corpus] for clip in clips])
-    logits[:, lacking] = -np.inf
-    return [Predictions(tuple(clips), one) for one in logits]
+    vectors = pooled_vectors(model, to_frames, load, clips, windows_s)
+    return [predictions_of(model, corpora, clips, of_one) for of_one in vectors]
+
+
+def predictions_of(
+    model: EmotionDetectionModel, corpora: Sequence[Corpus], clips: Sequence[Clip], pooled: npt.NDArray[np.float32]
+) -> Predictions:
+    """What the classifier says of pooled windows `[N, 640]`, one of each of N clips."""
+    present = {corpus.name: label_mask(corpus.labels) for corpus in corpora}
+    return Predictions(tuple(clips), classified(model, pooled, np.stack([present[clip.corpus] for clip in clips])))
 
 
 def pooled_vectors(
@@ -92,33 +87,33 @@ def pooled_vectors(
     to_frames: Callable[[Tensor], Tensor],
     load: Callable[[Sequence[Clip]], Inputs],
     clips: Sequence[Clip],
-    window_s: float | None = None,
+    windows_s: Sequence[float | None] = (None,),
 ) -> npt.NDArray[np.float32]:
-    """`[N, 640]` what the classifier is given of a window of each of N clips; arguments are those of `predict`."""
-    vectors = np.empty((len(clips), POOLED_DIM), dtype=np.float32)
+    """`[W, N, 640]` what the classifier is given of W windows of each of N clips; arguments are those of `predict`."""
+    vectors = np.empty((len(windows_s), len(clips), POOLED_DIM), dtype=np.float32)
     device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
         for rows in _batches(clips):
             inputs, counts = load([clips[row] for row in rows])
             frames = to_frames(inputs.to(device))
-            pooled, _ = model.pooling(frames, _middle(counts, frames.shape[2], window_s).to(device))
-            vectors[rows] = pooled.float().cpu().numpy()
+            for place, window_s in enumerate(windows_s):
+                pooled, _ = model.pooling(frames, _middle(counts, frames.shape[2], window_s).to(device))
+                vectors[place, rows] = pooled.float().cpu().numpy()
     return vectors
 
 
 def classified(model: EmotionDetectionModel, pooled: npt.NDArray[np.float32], present: npt.NDArray[np.bool_]) -> Logits:
-    """`[N, 8]` logits of pooled windows `[N, 640]`, minus infinity for labels that are not `present` `[8]`."""
+    """`[N, 8]` logits of pooled windows `[N, 640]`, minus infinity for labels that are not `present` (`[8]` or `[N, 8]`)."""
     device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
         logits: Logits = model.classifier(torch.from_numpy(pooled).to(device)).float().cpu().double().numpy()
-    logits[:, ~present] = -np.inf
-    return logits
+    return np.where(present, logits, -np.inf)
 
 
 def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:
-    """From levelled audio `[B, T]`, B up to 16 and T whole hops, to the model's frames `[B, 128, F]`."""
+    """From levelled audio `[B, T]`, T whole hops, to the model's frames `[B, 128, F]`."""
     if next(model.parameters()).is_cpu:
         return StreamedFrames(model.encoder, _BATCH)
 

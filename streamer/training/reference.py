@@ -1,7 +1,7 @@
 """What voice profiles are set against: the middle of the neutral speech of the speakers that were trained on."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -44,16 +44,18 @@ def differences(
     to_frames: Callable[[Tensor], Tensor],
     load: Callable[[Sequence[Clip]], Inputs],
     clips: Sequence[Clip],
+    known: Collection[str] | None = None,
 ) -> dict[str, Floats]:
     """By how much the neutral voice of each speaker (`corpus/name`) who has one differs from the middle: `[128]`.
 
-    Arguments are those of `neutral_mean`.
+    Arguments are those of `neutral_mean`, and `known`: whose voices have the middle, as `corpus/name`; everyone's if None.
     """
     neutral = [clip for clip in clips if clip.label == "neutral"]
-    if not neutral:
+    central = [row for row, clip in enumerate(neutral) if known is None or speaker_of(clip) in known]
+    if not central:
         return {}
     vectors = _vectors(model, to_frames, load, neutral)
-    centre = middle(vectors, neutral)
+    centre = middle(vectors[central], [neutral[row] for row in central])
     rows: dict[str, list[int]] = defaultdict(list)
     for row, clip in enumerate(neutral):
         rows[speaker_of(clip)].append(row)
@@ -67,7 +69,7 @@ def _vectors(
     clips: Sequence[Clip],
 ) -> Floats:
     """`[N, 128]` attentive means of the middles of N clips."""
-    return pooled_vectors(model, to_frames, load, clips, WINDOW_S)[:, :EMBEDDING_DIM].astype(np.float64)
+    return pooled_vectors(model, to_frames, load, clips, [WINDOW_S])[0, :, :EMBEDDING_DIM].astype(np.float64)
 
 
 def middle(vectors: Floats, clips: Sequence[Clip]) -> Floats:

@@ -1,17 +1,14 @@
 """What a training run leaves in its work folder, so that it can go on: recipe, split, and how far it is."""
 
 import json
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from streamer.errors import UsageError
 from streamer.training.corpora import Corpus, clips_of
 from streamer.training.recipe import Recipe
-from streamer.training.splits import Part, Split
+from streamer.training.splits import PARTS, Split
 from streamer.training.store import fingerprint
 
 _RECIPE, _SPLIT, _CORPORA = "recipe.json", "split.json", "corpora.json"
@@ -30,60 +27,39 @@ class RunState:
     steps: int = 0
 
 
-def has_run(work: Path) -> bool:
-    """Whether a training has begun in `work`."""
-    return (work / _RECIPE).is_file()
-
-
-def resumed(corpora: Sequence[Corpus], work: Path, otherwise: str = "leave --resume out") -> tuple[Recipe, Split]:
+def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
     """The recipe and the split of the run in `work`.
 
     Args:
         corpora: those of the run.
         work: its folder.
-        otherwise: the cure, for the message, where there is no such run.
 
     Raises:
         UsageError: there is none, what it left is damaged, or it learnt from other corpora than these.
     """
-    if not has_run(work):
-        raise UsageError(f"There is no training to resume in {work}; {otherwise}.")
+    if not (work / _RECIPE).is_file():
+        raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
     try:
         recipe, split = Recipe.from_json((work / _RECIPE).read_text(encoding="utf-8")), Split.load(work / _SPLIT)
         learnt = json.loads((work / _CORPORA).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
-        raise UsageError(f"The run in {work} is damaged or of another version; {otherwise}.") from error
+        raise UsageError(f"The run in {work} is damaged or of another version; leave --resume out.") from error
     if learnt != _identity(corpora):
         raise UsageError(
             f"The run in {work} learnt from {', '.join(learnt['names'])} as they were then; "
-            f"give the same corpora in the same order, or {otherwise}."
+            f"give the same corpora in the same order, or leave --resume out."
         )
     return recipe, split
 
 
-def last_state(work: Path) -> RunState:
-    """How far the run in `work` has come: at the beginning, where no epoch has ended.
-
-    Raises:
-        UsageError: the file is damaged.
-    """
-    path = work / STATE
-    if not path.is_file():
-        return RunState()
-    try:
-        return RunState(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state"])
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged; train again without --resume and --final.") from error
-
-
-def need_parts(corpora: Sequence[Corpus], split: Split, parts: Sequence[Part]) -> None:
-    """See that each of the parts has speakers of every corpus.
+def need_parts(corpora: Sequence[Corpus], split: Split) -> None:
+    """See that each part has speakers of every corpus.
 
     Raises:
         UsageError: the split has nobody of a corpus in one of them.
     """
     for corpus in corpora:
-        for part in parts:
+        for part in PARTS:
             if not split.select(corpus.clips, part):
                 raise UsageError(
                     f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "

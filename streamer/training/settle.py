@@ -8,7 +8,7 @@ voice taken out, the others come as they are, so one classifier serves calibrate
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,28 @@ class PooledWindows:
     voices: Tensor  # [N, 128] what a profile of the speaker takes away; zeros where none can be had
     targets: Tensor  # [N, 8] distributions over LABELS
     masks: Tensor  # [N, 8] bool: labels that the corpus has
-    shares: npt.NDArray[np.float64]  # [N] how likely each is drawn; they sum to 1
+    speakers: tuple[str, ...]  # N, as `corpus/speaker`; empty where nobody speaks
+    kinds: tuple[tuple[str, str], ...]  # N, corpus and label; empty where nobody speaks
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """`[N]` how likely each is drawn: a corpus as often as it occurs, its labels all alike. They sum to 1."""
+        of_kind = Counter(self.kinds)
+        of_corpus, labels = Counter(corpus for corpus, _ in self.kinds), Counter(corpus for corpus, _ in of_kind)
+        shares = np.array([of_corpus[kind[0]] / labels[kind[0]] / of_kind[kind] for kind in self.kinds])
+        result: npt.NDArray[np.float64] = shares / shares.sum()
+        return result
+
+    def without(self, speaker: str) -> "PooledWindows":
+        """All windows but one speaker's."""
+        rows = [row for row, who in enumerate(self.speakers) if who != speaker]
+        return PooledWindows(
+            vectors=self.vectors[rows],
+            voices=self.voices[rows],
+            targets=self.targets[rows],
+            masks=self.masks[rows],
+            speakers=tuple(self.speakers[row] for row in rows),
+            kinds=tuple(self.kinds[row] for row in rows),
+        )
 
 
 def pool_windows(
@@ -63,6 +84,8 @@ def pool_windows(
     non_speech: float,
     seed: int,
     progress: Progress[int],
+    draws: int = DRAWS,
+    known: Collection[str] | None = None,
 ) -> PooledWindows:
     """Encode windows of LONGEST_S of all clips and pool several shorter ones of each.
 
@@ -75,10 +98,12 @@ def pool_windows(
         non_speech: windows of sound without a voice, as a share of the clips.
         seed: of all draws.
         progress: shows how far it is.
+        draws: how often each clip is encoded.
+        known: whose neutral voices are the middle that others differ from, as `corpus/speaker`; everyone's if None.
     """
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
-    keys = [key for _ in range(DRAWS) for key in draw_epoch(clips, non_speech, rng)]
+    keys = [key for _ in range(draws) for key in draw_epoch(clips, non_speech, rng)]
     batches = EpochBatches(windows, keys, _ENCODED_AT_ONCE, [seed])
     vectors, targets, masks, drawn = [], [], [], list[str]()
     model.eval()
@@ -93,15 +118,16 @@ def pool_windows(
                 masks.append(batch.masks)
                 drawn += keys[number * _ENCODED_AT_ONCE :][: len(pooled)]
     by_key = {clip.key: clip for clip in clips}
-    said_by = [speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in drawn]
-    own = differences(model, to_frames, load, clips)
+    said_by = tuple(speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in drawn)
+    own = differences(model, to_frames, load, clips, known)
     usual = np.zeros(EMBEDDING_DIM)
     return PooledWindows(
         vectors=torch.cat(vectors),
         voices=torch.from_numpy(np.stack([own.get(who, usual) for who in said_by])).float().to(device),
         targets=torch.cat(targets).to(device),
         masks=torch.cat(masks).to(device),
-        shares=_shares([(by_key[key].corpus, by_key[key].label) if key != NON_SPEECH else ("", "") for key in drawn]),
+        speakers=said_by,
+        kinds=tuple((by_key[key].corpus, by_key[key].label) if key != NON_SPEECH else ("", "") for key in drawn),
     )
 
 
@@ -124,6 +150,7 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     device = windows.vectors.device
+    shares = windows.shares()
     spread, mean = torch.std_mean(windows.vectors, dim=0)  # [640]
     spread = spread.clamp(min=_LEAST_SPREAD)
     classifier = Classifier(windows.targets.shape[1]).to(device).train()
@@ -131,7 +158,7 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = _RATE * rate_scale(step, _WARM_UP_STEPS, step / steps, 0.0)
-        rows = torch.from_numpy(rng.choice(len(windows.shares), _BATCH, p=windows.shares)).to(device)
+        rows = torch.from_numpy(rng.choice(len(shares), _BATCH, p=shares)).to(device)
         calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
         pooled = take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows])
         logits = classifier(F.dropout((pooled - mean) / spread, _DROPPED))
@@ -150,12 +177,3 @@ def _take_in(mean: Tensor, spread: Tensor, classifier: Classifier) -> None:
     with torch.no_grad():
         first.weight.div_(spread)
         first.bias.sub_(first.weight @ mean)
-
-
-def _shares(kinds: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
-    """`[N]`: a corpus is drawn as often as it occurs in `kinds`, N of (corpus, label), its labels all alike."""
-    of_kind = Counter(kinds)
-    of_corpus, labels = Counter(corpus for corpus, _ in kinds), Counter(corpus for corpus, _ in of_kind)
-    shares = np.array([of_corpus[kind[0]] / labels[kind[0]] / of_kind[kind] for kind in kinds])
-    result: npt.NDArray[np.float64] = shares / shares.sum()
-    return result

@@ -14,7 +14,7 @@ class StreamedFrames:
 
     Args:
         encoder: whose weights, and whose precision; copied.
-        rows: how many recordings at most.
+        rows: how many recordings at once; more are taken one lot after the other.
     """
 
     def __init__(self, encoder: Encoder, rows: int) -> None:
@@ -22,7 +22,10 @@ class StreamedFrames:
         self._encoder = StreamingEncoder(encoder, rows)
 
     def __call__(self, levelled: Tensor) -> Tensor:
-        """`[B, T]`, B up to `rows`, to `[B, 128, ceil(T / 320)]`."""
+        """`[B, T]` to `[B, 128, ceil(T / 320)]`."""
+        return torch.cat([self._stream(lot) for lot in torch.split(levelled, self.rows)])
+
+    def _stream(self, levelled: Tensor) -> Tensor:
         audio = torch.zeros(self.rows, 1, levelled.shape[1])
         audio[: len(levelled), 0] = levelled
         self._encoder.reset()

@@ -18,15 +18,15 @@ from streamer.training.corpora import LABELS, Corpus, clips_of
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.folds import need_sklearn
-from streamer.training.judge import Judge, LeftOut
-from streamer.training.material import AudioStore, Progress, StemStore, Voices
+from streamer.training.judge import is_over, score, worth_of
+from streamer.training.material import AudioStore, Progress, StemStore, Voices, talkers_of
 from streamer.training.objective import batch_losses
 from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.run import BEST, STATE, RunState, begin, need_parts, resumed
-from streamer.training.settle import LONGEST_S, pool_windows, settle
+from streamer.training.settle import LONGEST_S, PooledWindows, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -54,8 +54,6 @@ class Trainer:
         workers: processes that cut and change windows; 0 does it in between. A GPU waits for fewer than its machine has.
         split: who is trained on; None: drawn from the recipe's seed, but those whom the model to start from has heard
             keep their part. A run that is resumed keeps its own.
-        judge: says how long it goes on and what comes of it; None: the split's validation and test speakers.
-        stores: where the stores are, if not in `work`.
 
     Raises:
         UsageError: there is nothing to resume, other corpora were learnt from, a corpus is too small to split, the split
@@ -73,13 +71,9 @@ class Trainer:
         log: Log,
         workers: int = 0,
         split: Split | None = None,
-        judge: Judge | None = None,
-        stores: Path | None = None,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self.corpora, self.work, self.device, self.workers = corpora, work, device, workers
-        self.judge: Judge = judge or LeftOut()
-        self._stores = stores or work
         self._log = log
         if resume:
             recipe, split = resumed(corpora, work)
@@ -91,7 +85,7 @@ class Trainer:
         known = None if self.origin is None else self.origin.speakers
         self.split = split or keep_parts(split_speakers(corpora, recipe.seed), known, "train")
         refuse_heard(self.split, known, recipe.start)
-        need_parts(corpora, self.split, self.judge.parts)
+        need_parts(corpora, self.split)
         self.student = Student(model, COMPONENTS, len(corpora), self.recipe.tune, self.recipe.dropout).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
@@ -114,41 +108,48 @@ class Trainer:
         return module
 
     def run(self, output: Path, progress: Progress[Any]) -> Path:
-        """Train until the judge says that it is over, then write the checkpoint.
+        """Train until validation says that it is over, then write the checkpoint.
 
         `prepare` comes before.
 
         Returns:
             `output`.
         """
-        while not self.judge.is_over(self.recipe, self.state):
+        while not is_over(self.recipe, self.state):
             began = time.monotonic()
             loss = self._epoch(began, progress)
-            score, heard = self.judge.score(self)
+            reached, heard = score(self)
             self.state.epoch += 1
             self.state.seconds += time.monotonic() - began
-            if better := score > self.state.best:
-                self.state.best, self.state.best_epoch = score, self.state.epoch
+            if better := reached > self.state.best:
+                self.state.best, self.state.best_epoch = reached, self.state.epoch
                 torch.save(self.kept.model.state_dict(), self.work / BEST)
             self._save()
-            mark = "  best" if heard and better else ""
+            mark = "  best" if better else ""
             self._say(f"epoch {self.state.epoch}  loss {loss}{heard}  {self.state.seconds:.0f} s{mark}")
         best = torch.load(self.work / BEST, map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)
         if self.recipe.settling:
-            self._settle(progress)
-        return finish(self, output, self._say)
+            settle(self.kept.model, self._pool(progress), self.recipe.settling, self.recipe.seed)
+            self._say(f"classifier settled in {self.recipe.settling} steps{score(self)[1]}")
+        model, middle = self.kept.model, self._neutral_mean()
+        return finish(model, self.corpora, self.origin, worth_of(self), self.split, middle, output, self._say)
 
-    def _settle(self, progress: Progress[Any]) -> None:
-        """A classifier for the encoder as it is now."""
-        recipe, model = self.recipe, self.kept.model
+    def _pool(self, progress: Progress[Any]) -> PooledWindows:
+        """Windows of the training speakers for the classifier to learn anew from."""
+        recipe = self.recipe
         frames = round(LONGEST_S * FRAME_RATE)
         windows = Windows(self.corpora, self._inputs, self._teacher, recipe.softness, frames, recipe.delay_s)
-        pooled = pool_windows(
-            model, self._to_frames, self._load, windows, self._learning, recipe.non_speech, recipe.seed, progress
+        return pool_windows(
+            self.kept.model,
+            self._to_frames,
+            self._load,
+            windows,
+            self._learning,
+            recipe.non_speech,
+            recipe.seed,
+            progress,
         )
-        settle(model, pooled, recipe.settling, recipe.seed)
-        self._say(f"classifier settled in {recipe.settling} steps{self.judge.score(self)[1]}")
 
     def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the validation speakers' clips, for each length of window."""
@@ -160,8 +161,8 @@ class Trainer:
         clips = self.split.select(clips_of(self.corpora), "test")
         return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
 
-    def neutral_mean(self) -> tuple[float, ...] | None:
-        """For the card: what voice profiles are set against, from the speakers that were trained on."""
+    def _neutral_mean(self) -> tuple[float, ...] | None:
+        """For the card: what voice profiles are set against, from the clips that were learnt from."""
         return neutral_mean(self.kept.model, self._to_frames, self._load, self._learning)
 
     def _to_frames(self, inputs: Tensor) -> Tensor:
@@ -175,27 +176,27 @@ class Trainer:
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         learning = self.split.select(clips, "train")
-        audio = AudioStore(self._stores)
+        audio = AudioStore(self.work)
         audio.prepare(clips, progress)
         voices = Voices(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
         teacher = None
         if recipe.teacher is not None:
             need_sklearn("A teacher's opinions need", "or leave it out with --no-teacher")
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
-            teacher = TeacherStore(self._stores, [corpus.name for corpus in self.corpora], asked, learning, voices)
+            teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora], asked, learning, voices)
             teacher.prepare(recipe.seed, progress)
         self._load: Callable[[Any], Inputs]
         descriptors = None
         if recipe.weights.descriptors:
-            descriptors = DescriptorStore(self._stores)
+            descriptors = DescriptorStore(self.work)
             descriptors.prepare(learning, audio, recipe.seed, progress)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
-            talkers = tuple(audio[clip.key] for clip in learning[:: max(1, len(learning) // 50)])
-            inputs, self._load = AudioInputs(audio, recipe.augmentation, talkers), load_audio(audio)
+            inputs = AudioInputs(audio, recipe.augmentation, talkers_of(audio, learning))
+            self._load = load_audio(audio)
         else:
             encoder = self.student.model.encoder
-            stems = StemStore(self._stores, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation)
+            stems = StemStore(self.work, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation)
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)

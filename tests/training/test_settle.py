@@ -43,7 +43,8 @@ def windows_of(speakers: range, seed: int) -> tuple[PooledWindows, Tensor]:
         voices=torch.from_numpy(np.stack([1.5 * voice(speaker) for _, speaker in said])).float(),
         targets=torch.nn.functional.one_hot(labels, len(LABELS)).float(),
         masks=(torch.arange(len(LABELS)) < 4).repeat(len(said), 1),
-        shares=np.full(len(said), 1 / len(said)),
+        speakers=tuple(f"made/{speaker}" for _, speaker in said),
+        kinds=tuple(("made", LABELS[label]) for label, _ in said),
     ), labels
 
 
@@ -134,6 +135,18 @@ def test_windows_come_with_their_speakers_voice_and_labels_count_alike() -> None
     torch.testing.assert_close(pooled.voices[speech, 0], pooled.vectors[speech, 0] - 2.5)
     assert not pooled.voices[~speech].any()
     likely = pooled.targets.argmax(1).numpy()
-    shares = [pooled.shares[speech.numpy() & (likely == LABELS.index(label))].sum() for label in ("neutral", "happy")]
+    drawn = pooled.shares()
+    shares = [drawn[speech.numpy() & (likely == LABELS.index(label))].sum() for label in ("neutral", "happy")]
     assert shares[0] == pytest.approx(shares[1])
-    assert pooled.shares.sum() == pytest.approx(1)
+    assert drawn.sum() == pytest.approx(1)
+
+
+def test_a_speaker_who_is_left_out_is_heard_in_no_window() -> None:
+    whole, _ = windows_of(range(3), 0)
+    rest = whole.without("made/1")
+    others = torch.tensor([who != "made/1" for who in whole.speakers])
+    assert set(rest.speakers) == {"made/0", "made/2"}
+    assert len(rest.kinds) == len(rest.speakers) == int(others.sum())
+    for name in ("vectors", "voices", "targets", "masks"):
+        assert torch.equal(getattr(rest, name), getattr(whole, name)[others])
+    assert rest.shares().sum() == pytest.approx(1)

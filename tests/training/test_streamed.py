@@ -6,7 +6,7 @@ from streamer.rates import HOP
 from streamer.training.streamed import StreamedFrames
 
 
-@pytest.mark.parametrize("shapes", [[(3, 40 * HOP)], [(1, 5 * HOP), (3, 19 * HOP), (2, HOP)]])
+@pytest.mark.parametrize("shapes", [[(3, 40 * HOP)], [(1, 5 * HOP), (3, 19 * HOP), (2, HOP)], [(7, 8 * HOP)]])
 def test_recordings_one_call_after_the_other_give_the_frames_of_the_offline_encoder(
     shapes: list[tuple[int, int]],
 ) -> None:
