@@ -3,7 +3,7 @@
 The file's metadata (safetensors allows strings only) holds four keys:
 
 - `format`: `streamer-checkpoint`
-- `format_version`: `1`
+- `format_version`: FORMAT_VERSION
 - `card`: `CheckpointCard` as JSON
 - `tensors_sha256`: digest over names, types, shapes and bytes of all tensors, so that changed weights are found
 
@@ -28,9 +28,9 @@ from streamer.errors import StreamerError
 from streamer.rates import SAMPLE_RATE
 
 FORMAT = "streamer-checkpoint"
-FORMAT_VERSION = 2  # 1: pooled windows without movement
+FORMAT_VERSION = 3  # 1: pooled windows without movement; 2: a classifier of three layers
 BUNDLED = "bundled"  # what is monitored with
-# Trained as bundled was, but some speakers left out: on them the bundled card's figures were measured.
+# With bundled's encoder, but a classifier that has not heard the speakers whom the encoder has not heard.
 MEASURED = "measured"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'

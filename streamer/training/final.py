@@ -25,7 +25,7 @@ from streamer.training.material import AudioStore, Progress, talkers_of
 from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.settle import LONGEST_S, PooledWindows, pool_windows, settle
+from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, speaker_of, split_speakers
 from streamer.training.windows import AudioInputs, Windows
 
@@ -47,7 +47,7 @@ def final_fit(
     Args:
         corpora: to learn from. Whom the checkpoint was tuned on says how sure the answers are, whom it has not heard how
             good they are.
-        recipe: its seed, settling, softness, augmentation, share of sound without a voice, and as versions how often each
+        recipe: its seed, settling, augmentation, share of sound without a voice, and as versions how often each
             clip is heard, changed anew each time.
         checkpoint: `measured`, or a file.
         work: a folder for decoded audio.
@@ -131,9 +131,7 @@ class _Fit:
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         inputs = AudioInputs(self.audio, recipe.augmentation, talkers_of(self.audio, clips))
-        windows = Windows(
-            self.corpora, inputs, None, recipe.softness, round(LONGEST_S * FRAME_RATE), delay_s=recipe.delay_s
-        )
+        windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), recipe.delay_s)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
         return pool_windows(
             self.model, self.to_frames, load, windows, clips, share, recipe.seed, progress, draws, known

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.classifier import Classifier
 from streamer.emotion.shift import take_out
 from streamer.rates import EMBEDDING_DIM, FRAME_RATE
 from streamer.training.corpora import Clip
-from streamer.training.losses import masked_cross_entropy
+from streamer.training.losses import Softness, masked_cross_entropy
 from streamer.training.material import Progress
 from streamer.training.optimizers import rate_scale
 from streamer.training.predict import Inputs
@@ -32,12 +32,15 @@ from streamer.training.windows import NON_SPEECH, EpochBatches, Windows, draw_ep
 
 LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
 SHORTEST_S = 1.0
+# What the classifier is told: what the actors meant. Listeners hear neutral where it was not meant, so with the crowd's
+# votes it says that too often: 0.596 instead of 0.613 UAR on CREMA-D's validation speakers.
+TOLD = Softness(votes=0.0, teacher=0.0)
 DRAWS = 4  # of every clip, each in a version drawn anew
 _CUTS = 4  # pooled of each
 _ENCODED_AT_ONCE = 32
 _BATCH = 256
-_RATE, _WEIGHT_DECAY = 1e-3, 0.1
-_DROPPED = 0.3  # share of the pooled values that are left out at each step
+_RATE, _WEIGHT_DECAY = 1e-3, 1.0
+_DROPPED = 0.6  # share of the pooled values that are left out at each step
 _LEAST_SPREAD = 1e-3  # of a pooled value over all windows
 _WARM_UP_STEPS = 50
 _CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
@@ -144,8 +147,8 @@ def cut_anywhere(real: Tensor, rng: np.random.Generator) -> Tensor:
 def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:
     """Give the model a classifier that learnt from the windows in so many steps; the rest stays as it is.
 
-    It learns from standardised values, of which some are left out at every step (Srivastava et al. 2014); in the end its
-    first layer takes the standardising in.
+    It learns from standardised values, of which some are left out at every step (Srivastava et al. 2014); in the end it
+    takes the standardising in.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
@@ -172,8 +175,6 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
 
 def _take_in(mean: Tensor, spread: Tensor, classifier: Classifier) -> None:
     """Make a classifier of standardised values `[B, 640]` one of the values as they are."""
-    first = classifier.layers[0]
-    assert isinstance(first, nn.Linear)
     with torch.no_grad():
-        first.weight.div_(spread)
-        first.bias.sub_(first.weight @ mean)
+        classifier.weight.div_(spread)
+        classifier.bias.sub_(classifier.weight @ mean)

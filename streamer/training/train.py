@@ -26,7 +26,7 @@ from streamer.training.predict import Inputs, Predictions, load_audio, load_stem
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.run import BEST, STATE, RunState, begin, need_parts, resumed
-from streamer.training.settle import LONGEST_S, PooledWindows, pool_windows, settle
+from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -139,7 +139,7 @@ class Trainer:
         """Windows of the training speakers for the classifier to learn anew from."""
         recipe = self.recipe
         frames = round(LONGEST_S * FRAME_RATE)
-        windows = Windows(self.corpora, self._inputs, self._teacher, recipe.softness, frames, recipe.delay_s)
+        windows = Windows(self.corpora, self._inputs, None, TOLD, frames, recipe.delay_s)
         return pool_windows(
             self.kept.model,
             self._to_frames,
