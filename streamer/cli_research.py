@@ -58,7 +58,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Wall time after which the epoch under way is the last.")
     ] = None,
-    versions: Annotated[int, typer.Option(help="Of each clip, where convolutions stay: as recorded, and changed.")] = 4,
+    versions: Annotated[int, typer.Option(help="Of each clip, where convolutions stay or --final is given.")] = 4,
     batch_size: Annotated[int, typer.Option(help="Windows a step.")] = 32,
     window_s: Annotated[float, typer.Option(help="Seconds a window.")] = 2.4,
     learning_rate: Annotated[float, typer.Option(help="Of what is not encoder.")] = 8e-4,
@@ -69,7 +69,10 @@ def train(
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
     final: Annotated[
         str | None,
-        typer.Option(help="measured | a checkpoint: its encoder stays, its classifier learns anew, from all speakers."),
+        typer.Option(
+            help="measured | a checkpoint: its encoder stays, its classifier learns anew from all speakers. Of the other "
+            "options only versions, seed, work, output, device and threads count."
+        ),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,

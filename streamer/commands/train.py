@@ -32,7 +32,8 @@ def run_training(
     split: Path | None = None,
     final: str | None = None,
 ) -> None:
-    """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else.
+    """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else, but all
+    of a final fit.
 
     Args:
         paths: folders of corpora, or CSV files.
@@ -61,11 +62,11 @@ def run_training(
         torch.set_num_threads(threads)
     corpora = read_corpora(paths)
     chosen = torch.device(choose_device(device))
-    if workers is None:
-        workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
     if final is not None:
         final_fit(corpora, recipe, final, work, output, chosen, print, show_progress)
         return
+    if workers is None:
+        workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
     parts = None if split is None else Split.load(split)
     trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
     print(describe_split(trainer.split, corpora))

@@ -1,8 +1,8 @@
 """The final fit: on an encoder that has learnt, a classifier anew, from the speakers too whom the encoder has not heard.
 
-An encoder says other things of speakers whom it has learnt from than of strangers, so a classifier for strangers learns
-most from those whom the encoder has not heard. What comes of it is measured on them all the same: each validation and test
-speaker is answered by a classifier that has learnt from all others.
+An encoder says other things of speakers whom it has learnt from than of strangers, so a classifier for strangers should
+have heard those too whom the encoder has not. They measure it all the same: each validation and test speaker is answered by
+a classifier that has learnt from all others.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from streamer.training.predict import Predictions, encoded_by, load_audio, poole
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
-from streamer.training.splits import Split, keep_parts, speaker_of, split_speakers
+from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, split_speakers
 from streamer.training.windows import AudioInputs, Windows
 
 Log = Callable[[str], None]
@@ -47,8 +47,8 @@ def final_fit(
     Args:
         corpora: to learn from. Whom the checkpoint was tuned on says how sure the answers are, whom it has not heard how
             good they are.
-        recipe: its seed, settling, augmentation, share of sound without a voice, and as versions how often each
-            clip is heard, changed anew each time.
+        recipe: its seed, settling, augmentation (but for the pace), share of sound without a voice, and as versions how
+            often each clip is heard, changed anew each time.
         checkpoint: `measured`, or a file.
         work: a folder for decoded audio.
         output: the file to write.
@@ -60,14 +60,16 @@ def final_fit(
         `output`.
 
     Raises:
-        UsageError: the checkpoint does not say whom it has heard, or has heard everyone.
+        UsageError: the checkpoint does not say whom it has heard, has left nobody out or names other labels; there are no
+            settling steps; or a corpus is too small to split.
         CheckpointError: it cannot be read.
         StreamerError: a recording cannot be read.
     """
     if not recipe.settling:
-        raise UsageError("A final fit learns in settling steps, and there are none; use 1 or more.")
+        raise UsageError("A final fit learns in settling steps; settling is 0, use 1 or more.")
     model = EmotionDetectionModel.from_checkpoint(checkpoint).to(device)
     card, split = _card_and_split(model, corpora, recipe.seed, checkpoint)
+    log(describe_split(split, corpora))
     audio = AudioStore(work)
     audio.prepare(clips_of(corpora), progress)
     fit = _Fit(model, corpora, recipe, audio, encoded_by(model))
@@ -84,8 +86,9 @@ def final_fit(
     settle(model, windows, recipe.settling, recipe.seed)
     everyone = split.together()
     notes = (
-        f"The encoder is {card.name}'s. The classifier learnt from all {len(everyone.train)} speakers; temperature, threshold "
-        "and figures come from those whom the encoder has not heard, each answered by a classifier that learnt from all "
+        f"The encoder is {card.name}'s. The classifier learnt from all {len(everyone.train)} speakers ({recipe.versions} "
+        f"versions of each clip, {recipe.settling} steps, seed {recipe.seed}); temperature, threshold and figures come from "
+        "validation and test speakers, whom the encoder has not heard, each answered by a classifier that learnt from all "
         f"others. Of {card.name}: {card.notes}"
     )
     middle = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
@@ -104,12 +107,12 @@ def _card_and_split(
     if tuple(card.labels) != LABELS:
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; give another checkpoint.")
     split = keep_parts(split_speakers(corpora, seed), card.speakers, "test")
-    clips = clips_of(corpora)
-    if not (split.select(clips, "validation") and split.select(clips, "test")):
-        raise UsageError(
-            f"{checkpoint} has heard everyone in {', '.join(corpus.name for corpus in corpora)}, so nobody is left to "
-            "measure a classifier on it; give one that left speakers out, as measured."
-        )
+    for part, purpose in (("validation", "tune"), ("test", "measure")):
+        if not getattr(split, part):
+            raise UsageError(
+                f"{checkpoint} has left nobody of {', '.join(corpus.name for corpus in corpora)} out to {purpose} a "
+                "classifier by; give a checkpoint that left speakers out, as measured."
+            )
     return card, split
 
 
@@ -124,14 +127,15 @@ class _Fit:
     to_frames: Callable[[Tensor], Tensor]  # levelled audio [B, T] to [B, 128, F]
 
     def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
-        """Windows of all clips, in which nothing of one speaker's labels is in what is told of another.
+        """Windows of all clips, in which nothing of one left-out speaker is in another's.
 
-        So there is no teacher, whose opinions learn from labels, and the middle of neutral voices is that of those whom
-        the encoder has `known`.
+        So there is no teacher, whose opinions learn from labels, and babble and the middle of neutral voices are of the
+        speakers who are `known`: those of the training part.
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
-        inputs = AudioInputs(self.audio, recipe.augmentation, talkers_of(self.audio, clips))
-        windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), recipe.delay_s)
+        talkers = talkers_of(self.audio, [clip for clip in clips if speaker_of(clip) in known])
+        inputs = AudioInputs(self.audio, recipe.augmentation, talkers)
+        windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
         return pool_windows(
             self.model, self.to_frames, load, windows, clips, share, recipe.seed, progress, draws, known

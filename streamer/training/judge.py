@@ -54,6 +54,7 @@ def worth_of(trainer: "Trainer") -> Worth:
     notes = (
         f"Started from {recipe.start}, trained {recipe.tune}, "
         f"{'with the teacher ' + Path(recipe.teacher).name if recipe.teacher else 'on labels alone'}, "
+        f"{'a classifier anew from labels alone, ' if recipe.settling else ''}"
         f"{trainer.state.best_epoch} epochs, seed {recipe.seed}, split seed {trainer.split.seed}. "
         "Speakers of training, validation and test differ. "
         "Acted speech: how people sound when they act an emotion, not what a person feels."

@@ -45,9 +45,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.tune not in ("head", "upper", "deep", "all"):
             raise UsageError(f"tune is {self.tune!r}; use head, upper, deep or all.")
-        for name in ("epochs", "patience", "batch_size", "versions"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; use 1 or more.")
+        for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 1), ("versions", 1), ("settling", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} is {getattr(self, name)}; use {least} or more.")
         if not 0 <= self.averaging < 1:
             raise UsageError(f"averaging is {self.averaging}; use 0 (none) or more, below 1.")
         if not (0 <= self.dropout < 1 and 0 <= self.mixup <= 10):

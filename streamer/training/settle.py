@@ -39,7 +39,7 @@ DRAWS = 4  # of every clip, each in a version drawn anew
 _CUTS = 4  # pooled of each
 _ENCODED_AT_ONCE = 32
 _BATCH = 256
-_RATE, _WEIGHT_DECAY = 1e-3, 1.0
+_RATE, _WEIGHT_DECAY = 1e-3, 1.0  # the bias decays too
 _DROPPED = 0.6  # share of the pooled values that are left out at each step
 _LEAST_SPREAD = 1e-3  # of a pooled value over all windows
 _WARM_UP_STEPS = 50
@@ -156,7 +156,7 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     shares = windows.shares()
     spread, mean = torch.std_mean(windows.vectors, dim=0)  # [640]
     spread = spread.clamp(min=_LEAST_SPREAD)
-    classifier = Classifier(windows.targets.shape[1]).to(device).train()
+    classifier = Classifier(windows.targets.shape[1]).to(device)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     for step in range(steps):
         for group in optimizer.param_groups:

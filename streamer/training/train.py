@@ -1,6 +1,7 @@
 """From corpora to a checkpoint: `streamer train`."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,8 +57,8 @@ class Trainer:
             keep their part. A run that is resumed keeps its own.
 
     Raises:
-        UsageError: there is nothing to resume, other corpora were learnt from, a corpus is too small to split, the split
-            has nobody of it in a part, or tests somebody whom the model to start from has heard.
+        UsageError: there is nothing to resume or it is damaged, other corpora were learnt from, a corpus is too small to
+            split, the split has nobody of it in a part, or tests somebody whom the model to start from has heard.
         CheckpointError: the model to start from cannot be read.
     """
 
@@ -139,7 +140,7 @@ class Trainer:
         """Windows of the training speakers for the classifier to learn anew from."""
         recipe = self.recipe
         frames = round(LONGEST_S * FRAME_RATE)
-        windows = Windows(self.corpora, self._inputs, None, TOLD, frames, recipe.delay_s)
+        windows = Windows(self.corpora, self._inputs, None, TOLD, frames, delay_s=0.0)
         return pool_windows(
             self.kept.model,
             self._to_frames,
@@ -203,7 +204,7 @@ class Trainer:
             inputs, self._load = StemInputs(stems, noises), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
-        self._learning, self._inputs, self._teacher = learning, inputs, teacher
+        self._learning, self._inputs = learning, inputs
 
     def _epoch(self, began: float, progress: Progress[Any]) -> str:
         """One pass over the training speakers; the mean losses as text."""
@@ -268,12 +269,15 @@ class Trainer:
         path = self.work / STATE
         if not path.is_file():
             return  # it was cut off before the first epoch's end
-        stored = torch.load(path, map_location=self.device, weights_only=True)
-        self.student.load_state_dict(stored["student"])
-        self.averaged.load_state_dict(stored["averaged"])
-        for optimizer, values in zip(self.optimizers, stored["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
-        self.state = RunState(**stored["state"])
+        try:
+            stored = torch.load(path, map_location=self.device, weights_only=True)
+            self.student.load_state_dict(stored["student"])
+            self.averaged.load_state_dict(stored["averaged"])
+            for optimizer, values in zip(self.optimizers, stored["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
+            self.state = RunState(**stored["state"])
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} is damaged or of another version; leave --resume out.") from error
 
     def _say(self, line: str) -> None:
         self._log(line)

@@ -76,7 +76,7 @@ def test_whoever_is_measured_is_answered_by_a_classifier_that_has_heard_all_othe
     assert learnt == [EVERYONE - {left_out} for left_out in (tuned, *tested)] + [EVERYONE]
 
 
-def test_the_figures_do_not_hang_on_what_the_last_classifier_heard(
+def test_a_speaker_s_own_labels_do_not_change_his_answers(
     corpus: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each test speaker's own labels may be wrong without a change in the answers that are given for him."""
@@ -111,7 +111,7 @@ def test_only_the_classifier_learns_anew(corpus: Path, made: Path, tmp_path: Pat
 
 
 def test_a_checkpoint_that_has_heard_everyone_is_refused(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"bundled has heard everyone in ravdess, .*as measured"):
+    with pytest.raises(UsageError, match=r"bundled has left nobody of ravdess out to tune .*as measured"):
         final(corpus, tmp_path, "bundled")
 
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_does_not_say_whom_it_has_heard_is_refused(corpus: Pat
 
 
 def test_without_settling_there_is_nothing_to_fit(corpus: Path, made: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="use 1 or more"):
+    with pytest.raises(UsageError, match="settling is 0, use 1 or more"):
         final(corpus, tmp_path, made, replace(QUICK, settling=0))
 
 

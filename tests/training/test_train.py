@@ -193,6 +193,22 @@ def test_what_cannot_be_resumed_is_said(corpus: Path, tmp_path: Path) -> None:
         trainer(corpus, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("state", [b"", b"cut off", "other weights"])
+def test_a_state_that_cannot_be_gone_on_with_is_told_in_one_sentence(
+    corpus: Path, tmp_path: Path, state: bytes | str
+) -> None:
+    run = trainer(corpus, tmp_path)
+    if isinstance(state, bytes):
+        (tmp_path / "state.pt").write_bytes(state)
+    else:  # as of a version with other layers
+        run._save()
+        stored = torch.load(tmp_path / "state.pt", weights_only=True)
+        stored["student"]["another"] = stored["student"].pop("model.classifier.weight")
+        torch.save(stored, tmp_path / "state.pt")
+    with pytest.raises(UsageError, match=r"state\.pt is damaged or of another version; leave --resume out"):
+        trainer(corpus, tmp_path, resume=True)
+
+
 def test_a_run_is_resumed_with_the_corpora_it_learnt_from(corpus: Path, tmp_path: Path) -> None:
     trainer(corpus, tmp_path / "work")
     changed = write_corpus(tmp_path / "changed")
