@@ -45,7 +45,11 @@ def train(
     work: Work = Path("training-work"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --work stopped.")] = False,
     start: Annotated[
-        str, typer.Option(help="bundled | measured | pretrained (Meta's) | random | a checkpoint.")
+        str,
+        typer.Option(
+            help="bundled | measured | lower (bundled below 600 Hz, random above) | pretrained (Meta's) | random | "
+            "a checkpoint."
+        ),
     ] = "bundled",
     tune: Annotated[
         Tune, typer.Option(help="Train the head, the LSTM and what follows, from the 600 Hz layers on, or all.")
@@ -67,6 +71,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
     split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
+    fold: Annotated[
+        int, typer.Option(min=1, help="Which of --folds: 1 is the seed's split, the others test whom it does not.")
+    ] = 1,
+    folds: Annotated[int, typer.Option(min=1, help="Splits that test everyone once, all together.")] = 1,
     final: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +118,7 @@ def train(
         threads=threads,
         workers=workers,
         split=split,
+        fold=None if fold == folds == 1 else (fold, folds),
         final=final,
     )
 
@@ -122,6 +131,12 @@ def evaluate(
     split: Annotated[Path | None, typer.Option(help="A training's split.json; default: the seed's split.")] = None,
     protocol: Annotated[ProtocolName, typer.Option(help="Whose whole clips are in the tables.")] = ProtocolName.HOLDOUT,
     folds: Annotated[int, typer.Option(help="Of kfold.")] = 5,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Under kfold and loso: a checkpoint to answer for speakers whom this one has heard; repeatable."
+        ),
+    ] = None,
     live_clips: Annotated[int, typer.Option(help="Of each corpus through the worker; 0: none.")] = 100,
     robustness_clips: Annotated[int, typer.Option(help="Under noise, gain, rooms; 0: none.")] = 200,
     noise_minutes: Annotated[float, typer.Option(help="Of silence, noise and music each; 0: none.")] = 20.0,
@@ -142,6 +157,7 @@ def evaluate(
     options = EvaluationOptions(
         protocol=protocol.value,
         folds=folds,
+        also=tuple(also or ()),
         split=split,
         robustness_clips=robustness_clips,
         live_clips=live_clips,

@@ -13,7 +13,7 @@ from streamer.inference import choose_device
 from streamer.training.corpora import read_corpora
 from streamer.training.final import final_fit
 from streamer.training.recipe import Recipe
-from streamer.training.splits import Split, describe_split
+from streamer.training.splits import Split, describe_split, fold_speakers
 from streamer.training.train import Trainer
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ def run_training(
     threads: int | None = None,
     workers: int | None = None,
     split: Path | None = None,
+    fold: tuple[int, int] | None = None,
     final: str | None = None,
 ) -> None:
     """Train, and write a checkpoint with its card to `output`; Ctrl-C loses the epoch under way and nothing else, but all
@@ -45,6 +46,7 @@ def run_training(
         threads: of the CPU; torch's choice if None.
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
         split: the speakers of each part, as a training's `split.json`; None: drawn from the recipe's seed.
+        fold: which of how many, in place of a split: see `fold_speakers`.
         final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `final_fit`.
 
     Raises:
@@ -52,8 +54,10 @@ def run_training(
     """
     if not paths:
         raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")
-    if final is not None and split is not None:
-        raise UsageError("A final fit trains on everyone, whatever the split; leave --split or --final out.")
+    if final is not None and (split, fold) != (None, None):
+        raise UsageError("A final fit trains on everyone, whatever the split; leave --split, --folds or --final out.")
+    if split is not None and fold is not None:
+        raise UsageError("A split says already who is tested; leave --split or --folds out.")
     if final is not None and resume:
         raise UsageError("A final fit begins anew each time; leave --resume out.")
     if final is not None and output.resolve() == Path(final).resolve():
@@ -68,6 +72,8 @@ def run_training(
     if workers is None:
         workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
     parts = None if split is None else Split.load(split)
+    if fold is not None:
+        parts = fold_speakers(corpora, *fold, recipe.seed)
     trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)
     print(describe_split(trainer.split, corpora))
     trainer.prepare(show_progress)

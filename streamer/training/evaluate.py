@@ -16,7 +16,15 @@ from streamer.training.calibrated import CalibratedVoices, measure_calibrated
 from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
-from streamer.training.folds import Folds, Protocol, folds_of, need_sklearn, refit_probabilities, speakers_of
+from streamer.training.folds import (
+    Folds,
+    Protocol,
+    folds_of_each,
+    joined,
+    need_sklearn,
+    refit_probabilities,
+    speakers_of,
+)
 from streamer.training.live import LiveResult, Monitored, stream_clips
 from streamer.training.losses import label_mask
 from streamer.training.material import AudioStore, Progress
@@ -40,6 +48,7 @@ class EvaluationOptions:
 
     protocol: Protocol = "holdout"  # for the tables of whole clips and their peers
     folds: int = 5  # of kfold
+    also: tuple[Path, ...] = ()  # checkpoints that answer, under kfold and loso, for whom those before them have heard
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
     split: Path | None = None  # a training's `split.json`; None: the checkpoint's parts, others drawn from the seed
     voices: bool = True  # what calibrating them gives
@@ -60,6 +69,8 @@ class EvaluationOptions:
             raise UsageError(f"{self.folds} folds leave nobody to learn from; use 2 or more.")
         if self.protocol != "holdout":
             need_sklearn()
+        elif self.also:
+            raise UsageError("Under holdout one checkpoint answers; leave --also out, or use --protocol loso.")
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,7 @@ class Evaluation:
     model: str  # the card's name
     sha256: str
     protocol: Protocol
+    also: tuple[str, ...]  # the cards' names of further checkpoints that answer for whole clips
     seed: int
     window_s: float
     temperature: float
@@ -104,7 +116,8 @@ def evaluate(
     """Measure a checkpoint.
 
     The protocol decides whose whole clips are in the tables, beside the peers. Windows in the worker and robustness are
-    measured on the test speakers of the holdout split, with the checkpoint's own classifier, under every protocol.
+    measured on the test speakers of the holdout split, with the checkpoint's own classifier, under every protocol, and
+    whatever checkpoints are asked also.
 
     Args:
         checkpoint: `bundled`, `measured` or a path.
@@ -116,8 +129,9 @@ def evaluate(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        UsageError: it names other labels, a corpus is too small to split, nobody of it is tested, the split tests
-            somebody whom the checkpoint has heard, a recording without a voice is not there, or the teacher is none.
+        UsageError: it names other labels, one of those asked also does not say whom it has heard, a corpus is too small
+            to split, nobody of it is tested, the split tests somebody whom the checkpoint has heard, a recording without
+            a voice is not there, or the teacher is none.
         StreamerError: a recording cannot be read.
     """
     model = EmotionDetectionModel.from_checkpoint(checkpoint).to(choose_device(options.device))
@@ -141,11 +155,12 @@ def evaluate(
     for path in options.without_voice:
         recordings_in(path)  # what is not there is said before an hour of measuring
     teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
+    models = [model, *_asked_also(options)]
     audio = AudioStore(work)
-    all_folds = [
-        folds_of(corpus, options.protocol, split, options.folds, heard_by(card.speakers)) for corpus in corpora
-    ]
-    for folds in all_folds:
+    heard_by_each = [heard_by(one.card.speakers) for one in models if one.card is not None]
+    all_folds = [folds_of_each(corpus, options.protocol, split, options.folds, heard_by_each) for corpus in corpora]
+    for of_each in all_folds:
+        folds = joined(of_each)
         learns = options.peers or options.protocol != "holdout"
         audio.prepare(folds.clips if learns else [folds.clips[row] for row in folds.tested], progress)
 
@@ -154,10 +169,11 @@ def evaluate(
         monitored = Monitored(str(checkpoint), card, options.device, options.threads)
     rng = np.random.default_rng(options.seed)
     results = []
-    for corpus, folds in zip(corpora, all_folds, strict=True):
-        asked = test[corpus.name]
-        whole = _hear(model, audio, corpus, asked if options.protocol == "holdout" else folds.clips, progress)
-        measures = _whole_clips(model, corpus, folds, whole, calibration, options)
+    for corpus, of_each in zip(corpora, all_folds, strict=True):
+        asked, folds = test[corpus.name], joined(of_each)
+        wanted = asked if options.protocol == "holdout" else folds.clips
+        heard = [_hear(one, audio, corpus, wanted, progress) for one in models]
+        measures = _whole_clips(model, corpus, of_each, heard, calibration, options)
         log(f"{corpus.name}: UAR {measures.uar:.3f} ({measures.interval[0]:.3f} to {measures.interval[1]:.3f})")
         live = None
         if monitored is not None and options.live_clips:
@@ -165,7 +181,7 @@ def evaluate(
             live = stream_clips(monitored, audio, corpus, drawn, calibration.threshold, options.seed, progress)
         calibrated = None
         if options.voices:
-            own = {clip: whole[clip] for clip in asked}
+            own = {clip: heard[0][clip] for clip in asked}
             calibrated = measure_calibrated(model, audio, corpus, own, options.seed, progress)
         results.append(
             CorpusResult(
@@ -187,14 +203,15 @@ def evaluate(
         alarms = false_alarms(monitored, options.noise_minutes, options.without_voice, options.seed, progress)
     precisions: dict[str, PrecisionEffect] = {}
     if options.precisions:
-        heard = [clip for clips in test.values() for clip in clips]
-        audio.prepare(heard, progress)
-        precisions = measure_precisions(model.cpu(), audio, corpora, heard, progress)
+        everything = [clip for clips in test.values() for clip in clips]
+        audio.prepare(everything, progress)
+        precisions = measure_precisions(model.cpu(), audio, corpora, everything, progress)
     return Evaluation(
         checkpoint=str(checkpoint),
         model=card.name,
         sha256=model.sha256 or "",
         protocol=options.protocol,
+        also=tuple(one.card.name for one in models[1:] if one.card is not None),
         seed=split.seed,
         window_s=card.window_s,
         temperature=calibration.temperature,
@@ -206,10 +223,21 @@ def evaluate(
     )
 
 
+def _asked_also(options: EvaluationOptions) -> list[EmotionDetectionModel]:
+    models = []
+    for path in options.also:
+        model = EmotionDetectionModel.from_checkpoint(path).to(choose_device(options.device))
+        if model.card is None or model.card.speakers is None:
+            raise UsageError(f"{path} does not say whom it has heard; leave it out of --also.")
+        models.append(model)
+    return models
+
+
 def _hear(
     model: EmotionDetectionModel, audio: AudioStore, corpus: Corpus, clips: Sequence[Clip], progress: Progress[Any]
 ) -> dict[Clip, Floats]:
-    """What the classifier is given of each whole clip, `[640]`."""
+    """What the classifier is given of each whole clip, `[640]`. Clips of like length are heard together."""
+    clips = sorted(clips, key=lambda clip: audio.frames(clip.key))
     parts = progress([clips[at : at + _PART] for at in range(0, len(clips), _PART)], f"hearing {corpus.name}")
     to_frames, load = encoded_by(model), load_audio(audio)
     vectors = np.concatenate([pooled_vectors(model, to_frames, load, part)[0] for part in parts])
@@ -219,18 +247,23 @@ def _hear(
 def _whole_clips(
     model: EmotionDetectionModel,
     corpus: Corpus,
-    folds: Folds,
-    whole: Mapping[Clip, Floats],
+    of_each: Sequence[Folds],
+    heard: Sequence[Mapping[Clip, Floats]],
     calibration: Calibration,
     options: EvaluationOptions,
 ) -> Measures:
-    """The table of whole clips: by the checkpoint's classifier, or by one fitted in every fold."""
+    """The table of whole clips: by the checkpoint's classifier, or by one fitted in every fold of each checkpoint."""
+    folds = joined(of_each)
     tested = [folds.clips[row] for row in folds.tested]
     if options.protocol == "holdout":
-        logits = classified(model, np.stack([whole[clip] for clip in tested]), label_mask(corpus.labels))
+        logits = classified(model, np.stack([heard[0][clip] for clip in tested]), label_mask(corpus.labels))
         probs = probabilities(logits, calibration.temperature)
-    else:
-        probs = refit_probabilities(np.stack([whole[clip] for clip in folds.clips]), folds)[folds.tested]
+    else:  # rows of no fold's test are zeros, and every row is tested once
+        fitted = [
+            refit_probabilities(np.stack([whole[clip] for clip in own.clips]), own)
+            for own, whole in zip(of_each, heard, strict=True)
+        ]
+        probs = np.sum(fitted, axis=0)[folds.tested]
     answers = folds.answers[folds.tested]
     return measure(probs, answers, speakers_of(tested), corpus.labels, calibration.threshold, options.seed)
 

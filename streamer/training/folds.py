@@ -4,7 +4,7 @@ Under `holdout` the checkpoint's own classifier answers for the test speakers of
 encoder and the pooling stay what they are, and a light classifier is fitted anew in every fold on the speakers outside
 it: a balanced logistic regression on standardised pooled vectors. Whom the checkpoint was trained or tuned on is learnt
 from and never answered for, since an encoder says other things of voices that it knows; a figure for all speakers of a
-corpus takes one checkpoint for each half of them.
+corpus takes several checkpoints (see `split_speakers` and `fold_speakers`), each answering for those it has not heard.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,7 +41,7 @@ class Folds:
     @property
     def tested(self) -> Rows:
         """The rows that are answered for, each once, sorted."""
-        return np.sort(np.concatenate([test for _, test in self.parts]))
+        return np.sort(np.concatenate([np.array([], dtype=np.int64), *(test for _, test in self.parts)]))
 
 
 def folds_of(corpus: Corpus, protocol: Protocol, split: Split, folds: int, heard: Collection[str] = ()) -> Folds:
@@ -64,6 +64,27 @@ def folds_of(corpus: Corpus, protocol: Protocol, split: Split, folds: int, heard
     of_clips = np.array([fold_of.get(speaker_of(clip), -1) for clip in corpus.clips])  # -1: in no fold's test
     parts = ((np.flatnonzero(of_clips != fold), np.flatnonzero(of_clips == fold)) for fold in range(count))
     return Folds(corpus.clips, tuple(parts))
+
+
+def folds_of_each(
+    corpus: Corpus, protocol: Protocol, split: Split, folds: int, heard: Sequence[Collection[str]]
+) -> list[Folds]:
+    """The folds of one corpus for each of several checkpoints: a stranger to several is answered for by the first of them.
+
+    Arguments are those of `folds_of`, and `heard` is whom each checkpoint knows. `holdout` is for one.
+    """
+    answered: set[str] = set()
+    of_each = []
+    for known in heard:
+        own = folds_of(corpus, protocol, split, folds, answered.union(known))
+        answered.update(speaker_of(own.clips[row]) for row in own.tested)
+        of_each.append(own)
+    return of_each
+
+
+def joined(of_each: Sequence[Folds]) -> Folds:
+    """The folds of several checkpoints over the same clips as if they were one's: for peers, who need no encoder."""
+    return Folds(of_each[0].clips, tuple(part for own in of_each for part in own.parts))
 
 
 def refit_probabilities(vectors: npt.NDArray[np.float32], folds: Folds) -> npt.NDArray[np.float64]:

@@ -17,7 +17,7 @@ from streamer.training.teacher import DEFAULT_TEACHER
 class Recipe:
     """The defaults suit a trained encoder, with the teacher. UsageError for what cannot work."""
 
-    start: str = "bundled"  # bundled, measured, pretrained, random, or a checkpoint's path
+    start: str = "bundled"  # bundled, measured, lower, pretrained, random, or a checkpoint's path
     tune: Tune = "deep"
     teacher: str | None = DEFAULT_TEACHER  # None: labels alone
     epochs: int = 40
@@ -62,13 +62,17 @@ class Recipe:
             raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
         if self.start == "random" and self.tune != "all":
             raise UsageError("A random encoder has learnt nothing that could stay frozen; train it with tune all.")
+        if self.start == "lower" and self.tune not in ("deep", "all"):
+            raise UsageError(
+                "Start lower leaves random all that lies above the 600 Hz layers; train with tune deep or all."
+            )
 
     @property
     def encoder_rate(self) -> float:
         """The encoder's peak learning rate."""
         if self.encoder_learning_rate is not None:
             return self.encoder_learning_rate
-        return 1e-5 if self.tune == "all" and self.start != "random" else 6e-4
+        return 1e-5 if self.tune == "all" and self.start not in ("random", "lower") else 6e-4
 
     def to_json(self) -> str:
         """Every value."""

@@ -63,6 +63,8 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
     )
     yield ""
     yield _PROTOCOLS[evaluation.protocol]
+    if evaluation.also:
+        yield f"For speakers whom it has heard {', then '.join(evaluation.also)} answers, if that has not."
     yield ""
     rows = [row for corpus in evaluation.corpora for row in _rows(corpus)]
     yield from _table(

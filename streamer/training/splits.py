@@ -92,6 +92,41 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
     return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
 
 
+def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = DEFAULT_SEED) -> Split:
+    """One of several splits of which each tests others, and all of them together everyone.
+
+    The first is `split_speakers`. Whom that does not test is dealt to the others; its validation speakers stay in that part
+    where they are not tested, and where all of them are, somebody takes their place.
+
+    Args:
+        corpora: whose speakers are dealt.
+        fold: which, from 1.
+        folds: of how many, 3 or more: two would have the second learn from those alone whom the first tests.
+        seed: of the split.
+
+    Raises:
+        UsageError: there is no such fold, or a corpus has too few speakers for so many.
+    """
+    if not 1 <= fold <= folds or folds < 3:
+        raise UsageError(f"There is no fold {fold} of {folds}; use --fold 1 to K of --folds K, 3 or more.")
+    first = split_speakers(corpora, seed)
+    if fold == 1:
+        return first
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for corpus in corpora:
+        speakers = shuffled_speakers(corpus, seed)
+        left = [speaker for speaker in speakers if speaker not in first.test]  # those that validate come first
+        tested = left[fold - 2 :: folds - 1]
+        if not tested:
+            raise UsageError(f"{corpus.name} has {len(speakers)} speakers, too few for {folds} folds; use fewer.")
+        validating = [speaker for speaker in first.validation if speaker in left and speaker not in tested]
+        validating = validating or [speaker for speaker in left if speaker not in tested][:1]
+        parts["test"] += tested
+        parts["validation"] += validating
+        parts["train"] += [speaker for speaker in speakers if speaker not in (*tested, *validating)]
+    return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
 def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
     """A drawn split in which nobody changes sides whom a checkpoint has heard.
 

@@ -96,8 +96,8 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
     """A model to begin with.
 
     Args:
-        start: `random`; `pretrained` for Meta's encoder weights, fetched once; `bundled`; `measured`; or the path of a
-            checkpoint.
+        start: `random`; `lower` for the bundled encoder below DEEP_LAYER, random above; `pretrained` for Meta's encoder
+            weights, fetched once; `bundled`; `measured`; or the path of a checkpoint.
         labels: number of labels.
 
     Raises:
@@ -106,6 +106,11 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
     """
     if str(start) == "random":
         return _spread(EmotionDetectionModel(labels))
+    if str(start) == "lower":
+        model = _spread(EmotionDetectionModel(labels))
+        lower = EmotionDetectionModel.from_checkpoint("bundled").encoder.model[:DEEP_LAYER]
+        model.encoder.model[:DEEP_LAYER].load_state_dict(lower.state_dict())
+        return model
     if str(start) == "pretrained":
         model = EmotionDetectionModel(labels)
         model.encoder.load_state_dict(load_encoder(fetch_pretrained()).state_dict())

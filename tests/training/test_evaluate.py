@@ -11,7 +11,8 @@ from training_corpus import write_corpus
 from streamer.audio.source import DEMO
 from streamer.codec.kernels import PRECISIONS, supported
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.card import Speakers
+from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.errors import UsageError
 from streamer.events import Window
@@ -19,7 +20,7 @@ from streamer.rates import SAMPLE_RATE
 from streamer.training.corpora import Clip, Corpus, read_corpora, read_corpus
 from streamer.training.evaluate import Evaluation, EvaluationOptions, evaluate
 from streamer.training.false_alarms import SOUNDS, false_alarms
-from streamer.training.folds import folds_of, refit_probabilities
+from streamer.training.folds import folds_of, folds_of_each, joined, refit_probabilities
 from streamer.training.live import ROWS, Monitored, in_a_quiet_room, offline_labels, stream_clips
 from streamer.training.material import AudioStore
 from streamer.training.peers import PeerResult, loudness_features
@@ -255,6 +256,46 @@ def test_whom_the_checkpoint_knows_is_learnt_from_in_every_fold_and_never_answer
     assert folds.tested.tolist() == [row for row, clip in enumerate(read.clips) if clip.speaker != known]
     for train, _ in folds.parts:
         assert {row for row, clip in enumerate(read.clips) if clip.speaker == known} <= set(train.tolist())
+
+
+@pytest.mark.parametrize("protocol", ["kfold", "loso"])
+def test_a_stranger_to_several_checkpoints_is_answered_for_by_the_first(corpus: Path, protocol: Any) -> None:
+    read = read_corpus(corpus)
+    one, two, three, four = (f"{read.name}/{speaker}" for speaker in read.speakers)
+    of_each = folds_of_each(read, protocol, split_speakers([read]), 2, [{one, two}, {three}, {one, two, three, four}])
+    answered = [{f"{read.name}/{own.clips[row].speaker}" for row in own.tested} for own in of_each]
+    assert answered == [{three, four}, {one, two}, set()]
+    assert joined(of_each).tested.tolist() == list(range(len(read.clips)))
+
+
+def test_several_checkpoints_measure_everyone_whom_one_of_them_has_not_heard(corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    stored = load_checkpoint("measured")
+    known = Speakers(train=("ravdess/01",), validation=("ravdess/03",), test=("ravdess/02", "ravdess/04"))
+    save_checkpoint(tmp_path / "other.safetensors", stored.tensors, replace(stored.card, name="other", speakers=known))
+    options = EvaluationOptions(
+        protocol="loso", also=(tmp_path / "other.safetensors",), robustness_clips=0, live_clips=0, noise_minutes=0
+    )
+    evaluation = evaluate("measured", read_corpora([corpus]), options, tmp_path, print, silent)
+    (result,) = evaluation.corpora
+    assert result.speakers == ("01", "02", "03", "04")
+    assert (result.clips.count, sum(map(sum, result.clips.confusion))) == (16, 16)
+    assert set(result.peers) >= {"eGeMAPS + SVM"}
+    assert "whom it has heard other answers" in markdown(evaluation)
+
+
+def test_only_checkpoints_that_say_whom_they_heard_answer_also(corpus: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    stored = load_checkpoint("measured")
+    save_checkpoint(tmp_path / "other.safetensors", stored.tensors, replace(stored.card, speakers=None))
+    options = EvaluationOptions(protocol="loso", also=(tmp_path / "other.safetensors",))
+    with pytest.raises(UsageError, match="does not say whom"):
+        evaluate("measured", read_corpora([corpus]), options, tmp_path, print, silent)
+
+
+def test_one_checkpoint_answers_under_holdout(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--protocol loso"):
+        EvaluationOptions(also=(tmp_path / "other.safetensors",))
 
 
 def test_holdout_is_one_fold_without_the_validation_speakers(corpus: Path) -> None:

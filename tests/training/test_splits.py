@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from streamer.emotion.card import Speakers
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus
-from streamer.training.splits import PARTS, Part, Split, keep_parts, refuse_heard, speaker_of, split_speakers
+from streamer.training.splits import (
+    PARTS,
+    Part,
+    Split,
+    fold_speakers,
+    keep_parts,
+    refuse_heard,
+    speaker_of,
+    split_speakers,
+)
 
 
 def corpus_of(name: str, speakers: int) -> Corpus:
@@ -48,6 +57,39 @@ def test_speakers_of_one_name_in_two_corpora_are_two_people() -> None:
 def test_two_speakers_are_too_few() -> None:
     with pytest.raises(UsageError, match="2 speaker"):
         split_speakers([corpus_of("a", 2)])
+
+
+@given(counts=st.lists(st.integers(5, 60), min_size=1, max_size=3), folds=st.integers(3, 5), seed=st.integers(0, 2**32))
+def test_folds_test_everyone_once_and_leave_nobody_out(counts: list[int], folds: int, seed: int) -> None:
+    corpora = [corpus_of(f"c{number}", count) for number, count in enumerate(counts)]
+    splits = [fold_speakers(corpora, fold, folds, seed) for fold in range(1, folds + 1)]
+    assert splits[0] == split_speakers(corpora, seed)
+    assert sorted(speaker for split in splits for speaker in split.test) == sorted(
+        speaker_of(clip) for corpus in corpora for clip in corpus.clips[::2]
+    )
+    for split in splits:
+        parts = [set(getattr(split, part)) for part in PARTS]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == sum(counts)
+        for corpus in corpora:
+            assert all(split.select(corpus.clips, part) for part in PARTS)
+
+
+def test_whom_the_first_fold_tests_validates_in_no_other() -> None:
+    corpora = [corpus_of("a", 30)]
+    tested = set(fold_speakers(corpora, 1, 3).test)
+    assert not any(tested & set(fold_speakers(corpora, fold, 3).validation) for fold in (2, 3))
+
+
+@pytest.mark.parametrize(("fold", "folds", "cure"), [(4, 3, "1 to K"), (0, 3, "1 to K"), (1, 2, "3 or more")])
+def test_a_fold_that_is_not_there_is_refused(fold: int, folds: int, cure: str) -> None:
+    with pytest.raises(UsageError, match=cure):
+        fold_speakers([corpus_of("a", 30)], fold, folds)
+
+
+@pytest.mark.parametrize(("speakers", "fold", "folds"), [(3, 4, 4), (9, 9, 9)])
+def test_too_few_speakers_for_so_many_folds_are_refused(speakers: int, fold: int, folds: int) -> None:
+    with pytest.raises(UsageError, match="too few"):
+        fold_speakers([corpus_of("a", speakers)], fold, folds)
 
 
 def test_a_split_comes_back_from_its_file(tmp_path: Path) -> None:

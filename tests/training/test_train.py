@@ -13,11 +13,13 @@ from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.emotion.checkpoint import CheckpointError
 from streamer.errors import UsageError
 from streamer.training.augment import Augmentation
-from streamer.training.corpora import clips_of, read_corpora
+from streamer.training.corpora import LABELS, clips_of, read_corpora
+from streamer.training.forward import DEEP_LAYER
 from streamer.training.losses import Weights, masked_cross_entropy
 from streamer.training.objective import batch_losses
 from streamer.training.recipe import Recipe
 from streamer.training.splits import Split
+from streamer.training.student import initial_model
 from streamer.training.train import Trainer
 from streamer.training.windows import NON_SPEECH, draw_epoch
 
@@ -170,6 +172,14 @@ def test_everything_learns_from_a_random_start(corpus: Path, tmp_path: Path) -> 
     assert not any(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_lower_is_the_bundled_encoder_below_600_hz_and_chance_above() -> None:
+    bundled, begun = (initial_model(start, len(LABELS)).encoder.state_dict() for start in ("bundled", "lower"))
+    same = {name for name in bundled if torch.equal(bundled[name], begun[name])}
+    layers = {name: int(name.split(".")[1]) for name in bundled}
+    assert {name for name in bundled if layers[name] < DEEP_LAYER} <= same
+    assert not any(layers[name] >= DEEP_LAYER for name in same)
+
+
 def test_other_processes_cut_the_same_windows(trained: Path, corpus: Path, tmp_path: Path) -> None:
     run = Trainer(read_corpora([corpus]), QUICK, tmp_path, False, torch.device("cpu"), lambda line: None, workers=1)
     run.prepare(silent)
@@ -298,6 +308,7 @@ def test_a_recipe_comes_back_from_its_json() -> None:
         ({"epochs": 0}, "epochs is 0"),
         ({"window_s": math.nan}, "window_s"),
         ({"start": "random"}, "tune all"),
+        ({"start": "lower", "tune": "upper"}, "tune deep or all"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"mixup": -0.1}, "mixup -0.1"),
         ({"minutes": 0.0}, "minutes is 0"),
