@@ -1,6 +1,6 @@
 """How good a checkpoint is, on speakers that it never heard: `streamer evaluate`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,36 +9,29 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.card import Calibration
 from streamer.errors import UsageError
 from streamer.inference import choose_device
 from streamer.training.calibrated import CalibratedVoices, measure_calibrated
-from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
 from streamer.training.folds import (
-    Folds,
     Protocol,
     folds_of_each,
     joined,
     need_sklearn,
-    refit_probabilities,
-    speakers_of,
 )
 from streamer.training.live import LiveResult, Monitored, stream_clips
-from streamer.training.losses import label_mask
 from streamer.training.material import AudioStore, Progress
-from streamer.training.metrics import Measures, measure
+from streamer.training.metrics import Measures
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
-from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
 from streamer.training.robustness import Robustness, measure_robustness
 from streamer.training.splits import DEFAULT_SEED, Split, heard_by, keep_parts, refuse_heard, split_speakers
 from streamer.training.teacher import WhisperTeacher
+from streamer.training.whole_clips import hear, whole_clips
 
 Floats = npt.NDArray[np.float32]
 
-_PART = 64  # clips that are heard between two moves of the progress bar
 _VOICES = 30  # test clips that babble is made of
 
 
@@ -123,7 +116,7 @@ def evaluate(
         checkpoint: `bundled`, `measured` or a path.
         corpora: what to measure on.
         options: how much.
-        work: a folder for decoded audio and the peers' features; a training's folder serves.
+        work: a folder for decoded audio, the peers' features and what was heard of whole clips; a training's folder serves.
         log: takes one line at a time.
         progress: shows how far a loop is.
 
@@ -172,8 +165,8 @@ def evaluate(
     for corpus, of_each in zip(corpora, all_folds, strict=True):
         asked, folds = test[corpus.name], joined(of_each)
         wanted = asked if options.protocol == "holdout" else folds.clips
-        heard = [_hear(one, audio, corpus, wanted, progress) for one in models]
-        measures = _whole_clips(model, corpus, of_each, heard, calibration, options)
+        heard = [hear(one, audio, corpus, wanted, work, progress) for one in models]
+        measures = whole_clips(model, corpus, of_each, heard, calibration, options.protocol, options.seed)
         log(f"{corpus.name}: UAR {measures.uar:.3f} ({measures.interval[0]:.3f} to {measures.interval[1]:.3f})")
         live = None
         if monitored is not None and options.live_clips:
@@ -231,41 +224,6 @@ def _asked_also(options: EvaluationOptions) -> list[EmotionDetectionModel]:
             raise UsageError(f"{path} does not say whom it has heard; leave it out of --also.")
         models.append(model)
     return models
-
-
-def _hear(
-    model: EmotionDetectionModel, audio: AudioStore, corpus: Corpus, clips: Sequence[Clip], progress: Progress[Any]
-) -> dict[Clip, Floats]:
-    """What the classifier is given of each whole clip, `[640]`. Clips of like length are heard together."""
-    clips = sorted(clips, key=lambda clip: audio.frames(clip.key))
-    parts = progress([clips[at : at + _PART] for at in range(0, len(clips), _PART)], f"hearing {corpus.name}")
-    to_frames, load = encoded_by(model), load_audio(audio)
-    vectors = np.concatenate([pooled_vectors(model, to_frames, load, part)[0] for part in parts])
-    return dict(zip(clips, vectors, strict=True))
-
-
-def _whole_clips(
-    model: EmotionDetectionModel,
-    corpus: Corpus,
-    of_each: Sequence[Folds],
-    heard: Sequence[Mapping[Clip, Floats]],
-    calibration: Calibration,
-    options: EvaluationOptions,
-) -> Measures:
-    """The table of whole clips: by the checkpoint's classifier, or by one fitted in every fold of each checkpoint."""
-    folds = joined(of_each)
-    tested = [folds.clips[row] for row in folds.tested]
-    if options.protocol == "holdout":
-        logits = classified(model, np.stack([heard[0][clip] for clip in tested]), label_mask(corpus.labels))
-        probs = probabilities(logits, calibration.temperature)
-    else:  # rows of no fold's test are zeros, and every row is tested once
-        fitted = [
-            refit_probabilities(np.stack([whole[clip] for clip in own.clips]), own)
-            for own, whole in zip(of_each, heard, strict=True)
-        ]
-        probs = np.sum(fitted, axis=0)[folds.tested]
-    answers = folds.answers[folds.tested]
-    return measure(probs, answers, speakers_of(tested), corpus.labels, calibration.threshold, options.seed)
 
 
 def _robustness(

@@ -17,6 +17,7 @@ from streamer.emotion.pooling import POOLED_DIM
 from streamer.errors import UsageError
 from streamer.events import Window
 from streamer.rates import SAMPLE_RATE
+from streamer.training import whole_clips
 from streamer.training.corpora import Clip, Corpus, read_corpora, read_corpus
 from streamer.training.evaluate import Evaluation, EvaluationOptions, evaluate
 from streamer.training.false_alarms import SOUNDS, false_alarms
@@ -282,6 +283,15 @@ def test_several_checkpoints_measure_everyone_whom_one_of_them_has_not_heard(cor
     assert (result.clips.count, sum(map(sum, result.clips.confusion))) == (16, 16)
     assert set(result.peers) >= {"eGeMAPS + SVM"}
     assert "whom it has heard other answers" in markdown(evaluation)
+
+
+def test_what_an_evaluation_heard_serves_the_next_one(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_else = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False, voices=False)
+    first = evaluate("measured", read_corpora([corpus]), nothing_else, tmp_path, print, silent)
+    monkeypatch.setattr(whole_clips, "pooled_vectors", lambda *args: pytest.fail("heard twice"))
+    assert evaluate("measured", read_corpora([corpus]), nothing_else, tmp_path, print, silent) == first
 
 
 def test_only_checkpoints_that_say_whom_they_heard_answer_also(corpus: Path, tmp_path: Path) -> None:
