@@ -1,6 +1,6 @@
 """How good a checkpoint is, on speakers that it never heard: `streamer evaluate`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from streamer.training.folds import (
     need_sklearn,
 )
 from streamer.training.live import LiveResult, Monitored, stream_clips
-from streamer.training.material import AudioStore, Progress
+from streamer.training.material import AudioStore, Log, Progress
 from streamer.training.metrics import Measures
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
@@ -103,7 +103,7 @@ def evaluate(
     corpora: Sequence[Corpus],
     options: EvaluationOptions,
     work: Path,
-    log: Callable[[str], None],
+    log: Log,
     progress: Progress[Any],
 ) -> Evaluation:
     """Measure a checkpoint.

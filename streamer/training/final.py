@@ -21,15 +21,13 @@ from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.finish import finish
 from streamer.training.judge import WINDOWS_S, Worth, calibrate, measure
-from streamer.training.material import AudioStore, Progress, talkers_of
+from streamer.training.material import AudioStore, Log, Progress, talkers_of
 from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
 from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, split_speakers
 from streamer.training.windows import AudioInputs, Windows
-
-Log = Callable[[str], None]
 
 
 def final_fit(

@@ -1,6 +1,6 @@
 """The end of a training: what the model is worth, and its checkpoint with the card."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
@@ -10,6 +10,7 @@ from streamer.emotion.checkpoint import save_checkpoint
 from streamer.rates import SAMPLE_RATE
 from streamer.training.corpora import LABELS, Corpus
 from streamer.training.judge import Worth
+from streamer.training.material import Log
 from streamer.training.splits import Split
 
 _WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
@@ -23,7 +24,7 @@ def finish(
     split: Split,
     neutral_mean: tuple[float, ...] | None,
     output: Path,
-    log: Callable[[str], None],
+    log: Log,
 ) -> Path:
     """Write the checkpoint of a trained model.
 

@@ -24,6 +24,7 @@ from streamer.training.store import RaggedStore, fingerprint, fingerprint_of_wei
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T")
 Progress = Callable[[Sequence[T], str], Iterable[T]]  # goes through a sequence and shows how far it is
+Log = Callable[[str], None]  # takes one line at a time
 
 _NON_SPEECH_SAMPLES = 4 * SAMPLE_RATE
 _STEM_BATCH = 8

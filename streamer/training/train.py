@@ -20,7 +20,7 @@ from streamer.training.descriptors import DescriptorStore
 from streamer.training.finish import finish
 from streamer.training.folds import need_sklearn
 from streamer.training.judge import is_over, score, worth_of
-from streamer.training.material import AudioStore, Progress, StemStore, Voices, talkers_of
+from streamer.training.material import AudioStore, Log, Progress, StemStore, Voices, talkers_of
 from streamer.training.objective import batch_losses
 from streamer.training.optimizers import optimizers_for, rate_scale
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
@@ -34,7 +34,6 @@ from streamer.training.taught import COMPONENTS, TeacherStore
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.windows import AudioInputs, EpochBatches, StemInputs, Windows, draw_epoch
 
-Log = Callable[[str], None]
 _WARM_UP_STEPS = 100
 _LAST_RATE = 0.02  # of the peak, at the end of the cosine
 
