@@ -66,6 +66,33 @@ def test_a_settled_classifier_knows_what_profiles_do_and_does_without() -> None:
     assert accuracy(model, learnt, labels, calibrated=False) > 0.5  # twice what chance has
 
 
+def test_a_label_that_no_corpus_has_is_never_said_not_even_of_noise() -> None:
+    torch.manual_seed(0)
+    model = EmotionDetectionModel(len(LABELS))
+    learnt, _ = windows_of(range(SPEAKERS), 0)
+    noise = PooledWindows(
+        vectors=torch.randn(40, POOLED_DIM),
+        voices=torch.zeros(40, EMBEDDING_DIM),
+        targets=torch.full((40, len(LABELS)), 1 / len(LABELS)),
+        masks=torch.ones(40, len(LABELS), dtype=torch.bool),
+        speakers=("",) * 40,
+        kinds=(("", ""),) * 40,
+    )
+    both = PooledWindows(
+        *(
+            torch.cat([getattr(learnt, name), getattr(noise, name)])
+            for name in ("vectors", "voices", "targets", "masks")
+        ),
+        speakers=learnt.speakers + noise.speakers,
+        kinds=learnt.kinds + noise.kinds,
+    )
+    settle(model, both, steps=50, seed=1)
+    with torch.no_grad():
+        likely = model.eval().classifier(both.vectors).softmax(dim=1)
+    assert likely[:, 4:].max() < 1e-6
+    assert likely[:, :4].min() > 0
+
+
 def test_to_settle_moves_the_classifier_alone_and_always_alike() -> None:
     torch.manual_seed(0)
     model, twin = EmotionDetectionModel(len(LABELS)), EmotionDetectionModel(len(LABELS))
