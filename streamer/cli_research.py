@@ -48,7 +48,7 @@ def train(
         str,
         typer.Option(
             help="bundled | measured | lower (bundled below 600 Hz, random above) | pretrained (Meta's) | random | "
-            "a checkpoint."
+            "a checkpoint | an encoder's weights."
         ),
     ] = "bundled",
     tune: Annotated[

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from streamer.codec.weights import fetch_pretrained, load_encoder
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.checkpoint import FORMAT
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.rates import EMBEDDING_DIM
 from streamer.training.corpora import LABELS
@@ -97,11 +99,12 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
 
     Args:
         start: `random`; `lower` for the bundled encoder below DEEP_LAYER, random above; `pretrained` for Meta's encoder
-            weights, fetched once; `bundled`; `measured`; or the path of a checkpoint.
+            weights, fetched once; `bundled`; `measured`; or the path of a checkpoint, or of an encoder's weights alone.
         labels: number of labels.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
+        WeightsError: the encoder's weights cannot be read.
         DownloadError: Meta's weights cannot be fetched.
     """
     if str(start) == "random":
@@ -111,11 +114,23 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
         lower = EmotionDetectionModel.from_checkpoint("bundled").encoder.model[:DEEP_LAYER]
         model.encoder.model[:DEEP_LAYER].load_state_dict(lower.state_dict())
         return model
-    if str(start) == "pretrained":
+    if str(start) == "pretrained" or _is_encoder_alone(Path(start)):
         model = EmotionDetectionModel(labels)
-        model.encoder.load_state_dict(load_encoder(fetch_pretrained()).state_dict())
+        weights = fetch_pretrained() if str(start) == "pretrained" else Path(start)
+        model.encoder.load_state_dict(load_encoder(weights).state_dict())
         return model
     return EmotionDetectionModel.from_checkpoint(start)
+
+
+def _is_encoder_alone(path: Path) -> bool:
+    """Whether it is a file of weights and no checkpoint of this program, damaged or not."""
+    if path.suffix != ".safetensors":
+        return path.is_file()
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format") != FORMAT
+    except (OSError, SafetensorError):
+        return False
 
 
 def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from training_corpus import write_corpus
 
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.emotion.checkpoint import CheckpointError
-from streamer.errors import UsageError
+from streamer.errors import StreamerError, UsageError
 from streamer.training.augment import Augmentation
 from streamer.training.corpora import LABELS, clips_of, read_corpora
 from streamer.training.forward import DEEP_LAYER
@@ -178,6 +179,25 @@ def test_lower_is_the_bundled_encoder_below_600_hz_and_chance_above() -> None:
     layers = {name: int(name.split(".")[1]) for name in bundled}
     assert {name for name in bundled if layers[name] < DEEP_LAYER} <= same
     assert not any(layers[name] >= DEEP_LAYER for name in same)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "th"])
+def test_an_encoder_s_weights_alone_are_a_start(tmp_path: Path, suffix: str) -> None:
+    encoder = initial_model("bundled", len(LABELS)).encoder.state_dict()
+    path = tmp_path / f"encoder.{suffix}"
+    if suffix == "th":
+        torch.save(encoder, path)
+    else:
+        save_file(encoder, path)
+    begun = initial_model(path, len(LABELS)).encoder.state_dict()
+    assert all(torch.equal(begun[name], encoder[name]) for name in encoder)
+
+
+def test_a_damaged_start_is_refused(tmp_path: Path) -> None:
+    for name in ("half.safetensors", "half.th"):
+        (tmp_path / name).write_bytes(b"\x10" * 64)
+        with pytest.raises(StreamerError, match="half"):
+            initial_model(tmp_path / name, len(LABELS))
 
 
 def test_other_processes_cut_the_same_windows(trained: Path, corpus: Path, tmp_path: Path) -> None:
