@@ -120,15 +120,16 @@ class Voices:
         return speed(self.audio[key], self.pace(key, int(version)))
 
 
-def talkers_of(audio: AudioStore, clips: Sequence[Clip]) -> tuple[Samples, ...]:
-    """Some fifty recordings to make babble of."""
-    return tuple(audio[clip.key] for clip in clips[:: max(1, len(clips) // 50)])
+def talkers_of(clips: Sequence[Clip]) -> list[str]:
+    """The keys of some fifty recordings to make babble of."""
+    return [clip.key for clip in clips[:: max(1, len(clips) // 50)]]
 
 
 class StemStore:
     """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
-    The files' names hold a digest of all that decides what is in them: weights, level law, seed and augmentations.
+    The files' names hold a digest of all that decides what is in them: weights, level law, seed and augmentations; those
+    of augmented versions also of who talks behind them, so that no run hears in the babble whom it tests.
 
     Args:
         folder: where the files are.
@@ -137,17 +138,27 @@ class StemStore:
         cut: the first layer that learns, a key of STEM_DIMS.
         seed: of the augmentations.
         changes: what happens to a version on its way to the microphone.
+        talkers: keys of the recordings that babble is made of.
     """
 
     def __init__(
-        self, folder: Path, encoder: Encoder, voices: Voices, cut: int, seed: int, changes: Augmentation
+        self,
+        folder: Path,
+        encoder: Encoder,
+        voices: Voices,
+        cut: int,
+        seed: int,
+        changes: Augmentation,
+        talkers: Sequence[str],
     ) -> None:
-        self.voices, self._cut, self._seed, self._changes = voices, cut, seed, changes
+        self.voices, self._cut, self._seed, self._changes, self._talkers = voices, cut, seed, changes, talkers
         weights = fingerprint_of_weights(
             parameter for layer in list(encoder.model)[:cut] for parameter in layer.parameters()
         )
         name, width = f"stem-{fingerprint(weights, LEVEL_VERSION, seed, changes)}", STEM_DIMS[cut]
-        self.versions = [RaggedStore(folder / f"{name}-{version}", width) for version in range(voices.versions)]
+        behind = fingerprint(*talkers)
+        names = [f"{name}-0", *(f"{name}-{behind}-{version}" for version in range(1, voices.versions))]
+        self.versions = [RaggedStore(folder / one, width) for one in names]
         self.non_speech = RaggedStore(folder / f"{name}-non-speech", width)
 
     def prepare(
@@ -162,7 +173,7 @@ class StemStore:
         """Compute what is not there yet: every version of the clips to learn from, the clean one of the others."""
         keys = [clip.key for clip in learning]
         audio = self.voices.audio
-        talkers = talkers_of(audio, learning)
+        talkers = tuple(audio[key] for key in self._talkers)
         for version, store in enumerate(self.versions):
             wanted = keys if version else [*keys, *(clip.key for clip in others)]
             left = sorted((key for key in wanted if key not in store), key=audio.frames)

@@ -257,6 +257,19 @@ def test_features_that_were_changed_otherwise_are_computed_anew(corpus: Path, tm
     assert len(set(tmp_path.glob("stem-*"))) == 2 * len(stored)
 
 
+def test_each_run_s_babble_is_of_its_own_speakers(corpus: Path, tmp_path: Path) -> None:
+    recipe = replace(QUICK, start="lower", tune="deep", versions=2)
+    one, two, three, four = (f"ravdess/{speaker}" for speaker in ("01", "02", "03", "04"))
+    for split in (Split(1, (one, two), (three,), (four,)), Split(1, (three, four), (one,), (two,))):
+        run = Trainer(
+            read_corpora([corpus]), recipe, tmp_path, False, torch.device("cpu"), lambda line: None, split=split
+        )
+        run.prepare(silent)
+    assert len(list(tmp_path.glob("stem-*-1.bin"))) == 2
+    recorded = set(tmp_path.glob("stem-*-0.bin")) - set(tmp_path.glob("stem-*-*-0.bin"))
+    assert len(recorded) == 1  # it has nobody behind it, and serves both
+
+
 def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path, corpus: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "work")
     with pytest.raises(CheckpointError):
