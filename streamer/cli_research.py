@@ -58,7 +58,9 @@ def train(
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Learn from labels alone.")] = False,
     descriptors: Annotated[float, typer.Option(help="Weight of log-mel and eGeMAPS descriptors at every frame.")] = 0.0,
     epochs: Annotated[int, typer.Option(help="At most so many.")] = 40,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation before it stops.")] = 6,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without a better validation before it stops; 0: the last one counts.")
+    ] = 6,
     minutes: Annotated[
         float | None, typer.Option(help="Wall time after which the epoch under way is the last.")
     ] = None,

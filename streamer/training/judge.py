@@ -38,9 +38,12 @@ def score(trainer: "Trainer") -> tuple[float, str]:
 
 
 def is_over(recipe: Recipe, state: RunState) -> bool:
-    """Whether no further epoch is wanted: the recipe's end, or no better validation for as long as its patience lasts."""
+    """Whether no further epoch is wanted: the recipe's end, or no better validation for as long as its patience lasts.
+
+    Without patience validation speakers are too few to choose an epoch by, and all of them are gone through.
+    """
     late = recipe.minutes is not None and state.seconds >= 60 * recipe.minutes
-    stale = state.epoch - state.best_epoch >= recipe.patience
+    stale = 0 < recipe.patience <= state.epoch - state.best_epoch
     return state.epoch > 0 and (late or stale or state.epoch >= recipe.epochs)
 
 

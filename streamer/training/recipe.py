@@ -21,7 +21,7 @@ class Recipe:
     tune: Tune = "deep"
     teacher: str | None = DEFAULT_TEACHER  # None: labels alone
     epochs: int = 40
-    patience: int = 6  # epochs without a better validation before it stops
+    patience: int = 6  # epochs without a better validation before it stops; 0: never, and the last epoch is kept
     minutes: float | None = None  # wall time, after which the epoch under way is the last
     batch_size: int = 32
     window_s: float = 2.4
@@ -45,7 +45,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.tune not in ("head", "upper", "deep", "all"):
             raise UsageError(f"tune is {self.tune!r}; use head, upper, deep or all.")
-        for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 1), ("versions", 1), ("settling", 0)):
+        for name, least in (("epochs", 1), ("patience", 0), ("batch_size", 1), ("versions", 1), ("settling", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; use {least} or more.")
         if not 0 <= self.averaging < 1:

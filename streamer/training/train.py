@@ -121,11 +121,11 @@ class Trainer:
             reached, heard = score(self)
             self.state.epoch += 1
             self.state.seconds += time.monotonic() - began
-            if better := reached > self.state.best:
+            if better := reached > self.state.best or not self.recipe.patience:
                 self.state.best, self.state.best_epoch = reached, self.state.epoch
                 torch.save(self.kept.model.state_dict(), self.work / BEST)
             self._save()
-            mark = "  best" if better else ""
+            mark = "  best" if better and self.recipe.patience else ""
             self._say(f"epoch {self.state.epoch}  loss {loss}{heard}  {self.state.seconds:.0f} s{mark}")
         best = torch.load(self.work / BEST, map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)

@@ -97,6 +97,13 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(trained: Path, corpus: Pa
     assert all(torch.equal(ended[name], whole[name]) for name in whole)
 
 
+def test_without_patience_all_epochs_are_gone_through_and_the_last_is_kept(corpus: Path, tmp_path: Path) -> None:
+    still = replace(QUICK, epochs=3, patience=0, learning_rate=1e-12, encoder_learning_rate=1e-12)
+    run = trainer(corpus, tmp_path, still)
+    run.run(tmp_path / "model.safetensors", silent)
+    assert (run.state.epoch, run.state.best_epoch) == (3, 3)  # though none is better than the first
+
+
 def test_the_upper_part_learns_and_the_convolutions_stay(trained: Path) -> None:
     before = load_checkpoint("measured").tensors
     after = load_checkpoint(trained / "model.safetensors").tensors
