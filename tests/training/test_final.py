@@ -143,12 +143,17 @@ def test_one_command_makes_the_final_fit(
     assert load_checkpoint(output).card.name == "final"
 
 
-@pytest.mark.parametrize(("wrong", "words"), [("split", "leave --split or --final out"), ("resume", "leave --resume")])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("split", "leave --split, --folds"), ("fold", "leave --split, --folds"), ("resume", "leave --resume")],
+)
 def test_what_a_final_fit_has_no_use_for_is_refused(
     corpus: Path, made: Path, tmp_path: Path, wrong: str, words: str
 ) -> None:
     output = tmp_path / "final.safetensors"
-    asked: dict[str, Any] = {"split": tmp_path / "split.json"} if wrong == "split" else {"resume": True}
+    asked: dict[str, Any] = {"split": tmp_path / "split.json", "fold": (2, 3), "resume": True}
     with pytest.raises(UsageError, match=words):
-        run_training([corpus], QUICK, output=output, work=tmp_path, final=str(made), device="cpu", **asked)
+        run_training(
+            [corpus], QUICK, output=output, work=tmp_path, final=str(made), device="cpu", **{wrong: asked[wrong]}
+        )
     assert not output.exists()
