@@ -14,12 +14,7 @@ from streamer.inference import choose_device
 from streamer.training.calibrated import CalibratedVoices, measure_calibrated
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.false_alarms import Alarms, false_alarms, recordings_in
-from streamer.training.folds import (
-    Protocol,
-    folds_of_each,
-    joined,
-    need_sklearn,
-)
+from streamer.training.folds import Protocol, folds_of_each, joined, need_sklearn
 from streamer.training.live import LiveResult, Monitored, stream_clips
 from streamer.training.material import AudioStore, Log, Progress
 from streamer.training.metrics import Measures

@@ -132,7 +132,7 @@ class _Fit:
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         talkers = talkers_of([clip for clip in clips if speaker_of(clip) in known])
-        inputs = AudioInputs(self.audio, recipe.augmentation, tuple(self.audio[key] for key in talkers))
+        inputs = AudioInputs(self.audio, recipe.augmentation, talkers)
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
         return pool_windows(

@@ -176,9 +176,10 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     _take_in(mean, spread, classifier)
+    unspoken = ~windows.spoken()
     with torch.no_grad():
-        classifier.weight[~windows.spoken()] = 0
-        classifier.bias[~windows.spoken()] = _NEVER
+        classifier.weight[unspoken] = 0
+        classifier.bias[unspoken] = _NEVER
     model.classifier.load_state_dict(classifier.state_dict())
 
 

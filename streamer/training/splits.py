@@ -119,8 +119,8 @@ def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = 
         tested = left[fold - 2 :: folds - 1]
         if not tested:
             raise UsageError(f"{corpus.name} has {len(speakers)} speakers, too few for {folds} folds; use fewer.")
-        validating = [speaker for speaker in first.validation if speaker in left and speaker not in tested]
-        validating = validating or [speaker for speaker in left if speaker not in tested][:1]
+        rest = [speaker for speaker in left if speaker not in tested]
+        validating = [speaker for speaker in rest if speaker in first.validation] or rest[:1]
         parts["test"] += tested
         parts["validation"] += validating
         parts["train"] += [speaker for speaker in speakers if speaker not in (*tested, *validating)]

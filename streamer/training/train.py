@@ -190,14 +190,14 @@ class Trainer:
         if recipe.weights.descriptors:
             descriptors = DescriptorStore(self.work)
             descriptors.prepare(learning, audio, recipe.seed, progress)
+        talkers = talkers_of(learning)
         inputs: AudioInputs | StemInputs
         if recipe.tune == "all":
-            inputs = AudioInputs(audio, recipe.augmentation, tuple(audio[key] for key in talkers_of(learning)))
+            inputs = AudioInputs(audio, recipe.augmentation, talkers)
             self._load = load_audio(audio)
         else:
             encoder = self.student.model.encoder
-            cut, talkers = self.student.cut, talkers_of(learning)
-            stems = StemStore(self.work, encoder, voices, cut, recipe.seed, recipe.augmentation, talkers)
+            stems = StemStore(self.work, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation, talkers)
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)

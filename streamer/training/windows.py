@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from streamer.rates import FRAME_RATE, HOP
-from streamer.training.augment import Augmentation, Samples, non_speech, speed
+from streamer.training.augment import Augmentation, non_speech, speed
 from streamer.training.corpora import LABELS, Clip, Corpus
 from streamer.training.descriptors import DESCRIPTORS, DescriptorStore
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
@@ -69,10 +69,17 @@ class Inputs(Protocol):
 
 
 class AudioInputs:
-    """Augmented anew at every draw, then levelled as a stream that begins with the window."""
+    """Augmented anew at every draw, then levelled as a stream that begins with the window.
 
-    def __init__(self, audio: AudioStore, augmentation: Augmentation, voices: tuple[Samples, ...]) -> None:
-        self.audio, self.augmentation, self.voices = audio, augmentation, voices
+    Args:
+        audio: the recordings.
+        augmentation: what happens to a window on its way to the microphone.
+        talkers: keys of the recordings that babble is made of.
+    """
+
+    def __init__(self, audio: AudioStore, augmentation: Augmentation, talkers: Sequence[str]) -> None:
+        self.audio, self.augmentation = audio, augmentation
+        self._voices = tuple(audio[key] for key in talkers)
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
         """See `Inputs.cut`."""
@@ -85,7 +92,7 @@ class AudioInputs:
         window = self.audio[key][first * HOP : (first + wanted) * HOP]
         if pace != 1.0:
             window = speed(window, pace)
-        return Cut(self.augmentation(window[: frames * HOP], rng, self.voices), key, first / FRAME_RATE, pace)
+        return Cut(self.augmentation(window[: frames * HOP], rng, self._voices), key, first / FRAME_RATE, pace)
 
     def collate(self, rows: Sequence[Floats]) -> tuple[Tensor, list[int]]:
         """See `Inputs.collate`: `[B, F x 320]`."""
