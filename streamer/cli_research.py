@@ -72,7 +72,12 @@ def train(
         float | None, typer.Option(help="Of the encoder; default 6e-4, or 1e-5 for all of a trained one.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of chance.")] = None,
-    split: Annotated[Path | None, typer.Option(help="A split.json to train by; default: the seed's split.")] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="Who is in which part: a split.json, or a checkpoint whose parts are taken; default: by seed."
+        ),
+    ] = None,
     fold: Annotated[
         int, typer.Option(min=1, help="Which of --folds: 1 is the seed's split, the others test whom it does not.")
     ] = 1,
@@ -130,7 +135,9 @@ def evaluate(
     corpora: Corpora,
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
     work: Work = Path("training-work"),
-    split: Annotated[Path | None, typer.Option(help="A training's split.json; default: the seed's split.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="A training's split.json, or a checkpoint; default: the seed's split.")
+    ] = None,
     protocol: Annotated[ProtocolName, typer.Option(help="Whose whole clips are in the tables.")] = ProtocolName.HOLDOUT,
     folds: Annotated[int, typer.Option(help="Of kfold.")] = 5,
     also: Annotated[

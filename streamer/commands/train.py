@@ -13,7 +13,7 @@ from streamer.inference import choose_device
 from streamer.training.corpora import read_corpora
 from streamer.training.final import final_fit
 from streamer.training.recipe import Recipe
-from streamer.training.splits import Split, describe_split, fold_speakers
+from streamer.training.splits import describe_split, fold_speakers, read_split
 from streamer.training.train import Trainer
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def run_training(
         device: auto, cpu, cuda or mps.
         threads: of the CPU; torch's choice if None.
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
-        split: the speakers of each part, as a training's `split.json`; None: drawn from the recipe's seed.
+        split: the speakers of each part, a `split.json` or a checkpoint with them; None: from the seed.
         fold: which of how many, in place of a split: see `fold_speakers`.
         final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `final_fit`.
 
@@ -71,7 +71,7 @@ def run_training(
         return
     if workers is None:
         workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0
-    parts = None if split is None else Split.load(split)
+    parts = None if split is None else read_split(split)
     if fold is not None:
         parts = fold_speakers(corpora, *fold, recipe.seed)
     trainer = Trainer(corpora, recipe, work, resume, chosen, print, workers, parts)

@@ -21,7 +21,15 @@ from streamer.training.metrics import Measures
 from streamer.training.peers import PeerResult, fit_loudness, peer_results
 from streamer.training.precisions import PrecisionEffect, measure_precisions
 from streamer.training.robustness import Robustness, measure_robustness
-from streamer.training.splits import DEFAULT_SEED, Split, heard_by, keep_parts, refuse_heard, split_speakers
+from streamer.training.splits import (
+    DEFAULT_SEED,
+    Split,
+    heard_by,
+    keep_parts,
+    read_split,
+    refuse_heard,
+    split_speakers,
+)
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.whole_clips import hear, whole_clips
 
@@ -38,7 +46,9 @@ class EvaluationOptions:
     folds: int = 5  # of kfold
     also: tuple[Path, ...] = ()  # checkpoints that answer, under kfold and loso, for whom those before them have heard
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
-    split: Path | None = None  # a training's `split.json`; None: the checkpoint's parts, others drawn from the seed
+    split: Path | None = (
+        None  # a training's `split.json`, or a checkpoint; None: the checkpoint's parts, others drawn from the seed
+    )
     voices: bool = True  # what calibrating them gives
     robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
     live_clips: int = 100  # of each corpus; 0 measures none
@@ -131,7 +141,7 @@ def evaluate(
     if options.split is None:
         split = keep_parts(split_speakers(corpora, options.seed), card.speakers, "test")
     else:
-        split = Split.load(options.split)
+        split = read_split(options.split)
     refuse_heard(split, card.speakers, card.name)
     test = {corpus.name: split.select(corpus.clips, "test") for corpus in corpora}
     for name, clips in test.items():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from streamer.emotion.card import Speakers
+from streamer.emotion.checkpoint import load_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus, clips_of
 
@@ -63,6 +64,21 @@ class Split:
         if twice := [speaker for speaker, count in counts.items() if count > 1]:
             raise UsageError(f"{path} has {twice[0]} in two parts; a speaker belongs to one.")
         return split
+
+
+def read_split(path: Path) -> Split:
+    """A split's JSON, or the parts that a checkpoint (`.safetensors`) says its speakers had.
+
+    Raises:
+        UsageError: see `Split.load`, or the checkpoint does not say whom it has heard.
+        CheckpointError: it cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return Split.load(path)
+    known = load_checkpoint(path).card.speakers
+    if known is None:
+        raise UsageError(f"{path} does not say whom it has heard; give a checkpoint that `streamer train` wrote.")
+    return Split(DEFAULT_SEED, *(tuple(getattr(known, part)) for part in PARTS))
 
 
 def speaker_of(clip: Clip) -> str:

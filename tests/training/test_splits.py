@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.emotion.card import Speakers
+from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint, shipped_path
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus
 from streamer.training.splits import (
@@ -14,6 +15,7 @@ from streamer.training.splits import (
     Split,
     fold_speakers,
     keep_parts,
+    read_split,
     refuse_heard,
     speaker_of,
     split_speakers,
@@ -110,6 +112,22 @@ def test_a_split_with_a_speaker_in_two_parts_is_refused(tmp_path: Path) -> None:
     replace(split, test=(*split.test, split.train[0])).save(tmp_path / "split.json")
     with pytest.raises(UsageError, match=f"{split.train[0]} in two parts"):
         Split.load(tmp_path / "split.json")
+
+
+def test_a_checkpoint_serves_as_the_split_that_it_was_trained_by(tmp_path: Path) -> None:
+    known = load_checkpoint("measured").card.speakers
+    assert known is not None
+    split = read_split(shipped_path("measured"))
+    assert {part: getattr(split, part) for part in PARTS} == {part: getattr(known, part) for part in PARTS}
+    split.save(tmp_path / "split.json")
+    assert read_split(tmp_path / "split.json") == split
+
+
+def test_a_checkpoint_that_does_not_say_whom_it_has_heard_is_no_split(tmp_path: Path) -> None:
+    silent = load_checkpoint("measured")
+    save_checkpoint(tmp_path / "silent.safetensors", silent.tensors, replace(silent.card, speakers=None))
+    with pytest.raises(UsageError, match="does not say whom it has heard"):
+        read_split(tmp_path / "silent.safetensors")
 
 
 KNOWN = Speakers(train=("a/000", "a/001"), validation=("a/002",), test=("a/003",))
