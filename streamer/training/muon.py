@@ -16,20 +16,22 @@ _LEAST_NORM = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices; the weights decay apart from the gradient.
+    """For matrices and convolutions; the weights decay apart from the gradient.
+
+    A convolution's kernel `[O, I, K]` is a matrix `[O, I x K]`: a row for each channel that it gives.
 
     The step is scaled to AdamW's, by 0.2 x the root of the longer side (Liu et al. 2025, arXiv 2502.16982), so that both
     can take one rate.
 
     Args:
-        params: groups of parameters `[R, C]`; a group's `lr` is its rate.
+        params: groups of parameters of two dimensions or more; a group's `lr` is its rate.
         lr: the rate of groups without their own.
         weight_decay: share that a weight loses in a step, times the rate.
         momentum: share of the mean of gradients so far (Nesterov's).
         dtype: of the arithmetic that turns a step: bfloat16 where it is fast.
 
     Raises:
-        ValueError: a parameter is no matrix.
+        ValueError: a parameter has fewer dimensions.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         self._dtype = dtype
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.dim() != 2:
+                if parameter.dim() < 2:
                     raise ValueError(f"Muon moves matrices; got a parameter of shape {list(parameter.shape)}.")
 
     @torch.no_grad()
@@ -60,9 +62,9 @@ class Muon(torch.optim.Optimizer):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        turned = orthogonalized(gradient.lerp(mean, momentum).to(self._dtype)).to(parameter)
+        turned = orthogonalized(gradient.lerp(mean, momentum).flatten(1).to(self._dtype)).to(parameter)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(turned, alpha=-0.2 * max(parameter.shape) ** 0.5 * group["lr"])
+        parameter.add_(turned.reshape(parameter.shape), alpha=-0.2 * max(turned.shape) ** 0.5 * group["lr"])
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

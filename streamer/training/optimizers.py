@@ -12,15 +12,15 @@ from streamer.training.student import Student
 
 
 def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the LSTM, AdamW (Loshchilov & Hutter 2019) for the rest; groups tell their `peak` rate.
+    """Muon for the encoder's matrices and kernels, AdamW (Loshchilov & Hutter 2019) for the rest.
 
-    Norms and biases do not decay. `dtype` is that of the encoder's arithmetic.
+    Groups tell their `peak` rate. Norms and biases do not decay. `dtype` is that of the encoder's arithmetic.
     """
     encoder = student.encoder_parameters()
-    matrices = [parameter for parameter in encoder if parameter.dim() == 2]
+    matrices = [parameter for parameter in encoder if parameter.dim() > 1]
     groups = [
         *_groups(
-            [parameter for parameter in encoder if parameter.dim() != 2], recipe.encoder_rate, recipe.weight_decay
+            [parameter for parameter in encoder if parameter.dim() <= 1], recipe.encoder_rate, recipe.weight_decay
         ),
         *_groups(student.other_parameters(), recipe.learning_rate, recipe.weight_decay),
     ]

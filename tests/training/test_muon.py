@@ -38,6 +38,16 @@ def test_it_steps_as_torch_s_does(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)  # of 0.02 that each step moves
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 5), (12, 2, 3)])
+def test_a_kernel_is_moved_as_a_matrix_with_a_row_for_each_channel(shape: tuple[int, ...]) -> None:
+    gradient = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    kernel, matrix = (torch.nn.Parameter(torch.ones(like.shape)) for like in (gradient, gradient.flatten(1)))
+    kernel.grad, matrix.grad = gradient, gradient.flatten(1)
+    for parameter in (kernel, matrix):
+        Muon([{"params": [parameter]}], lr=0.01).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
 def test_it_goes_on_from_a_state_as_if_it_had_not_stopped() -> None:
     generator = torch.Generator().manual_seed(3)
     gradients = [torch.randn(4, 6, generator=generator) for _ in range(4)]
@@ -58,6 +68,6 @@ def test_it_goes_on_from_a_state_as_if_it_had_not_stopped() -> None:
     assert torch.equal(moved(second, resumed, gradients[2:]), at_once)
 
 
-def test_a_parameter_that_is_no_matrix_is_refused() -> None:
+def test_a_parameter_of_one_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match=r"moves matrices; got a parameter of shape \[3\]"):
         Muon([{"params": [torch.nn.Parameter(torch.zeros(3))]}])

@@ -39,12 +39,12 @@ def test_norms_and_biases_do_not_decay() -> None:
             assert {parameter.dim() > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
 
 
-def test_an_encoder_s_matrices_go_to_muon() -> None:
+def test_an_encoder_s_matrices_and_kernels_go_to_muon() -> None:
     student = Student(initial_model("random", len(LABELS)), 128, 2, "deep")
     adam, muon = optimizers_for(student, Recipe(), torch.float32)
     assert isinstance(adam, torch.optim.AdamW)
-    lstm = {id(weight) for weight in student.encoder_parameters() if weight.dim() == 2}
-    assert {id(parameter) for group in muon.param_groups for parameter in group["params"]} == lstm
+    weights = {id(weight) for weight in student.encoder_parameters() if weight.dim() > 1}
+    assert {id(parameter) for group in muon.param_groups for parameter in group["params"]} == weights
 
 
 def test_the_rate_rises_over_the_first_steps_and_falls_to_its_last_share() -> None:
