@@ -55,7 +55,7 @@ def worth_of(trainer: "Trainer") -> Worth:
     )
     recipe = trainer.recipe
     notes = (
-        f"Started from {recipe.start}, trained {recipe.tune}, "
+        f"Started from {Path(recipe.start).name}, trained {recipe.tune}, "
         f"{'with the teacher ' + Path(recipe.teacher).name if recipe.teacher else 'on labels alone'}, "
         f"{'a classifier anew from labels alone, ' if recipe.settling else ''}"
         f"{trainer.state.best_epoch} epochs, seed {recipe.seed}, split seed {trainer.split.seed}. "

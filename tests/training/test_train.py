@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from training_corpus import write_corpus
 
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
-from streamer.emotion.checkpoint import CheckpointError
+from streamer.emotion.checkpoint import CheckpointError, shipped_path
 from streamer.errors import StreamerError, UsageError
 from streamer.training.augment import Augmentation
 from streamer.training.corpora import LABELS, clips_of, read_corpora
 from streamer.training.forward import DEEP_LAYER
+from streamer.training.judge import worth_of
 from streamer.training.losses import Weights, masked_cross_entropy
 from streamer.training.objective import batch_losses
 from streamer.training.recipe import Recipe
@@ -282,6 +283,14 @@ def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path,
     with pytest.raises(CheckpointError):
         trainer(corpus, tmp_path / "work", replace(QUICK, start=str(tmp_path / "nothing.safetensors")))
     assert trainer(corpus, tmp_path / "work", resume=True).state.epoch == QUICK.epochs
+
+
+def test_a_card_names_what_training_began_with_and_no_folder(corpus: Path, tmp_path: Path) -> None:
+    start = tmp_path / "mine.safetensors"
+    shutil.copy(shipped_path("measured"), start)
+    notes = worth_of(trainer(corpus, tmp_path / "work", replace(QUICK, start=str(start)))).notes
+    assert notes.startswith("Started from mine.safetensors, ")
+    assert str(tmp_path) not in notes
 
 
 @pytest.mark.parametrize("seed", [QUICK.seed, 5])
