@@ -23,16 +23,12 @@ def require_parts() -> None:
 
 class VirtualMicrophone(virtual_microphone.VirtualMicrophone):
     """`always_sink` loads the module that PulseAudio's default.pa has: with it a recording whose source vanished is
-    moved to a silent one, without it the recording ends."""
+    moved to a silent one, without it the recording ends. Skips the test where a part is missing."""
 
     def __init__(self, always_sink: bool = False) -> None:
+        require_parts()
         super().__init__(*["module-always-sink"] * always_sink)
         self.always_sink = always_sink
-
-    def start(self) -> None:
-        """Start the server; skips the test where a part is missing."""
-        require_parts()
-        super().start()
 
     def play(self, path: Path) -> None:
         """Speak a sound file into the microphone, to its end."""
