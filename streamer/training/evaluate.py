@@ -46,9 +46,7 @@ class EvaluationOptions:
     folds: int = 5  # of kfold
     also: tuple[Path, ...] = ()  # checkpoints that answer, under kfold and loso, for whom those before them have heard
     seed: int = DEFAULT_SEED  # of the split, unless one is given, and of every draw
-    split: Path | None = (
-        None  # a training's `split.json`, or a checkpoint; None: the checkpoint's parts, others drawn from the seed
-    )
+    split: Path | None = None  # a `split.json` or a checkpoint; None: the measured one's parts, others from the seed
     voices: bool = True  # what calibrating them gives
     robustness_clips: int = 200  # drawn from the test clips of all corpora; 0 measures none
     live_clips: int = 100  # of each corpus; 0 measures none
