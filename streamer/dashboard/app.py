@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from platformdirs import user_downloads_path
 from textual.app import App
 from textual.binding import Binding, BindingType
 
@@ -180,6 +182,23 @@ class StreamerApp(App[None]):
 
     def action_cancel_calibration(self) -> None:
         self._with_stream(self.feed.cancel_calibration)
+
+    def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
+        """Save the screen as an SVG picture, in the downloads folder if no other is named; the folder is made."""
+        folder = Path(path or user_downloads_path())
+        picture = folder / (filename or f"{self.TITLE}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.svg")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            picture.write_text(self.export_screenshot(), encoding="utf-8")
+        except OSError as error:
+            self.notify(
+                f"{picture} cannot be written ({error.strerror}); give yourself write permission there.",
+                title="No picture was saved",
+                severity="error",
+                markup=False,
+            )
+        else:
+            self.notify(str(picture), title="Picture saved", markup=False)
 
     def action_help(self) -> None:
         purposes: dict[str, list[str]] = {}

@@ -221,16 +221,33 @@ def test_help_opens_and_closes() -> None:
     drive(calm_app(live_feed()), steps)
 
 
-def test_ctrl_s_saves_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(tmp_path))
+@pytest.mark.parametrize("folder", [".", "Downloads", "home/Downloads"], ids=["there", "not there", "nor its parent"])
+def test_ctrl_s_saves_a_picture_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    downloads = tmp_path / folder
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(downloads))
 
     async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+s")
-        for _ in range(50):
-            await pilot.pause(0.05)
-            if pictures := [p for p in tmp_path.glob("*.svg") if p.read_text().rstrip().endswith("</svg>")]:
-                break
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        pictures = sorted(downloads.glob("*.svg"))
+        assert len(pictures) == 2
         assert "neutral" in pictures[0].read_text()
+        assert {str(picture) for picture in pictures} == {toast.message for toast in app._notifications}
+
+    drive(calm_app(live_feed()), steps)
+
+
+def test_a_picture_that_cannot_be_saved_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Downloads").write_text("a file in the folder's place")
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(tmp_path / "Downloads"))
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        (toast,) = app._notifications
+        assert toast.severity == "error"
+        assert str(tmp_path / "Downloads") in toast.message
 
     drive(calm_app(live_feed()), steps)
 
