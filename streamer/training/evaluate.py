@@ -28,6 +28,7 @@ from streamer.training.splits import (
     keep_parts,
     read_split,
     refuse_heard,
+    speakers_known_to,
     split_speakers,
 )
 from streamer.training.teacher import WhisperTeacher
@@ -223,8 +224,7 @@ def _asked_also(options: EvaluationOptions) -> list[EmotionDetectionModel]:
     models = []
     for path in options.also:
         model = EmotionDetectionModel.from_checkpoint(path).to(choose_device(options.device))
-        if model.card is None or model.card.speakers is None:
-            raise UsageError(f"{path} does not say whom it has heard; leave it out of --also.")
+        speakers_known_to(model.card, path)
         models.append(model)
     return models
 

@@ -26,7 +26,7 @@ from streamer.training.predict import Predictions, encoded_by, load_audio, poole
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
-from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, split_speakers
+from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, speakers_known_to, split_speakers
 from streamer.training.windows import AudioInputs, Windows
 
 
@@ -98,13 +98,11 @@ def _card_and_split(
 ) -> tuple[CheckpointCard, Split]:
     """What the checkpoint says of itself, and the parts of all speakers, strangers among those to test."""
     card = model.card
-    if card is None or card.speakers is None:
-        raise UsageError(
-            f"{checkpoint} does not say whom it has heard; give one that `streamer train` wrote, or measured."
-        )
+    known = speakers_known_to(card, checkpoint)
+    assert card is not None, "whose speakers are known has a card"
     if tuple(card.labels) != LABELS:
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; give another checkpoint.")
-    split = keep_parts(split_speakers(corpora, seed), card.speakers, "test")
+    split = keep_parts(split_speakers(corpora, seed), known, "test")
     for part, purpose in (("validation", "tune"), ("test", "measure")):
         if not getattr(split, part):
             raise UsageError(

@@ -1,7 +1,7 @@
 """What moves a student's weights."""
 
 import math
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -16,13 +16,16 @@ def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list
 
     Groups tell their `peak` rate. Norms and biases do not decay. `dtype` is that of the encoder's arithmetic.
     """
-    encoder = student.encoder_parameters()
-    matrices = [parameter for parameter in encoder if parameter.dim() > 1]
+    matrices, vectors = _by_shape(student.encoder_parameters())
+    decaying, others = _by_shape(student.other_parameters())
     groups = [
-        *_groups(
-            [parameter for parameter in encoder if parameter.dim() <= 1], recipe.encoder_rate, recipe.weight_decay
-        ),
-        *_groups(student.other_parameters(), recipe.learning_rate, recipe.weight_decay),
+        {"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay}
+        for chosen, rate, decay in (
+            (vectors, recipe.encoder_rate, 0.0),
+            (decaying, recipe.learning_rate, recipe.weight_decay),
+            (others, recipe.learning_rate, 0.0),
+        )
+        if chosen
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups)]
     if matrices:
@@ -44,11 +47,7 @@ def rate_scale(step: int, warm_up_steps: int, progress: float, last: float) -> f
     return min(1.0, (step + 1) / warm_up_steps) * fall
 
 
-def _groups(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    decaying = [parameter for parameter in parameters if parameter.dim() > 1]
-    others = [parameter for parameter in parameters if parameter.dim() <= 1]
-    return [
-        {"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay}
-        for decay, chosen in ((weight_decay, decaying), (0.0, others))
-        if chosen
-    ]
+def _by_shape(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices and kernels, then vectors."""
+    listed = list(parameters)
+    return [one for one in listed if one.dim() > 1], [one for one in listed if one.dim() <= 1]

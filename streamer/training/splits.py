@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from streamer.emotion.card import Speakers
+from streamer.emotion.card import CheckpointCard, Speakers
 from streamer.emotion.checkpoint import load_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import Clip, Corpus, clips_of
@@ -75,9 +75,7 @@ def read_split(path: Path) -> Split:
     """
     if path.suffix != ".safetensors":
         return Split.load(path)
-    known = load_checkpoint(path).card.speakers
-    if known is None:
-        raise UsageError(f"{path} does not say whom it has heard; give a checkpoint that `streamer train` wrote.")
+    known = speakers_known_to(load_checkpoint(path).card, path)
     return Split(DEFAULT_SEED, *(tuple(getattr(known, part)) for part in PARTS))
 
 
@@ -161,6 +159,19 @@ def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
             other = strangers if speaker.partition("/")[0] in corpora else part
             parts[sides.get(speaker, other)].append(speaker)
     return Split(drawn.seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def speakers_known_to(card: CheckpointCard | None, checkpoint: str | Path) -> Speakers:
+    """The parts that a checkpoint's speakers had.
+
+    Raises:
+        UsageError: its card does not say.
+    """
+    if card is None or card.speakers is None:
+        raise UsageError(
+            f"{checkpoint} does not say whom it has heard; give one that `streamer train` wrote, or measured."
+        )
+    return card.speakers
 
 
 def heard_by(known: Speakers | None) -> frozenset[str]:
