@@ -22,11 +22,13 @@ from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.finish import finish
 from streamer.training.judge import WINDOWS_S, Worth, calibrate, measure
 from streamer.training.material import AudioStore, Log, Progress, talkers_of
+from streamer.training.pooled import LONGEST_S, TOLD, PooledWindows, pool_windows, pooled_store
 from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
-from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
+from streamer.training.settle import settle
 from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, speakers_known_to, split_speakers
+from streamer.training.store import RaggedStore
 from streamer.training.windows import AudioInputs, Windows
 
 
@@ -48,7 +50,7 @@ def final_fit(
         recipe: its seed, settling, augmentation (but for the pace), share of sound without a voice, and as versions how
             often each clip is heard, changed anew each time.
         checkpoint: `measured`, or a file.
-        work: a folder for decoded audio.
+        work: a folder for decoded audio and pooled windows; an interrupted fit goes on from those that are there.
         output: the file to write.
         device: where to compute.
         log: takes one line at a time.
@@ -70,7 +72,8 @@ def final_fit(
     log(describe_split(split, corpora))
     audio = AudioStore(work)
     audio.prepare(clips_of(corpora), progress)
-    fit = _Fit(model, corpora, recipe, audio, encoded_by(model))
+    store = pooled_store(work, model, recipe, clips_of(corpora))
+    fit = _Fit(model, corpora, recipe, audio, encoded_by(model), store)
     windows = fit.windows(frozenset(split.train), progress)
     checked, tested = (split.select(clips_of(corpora), part) for part in ("validation", "test"))
     calibrations = tuple(
@@ -121,6 +124,7 @@ class _Fit:
     recipe: Recipe
     audio: AudioStore
     to_frames: Callable[[Tensor], Tensor]  # levelled audio [B, T] to [B, 128, F]
+    store: RaggedStore  # of pooled windows
 
     def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
         """Windows of all clips, in which nothing of one left-out speaker is in another's.
@@ -134,7 +138,7 @@ class _Fit:
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
         return pool_windows(
-            self.model, self.to_frames, load, windows, clips, share, recipe.seed, progress, draws, known
+            self.model, self.to_frames, load, windows, clips, share, recipe.seed, self.store, progress, draws, known
         )
 
     def in_turn(

@@ -7,12 +7,7 @@ It also learns what voice profiles do (`streamer.emotion.shift`): a share of the
 voice taken out, the others come as they are, so one classifier serves calibrated streams and all others.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,24 +15,10 @@ from torch import Tensor
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.classifier import Classifier
 from streamer.emotion.shift import take_out
-from streamer.rates import EMBEDDING_DIM, FRAME_RATE
-from streamer.training.corpora import Clip
-from streamer.training.losses import Softness, masked_cross_entropy
-from streamer.training.material import Progress
+from streamer.training.losses import masked_cross_entropy
 from streamer.training.optimizers import rate_scale
-from streamer.training.predict import Inputs
-from streamer.training.reference import differences
-from streamer.training.splits import speaker_of
-from streamer.training.windows import NON_SPEECH, EpochBatches, Windows, draw_epoch
+from streamer.training.pooled import PooledWindows
 
-LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
-SHORTEST_S = 1.0
-# What the classifier is told: what the actors meant. Listeners hear neutral where it was not meant, so with the crowd's
-# votes it says that too often: 0.596 instead of 0.613 UAR on CREMA-D's validation speakers.
-TOLD = Softness(votes=0.0, teacher=0.0)
-DRAWS = 4  # of every clip, each in a version drawn anew
-_CUTS = 4  # pooled of each
-_ENCODED_AT_ONCE = 32
 _BATCH = 256
 _RATE, _WEIGHT_DECAY = 1e-3, 1.0  # the bias decays too
 _DROPPED = 0.6  # share of the pooled values that are left out at each step
@@ -45,109 +26,6 @@ _NEVER = -30.0  # logit of a label that nobody has spoken: below one in a billio
 _LEAST_SPREAD = 1e-3  # of a pooled value over all windows
 _WARM_UP_STEPS = 50
 _CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
-
-
-@dataclass(frozen=True)
-class PooledWindows:
-    """N windows as the classifier is given them."""
-
-    vectors: Tensor  # [N, 640]
-    voices: Tensor  # [N, 128] what a profile of the speaker takes away; zeros where none can be had
-    targets: Tensor  # [N, 8] distributions over LABELS
-    masks: Tensor  # [N, 8] bool: labels that the corpus has
-    speakers: tuple[str, ...]  # N, as `corpus/speaker`; empty where nobody speaks
-    kinds: tuple[tuple[str, str], ...]  # N, corpus and label; empty where nobody speaks
-
-    def shares(self) -> npt.NDArray[np.float64]:
-        """`[N]` how likely each is drawn: a corpus as often as it occurs, its labels all alike. They sum to 1."""
-        of_kind = Counter(self.kinds)
-        of_corpus, labels = Counter(corpus for corpus, _ in self.kinds), Counter(corpus for corpus, _ in of_kind)
-        shares = np.array([of_corpus[kind[0]] / labels[kind[0]] / of_kind[kind] for kind in self.kinds])
-        result: npt.NDArray[np.float64] = shares / shares.sum()
-        return result
-
-    def spoken(self) -> Tensor:
-        """`[8] bool`: the labels of the corpora that anybody speaks in; sound without a voice has all of them."""
-        rows = [row for row, who in enumerate(self.speakers) if who]
-        return self.masks[rows].any(dim=0)
-
-    def without(self, speaker: str) -> "PooledWindows":
-        """All windows but one speaker's."""
-        rows = [row for row, who in enumerate(self.speakers) if who != speaker]
-        return PooledWindows(
-            vectors=self.vectors[rows],
-            voices=self.voices[rows],
-            targets=self.targets[rows],
-            masks=self.masks[rows],
-            speakers=tuple(self.speakers[row] for row in rows),
-            kinds=tuple(self.kinds[row] for row in rows),
-        )
-
-
-def pool_windows(
-    model: EmotionDetectionModel,
-    to_frames: Callable[[Tensor], Tensor],
-    load: Callable[[Sequence[Clip]], Inputs],
-    windows: Windows,
-    clips: Sequence[Clip],
-    non_speech: float,
-    seed: int,
-    progress: Progress[int],
-    draws: int = DRAWS,
-    known: Collection[str] | None = None,
-) -> PooledWindows:
-    """Encode windows of LONGEST_S of all clips and pool several shorter ones of each.
-
-    Args:
-        model: its pooling is used; left in evaluation mode.
-        to_frames: from what `windows` and `load` give to `[B, 128, F]`.
-        load: reads whole clips, for the speakers' neutral voices.
-        windows: draws them, up to LONGEST_S long.
-        clips: to learn from.
-        non_speech: windows of sound without a voice, as a share of the clips.
-        seed: of all draws.
-        progress: shows how far it is.
-        draws: how often each clip is encoded.
-        known: whose neutral voices are the middle that others differ from, as `corpus/speaker`; everyone's if None.
-    """
-    device = next(model.parameters()).device
-    rng = np.random.default_rng(seed)
-    keys = [key for _ in range(draws) for key in draw_epoch(clips, non_speech, rng)]
-    batches = EpochBatches(windows, keys, _ENCODED_AT_ONCE, [seed])
-    vectors, targets, masks, drawn = [], [], [], list[str]()
-    model.eval()
-    with torch.no_grad():
-        for number in progress(range(len(batches)), "windows for the classifier"):
-            batch = batches[number]
-            frames, real = to_frames(batch.inputs.to(device)), batch.real
-            for _ in range(_CUTS):
-                pooled, _ = model.pooling(frames, cut_anywhere(real, rng).to(device))
-                vectors.append(pooled.float())
-                targets.append(batch.targets)
-                masks.append(batch.masks)
-                drawn += keys[number * _ENCODED_AT_ONCE :][: len(pooled)]
-    by_key = {clip.key: clip for clip in clips}
-    said_by = tuple(speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in drawn)
-    own = differences(model, to_frames, load, clips, known)
-    usual = np.zeros(EMBEDDING_DIM)
-    return PooledWindows(
-        vectors=torch.cat(vectors),
-        voices=torch.from_numpy(np.stack([own.get(who, usual) for who in said_by])).float().to(device),
-        targets=torch.cat(targets).to(device),
-        masks=torch.cat(masks).to(device),
-        speakers=said_by,
-        kinds=tuple((by_key[key].corpus, by_key[key].label) if key != NON_SPEECH else ("", "") for key in drawn),
-    )
-
-
-def cut_anywhere(real: Tensor, rng: np.random.Generator) -> Tensor:
-    """`[B, F] bool`: of each row's `real [B, F]` frames, left-aligned, a stretch of SHORTEST_S to all of them."""
-    counts = real.sum(dim=1).numpy()
-    shortest = min(real.shape[1], round(SHORTEST_S * FRAME_RATE))
-    lengths = np.minimum(counts, rng.integers(shortest, real.shape[1] + 1, len(counts)))
-    firsts = rng.integers(counts - lengths + 1)
-    places = np.arange(real.shape[1])
-    return torch.from_numpy((places >= firsts[:, None]) & (places < (firsts + lengths)[:, None]))
 
 
 def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:

@@ -23,11 +23,12 @@ from streamer.training.judge import is_over, score, worth_of
 from streamer.training.material import AudioStore, Log, Progress, StemStore, Voices, talkers_of
 from streamer.training.objective import batch_losses
 from streamer.training.optimizers import optimizers_for, rate_scale
+from streamer.training.pooled import LONGEST_S, TOLD, PooledWindows, pool_windows, pooled_store
 from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.run import BEST, STATE, RunState, begin, need_parts, resumed
-from streamer.training.settle import LONGEST_S, TOLD, PooledWindows, pool_windows, settle
+from streamer.training.settle import settle
 from streamer.training.splits import Split, keep_parts, refuse_heard, split_speakers
 from streamer.training.student import Student, initial_model
 from streamer.training.taught import COMPONENTS, TeacherStore
@@ -137,17 +138,18 @@ class Trainer:
 
     def _pool(self, progress: Progress[Any]) -> PooledWindows:
         """Windows of the training speakers for the classifier to learn anew from."""
-        recipe = self.recipe
+        recipe, model = self.recipe, self.kept.model
         frames = round(LONGEST_S * FRAME_RATE)
         windows = Windows(self.corpora, self._inputs, None, TOLD, frames, delay_s=0.0)
         return pool_windows(
-            self.kept.model,
+            model,
             self._to_frames,
             self._load,
             windows,
             self._learning,
             recipe.non_speech,
             recipe.seed,
+            pooled_store(self.work, model, recipe, self._learning),
             progress,
         )
 

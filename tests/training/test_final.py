@@ -12,8 +12,9 @@ from streamer.emotion import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import read_corpora
 from streamer.training.final import final_fit
+from streamer.training.pooled import PooledWindows
 from streamer.training.recipe import Recipe
-from streamer.training.settle import PooledWindows, settle
+from streamer.training.settle import settle
 
 QUICK = Recipe(versions=1, non_speech=0, settling=5)
 EVERYONE = {"ravdess/01", "ravdess/02", "ravdess/03", "ravdess/04"}

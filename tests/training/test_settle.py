@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,12 +6,10 @@ from torch import Tensor
 
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.rates import EMBEDDING_DIM, FRAME_RATE
-from streamer.training.corpora import LABELS, Clip
-from streamer.training.losses import Softness
-from streamer.training.reference import differences
-from streamer.training.settle import DRAWS, SHORTEST_S, PooledWindows, cut_anywhere, pool_windows, settle
-from streamer.training.windows import Cut, Windows
+from streamer.rates import EMBEDDING_DIM
+from streamer.training.corpora import LABELS
+from streamer.training.pooled import PooledWindows
+from streamer.training.settle import settle
 
 SPEAKERS = 6
 TOLD = 24  # times that a pooled window tells its label
@@ -105,67 +101,6 @@ def test_to_settle_moves_the_classifier_alone_and_always_alike() -> None:
     assert moved == {name for name in before if name.startswith("classifier.")}
     for name, value in twin.state_dict().items():
         torch.testing.assert_close(value, model.state_dict()[name])
-
-
-@pytest.mark.parametrize("frames", [[1, 2], [40, 300], [300, 300, 299]])
-def test_a_cut_lies_in_its_row_and_is_no_shorter_than_the_shortest_or_the_row(frames: list[int]) -> None:
-    real = torch.arange(max(frames)) < torch.tensor(frames)[:, None]
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        cut = cut_anywhere(real, rng)
-        assert not (cut & ~real).any()
-        shortest = torch.clamp(real.sum(1), max=round(SHORTEST_S * FRAME_RATE))
-        assert (cut.sum(1) >= shortest).all()
-        assert (torch.diff(cut.int(), dim=1) == 1).sum(1).le(1).all()  # one stretch
-
-
-class Features:
-    """Windows of which every value is known: frames themselves in place of audio."""
-
-    def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
-        name = key.removeprefix("made/").removesuffix(".wav")
-        value = 9.0 if not name else float(name.split("-")[1])
-        return Cut(np.full((frames, EMBEDDING_DIM), value, np.float32), key, 0.0, 1.0)
-
-    def collate(self, rows: list[npt.NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
-        return torch.from_numpy(np.stack(rows)), [len(row) for row in rows]
-
-
-def made_clips() -> list[Clip]:
-    """Six speakers who say neutral and happy alike; their number is what every frame of theirs holds."""
-    kinds = [("neutral", number) for number in range(6)] + [("happy", number) for number in range(6)] * 2
-    return [
-        Clip(Path(f"{label}-{number}-{place}.wav"), "made", label, str(number))
-        for place, (label, number) in enumerate(kinds)
-    ]
-
-
-def test_windows_come_with_their_speakers_voice_and_labels_count_alike() -> None:
-    from streamer.training.corpora import Corpus
-
-    clips = made_clips()
-    corpus = Corpus("made", "none", tuple(clips), {})
-    windows = Windows([corpus], Features(), None, Softness(), 300, 0.0)
-
-    def load(some: list[Clip]) -> tuple[Tensor, list[int]]:
-        return torch.stack([torch.full((200, EMBEDDING_DIM), float(clip.speaker)) for clip in some]), [200] * len(some)
-
-    model = EmotionDetectionModel(len(LABELS))
-    frames = lambda inputs: inputs.transpose(1, 2)  # noqa: E731
-    own = differences(model, frames, load, clips)
-    assert {who: round(float(shift[0]), 4) for who, shift in own.items()} == {
-        f"made/{number}": number - 2.5 for number in range(6)
-    }
-    pooled = pool_windows(model, frames, load, windows, clips, 0.5, 0, lambda items, what: items)
-    assert len(pooled.vectors) >= DRAWS * len(clips)
-    speech = pooled.vectors[:, 0] < 8
-    torch.testing.assert_close(pooled.voices[speech, 0], pooled.vectors[speech, 0] - 2.5)
-    assert not pooled.voices[~speech].any()
-    likely = pooled.targets.argmax(1).numpy()
-    drawn = pooled.shares()
-    shares = [drawn[speech.numpy() & (likely == LABELS.index(label))].sum() for label in ("neutral", "happy")]
-    assert shares[0] == pytest.approx(shares[1])
-    assert drawn.sum() == pytest.approx(1)
 
 
 def test_a_speaker_who_is_left_out_is_heard_in_no_window() -> None:
