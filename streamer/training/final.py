@@ -80,9 +80,10 @@ def final_fit(
         calibrate(answers, window_s)
         for answers, window_s in zip(fit.in_turn(windows, checked, WINDOWS_S, progress), WINDOWS_S, strict=True)
     )
+    answers = fit.in_turn(windows, tested, [None], progress)[0]
     accuracy = tuple(
         replace(one, protocol=f"{one.protocol}; each in turn, by a classifier that learnt from all others")
-        for one in measure(fit.in_turn(windows, tested, [None], progress)[0])
+        for one in measure(answers)
     )
     settle(model, windows, recipe.settling, recipe.seed)
     everyone = split.together()
@@ -93,7 +94,8 @@ def final_fit(
         f"others. Of {card.name}: {card.notes}"
     )
     middle = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
-    return finish(model, corpora, card, Worth(calibrations, accuracy, notes), everyone, middle, output, log)
+    worth = Worth(calibrations, accuracy, answers, notes)
+    return finish(model, corpora, card, worth, everyone, middle, output, log)
 
 
 def _card_and_split(

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.card import CheckpointCard, Speakers
+from streamer.emotion.card import Calibration, CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
 from streamer.rates import SAMPLE_RATE
+from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Corpus
 from streamer.training.judge import Worth
 from streamer.training.material import Log
-from streamer.training.splits import Split
+from streamer.training.metrics import measure
+from streamer.training.predict import Predictions
+from streamer.training.splits import DEFAULT_SEED, Split
 
 _WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
 
@@ -59,11 +62,27 @@ def finish(
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(output, model.state_dict(), card)
+    chosen = card.calibration_for(_WINDOW_S)
+    labels = {corpus.name: corpus.labels for corpus in corpora}
     for accuracy in worth.accuracy:
         log(f"test {accuracy.corpus}: UAR {accuracy.value:.3f}, {accuracy.protocol}")
-    chosen = card.calibration_for(_WINDOW_S)
+        log(_more(worth.tested.of_corpus(accuracy.corpus), labels[accuracy.corpus], chosen))
     log(f"temperature {chosen.temperature:.2f}, threshold {chosen.threshold:.2f}; written to {output}")
     return output
+
+
+def _more(tested: Predictions, labels: Sequence[str], calibration: Calibration) -> str:
+    """A line of what the card does not tell of one corpus's test speakers."""
+    probs = probabilities(tested.logits, calibration.temperature)
+    speakers = [clip.speaker for clip in tested.clips]
+    measured = measure(probs, tested.answers, speakers, labels, calibration.threshold, DEFAULT_SEED)
+    recall = ", ".join(f"{label} {share:.2f}" for label, share in zip(labels, measured.recall, strict=True))
+    of_speakers = sorted(measured.of_speakers.values())
+    return (
+        f"  accuracy {measured.accuracy:.3f}, {measured.answered_accuracy:.3f} of the {measured.answered:.0%} answered; "
+        f"calibration error {measured.expected_calibration_error:.3f}; recall {recall}; "
+        f"from speaker to speaker UAR {of_speakers[0]:.2f} to {of_speakers[-1]:.2f}"
+    )
 
 
 def _training_data(corpora: Sequence[Corpus], origin: CheckpointCard | None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class Worth:
 
     calibrations: tuple[Calibration, ...]
     accuracy: tuple[Accuracy, ...]
+    tested: Predictions  # what that is of
     notes: str
 
 
@@ -62,7 +63,8 @@ def worth_of(trainer: "Trainer") -> Worth:
         "Speakers of training, validation and test differ. "
         "Acted speech: how people sound when they act an emotion, not what a person feels."
     )
-    return Worth(calibrations, measure(trainer.test()[0]), notes)
+    tested = trainer.test()[0]
+    return Worth(calibrations, measure(tested), tested, notes)
 
 
 def calibrate(predictions: Predictions, window_s: float) -> Calibration:
