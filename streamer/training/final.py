@@ -6,7 +6,7 @@ a classifier that has learnt from all others.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from streamer.errors import UsageError
 from streamer.rates import FRAME_RATE
 from streamer.training.corpora import LABELS, Clip, Corpus, clips_of
 from streamer.training.finish import finish
-from streamer.training.judge import WINDOWS_S, Worth, calibrate, measure
+from streamer.training.judge import WINDOWS_S, Worth, calibrate
 from streamer.training.material import AudioStore, Log, Progress, talkers_of
 from streamer.training.pooled import LONGEST_S, TOLD, PooledWindows, pool_windows, pooled_store
 from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
@@ -28,7 +28,6 @@ from streamer.training.recipe import Recipe
 from streamer.training.reference import neutral_mean
 from streamer.training.settle import settle
 from streamer.training.splits import Split, describe_split, keep_parts, speaker_of, speakers_known_to, split_speakers
-from streamer.training.store import RaggedStore
 from streamer.training.windows import AudioInputs, Windows
 
 
@@ -72,8 +71,7 @@ def final_fit(
     log(describe_split(split, corpora))
     audio = AudioStore(work)
     audio.prepare(clips_of(corpora), progress)
-    store = pooled_store(work, model, recipe, clips_of(corpora))
-    fit = _Fit(model, corpora, recipe, audio, encoded_by(model), store)
+    fit = _Fit(model, corpora, recipe, work, audio, encoded_by(model))
     windows = fit.windows(frozenset(split.train), progress)
     checked, tested = (split.select(clips_of(corpora), part) for part in ("validation", "test"))
     calibrations = tuple(
@@ -81,10 +79,6 @@ def final_fit(
         for answers, window_s in zip(fit.in_turn(windows, checked, WINDOWS_S, progress), WINDOWS_S, strict=True)
     )
     answers = fit.in_turn(windows, tested, [None], progress)[0]
-    accuracy = tuple(
-        replace(one, protocol=f"{one.protocol}; each in turn, by a classifier that learnt from all others")
-        for one in measure(answers)
-    )
     settle(model, windows, recipe.settling, recipe.seed)
     everyone = split.together()
     notes = (
@@ -94,7 +88,7 @@ def final_fit(
         f"others. Of {card.name}: {card.notes}"
     )
     middle = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
-    worth = Worth(calibrations, accuracy, answers, notes)
+    worth = Worth(calibrations, answers, notes, "each in turn, by a classifier that learnt from all others")
     return finish(model, corpora, card, worth, everyone, middle, output, log)
 
 
@@ -124,9 +118,9 @@ class _Fit:
     model: EmotionDetectionModel  # whose classifier is replaced again and again
     corpora: Sequence[Corpus]
     recipe: Recipe
+    work: Path
     audio: AudioStore
     to_frames: Callable[[Tensor], Tensor]  # levelled audio [B, T] to [B, 128, F]
-    store: RaggedStore  # of pooled windows
 
     def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
         """Windows of all clips, in which nothing of one left-out speaker is in another's.
@@ -139,8 +133,9 @@ class _Fit:
         inputs = AudioInputs(self.audio, recipe.augmentation, talkers)
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
+        store = pooled_store(self.work, self.model, recipe, clips, talkers)
         return pool_windows(
-            self.model, self.to_frames, load, windows, clips, share, recipe.seed, self.store, progress, draws, known
+            self.model, self.to_frames, load, windows, clips, share, recipe.seed, store, progress, draws, known
         )
 
     def in_turn(

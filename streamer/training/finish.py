@@ -1,20 +1,22 @@
 """The end of a training: what the model is worth, and its checkpoint with the card."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.card import Calibration, CheckpointCard, Speakers
+from streamer.emotion.card import Accuracy, Calibration, CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
 from streamer.rates import SAMPLE_RATE
 from streamer.training.calibration import probabilities
 from streamer.training.corpora import LABELS, Corpus
 from streamer.training.judge import Worth
 from streamer.training.material import Log
-from streamer.training.metrics import measure
+from streamer.training.metrics import Measures, measure
 from streamer.training.predict import Predictions
-from streamer.training.splits import DEFAULT_SEED, Split
+from streamer.training.splits import DEFAULT_SEED, Split, speaker_of
 
 _WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
 
@@ -54,34 +56,59 @@ def finish(
         hop_s=_HOP_S,
         calibrations=worth.calibrations,
         training_data=_training_data(corpora, origin),
-        accuracy=worth.accuracy,
+        accuracy=(),
         licence=_licence(corpora, origin),
         notes=worth.notes,
         neutral_mean=neutral_mean,
         speakers=_speakers(split, origin),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(output, model.state_dict(), card)
     chosen = card.calibration_for(_WINDOW_S)
-    labels = {corpus.name: corpus.labels for corpus in corpora}
-    for accuracy in worth.accuracy:
-        log(f"test {accuracy.corpus}: UAR {accuracy.value:.3f}, {accuracy.protocol}")
-        log(_more(worth.tested.of_corpus(accuracy.corpus), labels[accuracy.corpus], chosen))
+    measured = [
+        (corpus, _measure(answers, corpus.labels, chosen))
+        for corpus in corpora
+        if (answers := worth.tested.of_corpus(corpus.name)).clips
+    ]
+    accuracy = tuple(_accuracy(corpus.name, one, worth.answered_by) for corpus, one in measured)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(output, model.state_dict(), replace(card, accuracy=accuracy))
+    for (corpus, one), told in zip(measured, accuracy, strict=True):
+        log(f"test {corpus.name}: UAR {told.value:.3f}, {told.protocol}")
+        log(_more(one, corpus.labels))
     log(f"temperature {chosen.temperature:.2f}, threshold {chosen.threshold:.2f}; written to {output}")
     return output
 
 
-def _more(tested: Predictions, labels: Sequence[str], calibration: Calibration) -> str:
-    """A line of what the card does not tell of one corpus's test speakers."""
+def _measure(tested: Predictions, labels: Sequence[str], calibration: Calibration) -> Measures:
+    """Every number of one corpus's test speakers."""
     probs = probabilities(tested.logits, calibration.temperature)
-    speakers = [clip.speaker for clip in tested.clips]
-    measured = measure(probs, tested.answers, speakers, labels, calibration.threshold, DEFAULT_SEED)
+    speakers = [speaker_of(clip) for clip in tested.clips]
+    return measure(probs, tested.answers, speakers, labels, calibration.threshold, DEFAULT_SEED)
+
+
+def _accuracy(corpus: str, measured: Measures, answered_by: str) -> Accuracy:
+    """What the card tells of them, with the interval over speakers in the protocol's text."""
+    low, high = measured.interval
+    labels = sum(not math.isnan(share) for share in measured.recall)  # that test speakers have said
+    return Accuracy(
+        corpus=corpus,
+        metric="UAR",
+        value=round(measured.uar, 4),
+        chance=round(1 / labels, 4),
+        protocol=(
+            f"{labels} labels, {measured.count} whole clips of {len(measured.of_speakers)} speakers never heard, "
+            f"95 % interval over speakers {low:.3f} to {high:.3f}{answered_by and f'; {answered_by}'}"
+        ),
+    )
+
+
+def _more(measured: Measures, labels: Sequence[str]) -> str:
+    """A line of what the card does not tell."""
     recall = ", ".join(f"{label} {share:.2f}" for label, share in zip(labels, measured.recall, strict=True))
-    of_speakers = sorted(measured.of_speakers.values())
+    of_speakers = measured.of_speakers.values()
     return (
         f"  accuracy {measured.accuracy:.3f}, {measured.answered_accuracy:.3f} of the {measured.answered:.0%} answered; "
         f"calibration error {measured.expected_calibration_error:.3f}; recall {recall}; "
-        f"from speaker to speaker UAR {of_speakers[0]:.2f} to {of_speakers[-1]:.2f}"
+        f"from speaker to speaker UAR {min(of_speakers):.2f} to {max(of_speakers):.2f}"
     )
 
 

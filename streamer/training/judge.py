@@ -1,19 +1,14 @@
 """How long a training goes on and what its model is worth: what speakers say who were left out of it."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from streamer.emotion.card import Accuracy, Calibration
+from streamer.emotion.card import Calibration
 from streamer.training.calibration import choose_threshold, fit_temperature, probabilities
-from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
 from streamer.training.predict import Predictions
 from streamer.training.recipe import Recipe
 from streamer.training.run import RunState
-from streamer.training.splits import DEFAULT_SEED, speaker_of
 
 if TYPE_CHECKING:
     from streamer.training.train import Trainer
@@ -26,9 +21,9 @@ class Worth:
     """What the card says of a model's answers."""
 
     calibrations: tuple[Calibration, ...]
-    accuracy: tuple[Accuracy, ...]
-    tested: Predictions  # what that is of
+    tested: Predictions  # of the test speakers' whole clips
     notes: str
+    answered_by: str = ""  # by whom, where it is not the model itself
 
 
 def score(trainer: "Trainer") -> tuple[float, str]:
@@ -63,8 +58,7 @@ def worth_of(trainer: "Trainer") -> Worth:
         "Speakers of training, validation and test differ. "
         "Acted speech: how people sound when they act an emotion, not what a person feels."
     )
-    tested = trainer.test()[0]
-    return Worth(calibrations, measure(tested), tested, notes)
+    return Worth(calibrations, trainer.test()[0], notes)
 
 
 def calibrate(predictions: Predictions, window_s: float) -> Calibration:
@@ -77,28 +71,3 @@ def calibrate(predictions: Predictions, window_s: float) -> Calibration:
     probs = probabilities(predictions.logits, temperature)
     threshold = choose_threshold(probs, predictions.answers)
     return Calibration(window_s=window_s, temperature=round(temperature, 4), threshold=threshold)
-
-
-def measure(predictions: Predictions) -> tuple[Accuracy, ...]:
-    """UAR of each corpus, with the interval over speakers in the protocol's text."""
-    accuracies = []
-    for name in predictions.uars():
-        part = predictions.of_corpus(name)
-        answers, guesses = part.answers, part.guesses
-        speakers = [speaker_of(clip) for clip in part.clips]
-
-        low, high = bootstrap_interval(partial(uar_of_rows, answers, guesses), speakers, DEFAULT_SEED)
-        labels = len(np.unique(answers))
-        accuracies.append(
-            Accuracy(
-                corpus=name,
-                metric="UAR",
-                value=round(uar(answers, guesses), 4),
-                chance=round(1 / labels, 4),
-                protocol=(
-                    f"{labels} labels, {len(part.clips)} whole clips of {len(set(speakers))} speakers never heard, "
-                    f"95 % interval over speakers {low:.3f} to {high:.3f}"
-                ),
-            )
-        )
-    return tuple(accuracies)

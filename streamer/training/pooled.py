@@ -71,16 +71,18 @@ class PooledWindows:
         )
 
 
-def pooled_store(folder: Path, model: EmotionDetectionModel, recipe: Recipe, clips: Sequence[Clip]) -> RaggedStore:
+def pooled_store(
+    folder: Path, model: EmotionDetectionModel, recipe: Recipe, clips: Sequence[Clip], talkers: Sequence[str]
+) -> RaggedStore:
     """Where `pool_windows` keeps what it has encoded. An interrupted run goes on there.
 
-    Its name holds a digest of encoder and pooling, of the recipe, and of the clips and their labels.
+    Its name holds a digest of encoder and pooling, of the recipe, of the clips and their labels, and of who talks behind them.
     """
     weights = fingerprint_of_weights(
         parameter for name, parameter in model.named_parameters() if not name.startswith("classifier.")
     )
     told = sorted((clip.key, clip.label, clip.speaker) for clip in clips)
-    name = f"pooled-{fingerprint(weights, LEVEL_VERSION, recipe.to_json(), told)}"
+    name = f"pooled-{fingerprint(weights, LEVEL_VERSION, recipe.to_json(), told, *talkers)}"
     return RaggedStore(folder / name, POOLED_DIM + 2 * len(LABELS), np.float32)
 
 
@@ -129,8 +131,7 @@ def pool_windows(
     widths = [POOLED_DIM, len(LABELS), len(LABELS)]
     vectors, targets, masks = torch.split(stored, widths, dim=1)
     by_key = {clip.key: clip for clip in clips}
-    drawn = [keys[first : first + _ENCODED_AT_ONCE] * _CUTS for first in range(0, len(keys), _ENCODED_AT_ONCE)]
-    of_rows = [key for some in drawn for key in some][: len(stored)]
+    of_rows = [key for number in range(len(batches)) for key in batches.keys_of(number) * _CUTS]
     said_by = tuple(speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in of_rows)
     own = differences(model, to_frames, load, clips, known)
     usual = np.zeros(EMBEDDING_DIM)

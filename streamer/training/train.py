@@ -149,7 +149,7 @@ class Trainer:
             self._learning,
             recipe.non_speech,
             recipe.seed,
-            pooled_store(self.work, model, recipe, self._learning),
+            pooled_store(self.work, model, recipe, self._learning, talkers_of(self._learning)),
             progress,
         )
 

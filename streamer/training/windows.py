@@ -230,10 +230,12 @@ class EpochBatches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         """Batch `number`, the same whoever asks for it."""
+        return self.windows.batch(self.keys_of(number), np.random.default_rng([*self.seed, number]))
+
+    def keys_of(self, number: int) -> list[str]:
+        """Of the rows of batch `number`."""
         first = number * self.batch_size
-        return self.windows.batch(
-            self.keys[first : first + self.batch_size], np.random.default_rng([*self.seed, number])
-        )
+        return list(self.keys[first : first + self.batch_size])
 
 
 def draw_epoch(clips: Sequence[Clip], non_speech_share: float, rng: np.random.Generator) -> list[str]:

@@ -12,6 +12,7 @@ from streamer.emotion import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
 from streamer.training.corpora import read_corpora
 from streamer.training.final import final_fit
+from streamer.training.judge import Worth
 from streamer.training.pooled import PooledWindows
 from streamer.training.recipe import Recipe
 from streamer.training.settle import settle
@@ -83,11 +84,10 @@ def test_a_speaker_s_own_labels_do_not_change_his_answers(
     """Each test speaker's own labels may be wrong without a change in the answers that are given for him."""
     answered: list[Any] = []
 
-    def asking(predictions: Any) -> Any:
-        answered.append(predictions)
-        return ()
+    def asking(model: Any, corpora: Any, origin: Any, worth: Worth, *rest: Any) -> None:
+        answered.append(worth.tested)
 
-    monkeypatch.setattr("streamer.training.final.measure", asking)
+    monkeypatch.setattr("streamer.training.final.finish", asking)
     final(corpus, tmp_path, made)
     told = read_corpora([corpus])
     wrong = [

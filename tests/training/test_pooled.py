@@ -62,11 +62,13 @@ def frames_of(inputs: Tensor) -> Tensor:
     return inputs.transpose(1, 2)
 
 
-def pooled_in(work: Path, clips: list[Clip], progress: Any = lambda items, what: items) -> PooledWindows:
+def pooled_in(
+    work: Path, clips: list[Clip], progress: Any = lambda items, what: items, talkers: Sequence[str] = ()
+) -> PooledWindows:
     windows = Windows([Corpus("made", "none", tuple(clips), {})], Features(), None, Softness(), 300, 0.0)
     torch.manual_seed(0)
     model = EmotionDetectionModel(len(LABELS))
-    store = pooled_store(work, model, Recipe(), clips)
+    store = pooled_store(work, model, Recipe(), clips, talkers)
     return pool_windows(model, frames_of, load, windows, clips, 0.5, 0, store, progress)
 
 
@@ -117,3 +119,16 @@ def test_what_was_pooled_under_other_labels_is_not_taken(tmp_path: Path) -> None
     said = {LABELS[number] for number in pooled_in(tmp_path, sad).targets.argmax(1).tolist()}
     assert "sad" in said
     assert "happy" not in said
+
+
+def test_what_was_pooled_behind_other_talkers_is_encoded_anew(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def counting(numbers: Sequence[int], what: str) -> Sequence[int]:
+        asked.append(len(numbers))
+        return numbers
+
+    for talkers in (["a"], ["a"], ["b"]):
+        pooled_in(tmp_path, made_clips(), counting, talkers)
+    first, again, others = asked
+    assert (again, others) == (0, first)
