@@ -15,8 +15,8 @@ _HOME = {
     "StreamingQuantizer": "streamer.codec.quantizer",
     "convert_audio": "streamer.codec.waveform",
     "encoder_embeddings": "streamer.codec.embeddings",
-    "global_embeddings": "streamer.analysis.pooled",
-    "multi_scale_embeddings": "streamer.analysis.pooled",
+    "global_embeddings": "streamer.analysis.aggregate",
+    "multi_scale_embeddings": "streamer.analysis.aggregate",
     "quantized_codes": "streamer.codec.quantizer",
     "quantized_embeddings": "streamer.codec.quantizer",
 }

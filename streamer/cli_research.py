@@ -95,9 +95,9 @@ def train(
 ) -> None:
     """Train a model of emotions on corpora, speaker-independent, resumable."""
     from streamer.commands.train import run_training
+    from streamer.corpora.splits import DEFAULT_SEED
     from streamer.training.losses import Weights
     from streamer.training.recipe import Recipe
-    from streamer.training.splits import DEFAULT_SEED
     from streamer.training.teacher import DEFAULT_TEACHER
 
     recipe = Recipe(
@@ -161,7 +161,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on speakers that no training has used."""
     from streamer.commands.evaluate import run_evaluation
-    from streamer.training.evaluate import EvaluationOptions
+    from streamer.evaluation.evaluate import EvaluationOptions
 
     options = EvaluationOptions(
         protocol=protocol.value,

@@ -27,8 +27,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
-from streamer.rates import FRAME_RATE
 
 PREFIX = "STREAMER_"
 RING_HOPS = 3  # the ring holds so many at least: from as many waiting ones the worker sees that it is behind

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from streamer.audio.meter import LevelMeter
 from streamer.audio.microphone import Microphone
 from streamer.audio.source import Source
-from streamer.board import Board
 from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
+from streamer.feed.board import Board
+from streamer.feed.snapshot import BrokerStatus, BrokerView, Level, Snapshot
+from streamer.pipeline.profiles import Learnt, Voices
+from streamer.pipeline.worker import Worker
 from streamer.publish.publisher import Publisher
-from streamer.snapshot import BrokerStatus, BrokerView, Level, Snapshot
-from streamer.voices import Learnt, Voices
-from streamer.worker import Worker
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class Monitor:
 
     def _load(self) -> Worker:
         """The worker for the sources there are by then, which are started."""
-        from streamer.assembly import build_inference, describe, stream_settings
+        from streamer.pipeline.build import build_inference, describe, stream_settings
 
         first = self._sources()
         inference = build_inference(self._settings, rows=len(first))

@@ -7,8 +7,8 @@ import numpy as np
 
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import SourceState, SourceStatus
-from streamer.inference import Heard
-from streamer.rates import EMBEDDING_DIM, HOP
+from streamer.constants import EMBEDDING_DIM, HOP
+from streamer.pipeline.inference import Heard
 
 
 @dataclass

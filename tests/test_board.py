@@ -3,9 +3,9 @@
 import threading
 from dataclasses import replace
 
-from streamer.board import LOG_LINES, Board
 from streamer.events import EmotionEnded, EmotionStarted, Health, Info, State, Window
-from streamer.snapshot import BrokerView
+from streamer.feed.board import LOG_LINES, Board
+from streamer.feed.snapshot import BrokerView
 
 WINDOW = Window(
     stream="desk",

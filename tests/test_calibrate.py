@@ -11,7 +11,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner, Result
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 from streamer.cli import app
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.profile import ProfileError, load_profile, profile_folder, stored_names

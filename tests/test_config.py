@@ -8,7 +8,7 @@ import pytest
 
 from streamer.config import RING_HOPS, Settings, load
 from streamer.errors import UsageError
-from streamer.worker import BEHIND_HOPS
+from streamer.pipeline.worker import BEHIND_HOPS
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config.toml"
 

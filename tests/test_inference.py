@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.constants import HOP
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.inference import Heard, Inference
-from streamer.rates import HOP
+from streamer.pipeline.inference import Heard, Inference
 
 HOP_FRAMES, WINDOW_FRAMES = 18, 75
 HOP_SAMPLES = HOP_FRAMES * HOP

@@ -11,13 +11,12 @@ import pytest
 from fakes import FakeInference, FakeSource
 
 from streamer.config import Settings
-from streamer.emotion.claim import ClaimRule
 from streamer.emotion.profile import profile_folder, stored_names
-from streamer.emotion.tracker import TrackerSettings
+from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import StreamerError, UsageError
 from streamer.events import EmotionEnded, Event, Info, Window
 from streamer.monitor import Monitor
-from streamer.stream import StreamSettings
+from streamer.pipeline.stream import StreamSettings
 
 HOP = 18 * 320
 SETTINGS = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4, 0.0, 0.0, 1.0))
@@ -58,9 +57,9 @@ class Bench:
         self.loaded = threading.Event()
         self.kept = Kept()
         self.sources = [Heard(name) for name in names]
-        monkeypatch.setattr("streamer.assembly.build_inference", self.build)
-        monkeypatch.setattr("streamer.assembly.stream_settings", lambda *_: SETTINGS)
-        monkeypatch.setattr("streamer.assembly.describe", lambda _, __, names: info(*names))
+        monkeypatch.setattr("streamer.pipeline.build.build_inference", self.build)
+        monkeypatch.setattr("streamer.pipeline.build.stream_settings", lambda *_: SETTINGS)
+        monkeypatch.setattr("streamer.pipeline.build.describe", lambda _, __, names: info(*names))
         self.monitor = Monitor(
             Settings(), self.sources, [self.kept], mqtt=None, wake=threading.Event(), ended=threading.Event()
         )
@@ -177,7 +176,7 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
 def with_a_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model of `bench` knows what neutral speech is."""
     settings = replace(SETTINGS, neutral_mean=(0.5,) * 128)
-    monkeypatch.setattr("streamer.assembly.stream_settings", lambda *_: settings)
+    monkeypatch.setattr("streamer.pipeline.build.stream_settings", lambda *_: settings)
 
 
 def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(

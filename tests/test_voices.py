@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from fakes import FakeClock, FakeInference, FakeSource
 
-from streamer.board import Board
-from streamer.emotion.claim import ClaimRule
 from streamer.emotion.enrolment import MeasuredVoice
 from streamer.emotion.profile import load_profile, profile_of, save_profile, shift_of, stored_names
-from streamer.emotion.tracker import TrackerSettings
-from streamer.snapshot import EnrolmentView, StreamView
-from streamer.stream import StreamSettings
-from streamer.voices import Voices
-from streamer.worker import Worker
+from streamer.emotion.tracker import ClaimRule, TrackerSettings
+from streamer.feed.board import Board
+from streamer.feed.snapshot import EnrolmentView, StreamView
+from streamer.pipeline.profiles import Voices
+from streamer.pipeline.stream import StreamSettings
+from streamer.pipeline.worker import Worker
 
 HOP = 18 * 320
 HOP_S = 0.24

@@ -6,7 +6,7 @@ import pytest
 from test_board import HEALTH, STATE, WINDOW
 
 from streamer.events import EmotionEnded, EmotionStarted, Info, Status
-from streamer.watch import WatchFeed
+from streamer.feed.watch import WatchFeed
 
 
 def feed() -> WatchFeed:

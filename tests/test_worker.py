@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.source import SourceState
-from streamer.board import Board
-from streamer.emotion.claim import ClaimRule
-from streamer.emotion.tracker import TrackerSettings
+from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Window
-from streamer.stream import StreamSettings
-from streamer.worker import Worker
+from streamer.feed.board import Board
+from streamer.pipeline.stream import StreamSettings
+from streamer.pipeline.worker import Worker
 
 HOP = 18 * 320  # samples
 LABELS = ("neutral", "happy")

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamer.analysis.pooled import global_embeddings, multi_scale_embeddings
+    from streamer.analysis.aggregate import global_embeddings, multi_scale_embeddings
 
-_HOME = {"global_embeddings": "pooled", "multi_scale_embeddings": "pooled"}
+_HOME = {"global_embeddings": "aggregate", "multi_scale_embeddings": "aggregate"}
 
 __all__ = ["global_embeddings", "multi_scale_embeddings"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from streamer.analysis.cluster import Agreement, Clustering, cluster
 from streamer.analysis.dataset import EmbeddingSet
+from streamer.analysis.linear_probe import Probe, linear_probe
 from streamer.analysis.plots import confusion_map, scatter, similarity_maps
-from streamer.analysis.probe import Probe, linear_probe
 from streamer.analysis.project import MIN_RECORDINGS, UMAP_HINT, project, standardized, umap_is_installed
 from streamer.analysis.report import Page
 from streamer.analysis.similarity import LabelSimilarity, Neighbour, find_recording, label_similarity, nearest

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamer.analysis.cache import RowCache
+from streamer.analysis.discover import Recording
 from streamer.analysis.embedder import Embedder
-from streamer.analysis.reading import Facts, Samples, UnreadableError, read_blocks, read_facts, read_whole
-from streamer.analysis.recordings import Recording
-from streamer.rates import SAMPLE_RATE
+from streamer.arrays import Samples
+from streamer.audio.files import Facts, UnreadableError, read_blocks, read_facts, read_whole
+from streamer.constants import SAMPLE_RATE
 
 LONG_SAMPLES = 60 * SAMPLE_RATE  # longer recordings are streamed, so that memory does not grow with them
 

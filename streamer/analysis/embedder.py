@@ -12,15 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from streamer.analysis.models import EmbeddingModel
-from streamer.analysis.pooled import METHODS, RunningPool
+from streamer.analysis.aggregate import METHODS, RunningPool
+from streamer.analysis.embedding_model import EmbeddingModel
+from streamer.arrays import Samples
 from streamer.audio.level import LevelNormalizer
 from streamer.codec import StreamingEncoder
 from streamer.codec.quantizer import DEFAULT_BANDWIDTH
 from streamer.errors import UsageError
 
 Kind = Literal["encoder", "quantized", "codes"]
-Samples = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 
 # Recordings that are encoded at once, by device. Four at a time are a quarter faster than one on a CPU, and more do not

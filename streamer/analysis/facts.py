@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from streamer.analysis.models import EmbeddingModel
+from streamer.analysis.embedding_model import EmbeddingModel
 from streamer.codec.encoder import CHANNELS
-from streamer.rates import EMBEDDING_DIM, FRAME_RATE, SAMPLE_RATE
+from streamer.constants import EMBEDDING_DIM, FRAME_RATE, SAMPLE_RATE
 
 BYTES = 4  # of a float32
 # At its peak the offline encoder holds 4.54 times the output of its first layer (32 channels for every sample): in the

@@ -30,16 +30,16 @@ is clipped, and samples that are not finite become 0, for an encoder's state wou
 The shape of the law (gated mean power with an absolute and a relative gate) is that of ITU-T P.56 and EBU R 128.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from streamer.rates import HOP, SAMPLE_RATE
+from streamer.arrays import Float32Array, Float64Array, Samples
+from streamer.constants import HOP, SAMPLE_RATE
 
-Samples = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-_Floats = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
 
 LEVEL_VERSION = 2  # of the law above; a checkpoint says which one it was trained on
@@ -64,13 +64,13 @@ _RAMP = np.arange(BLOCK) / BLOCK  # [320] share of the way from a block's first 
 class LevelState:
     """What the normaliser knows of each stream; every array is [B]."""
 
-    gain_db: _Floats  # reached at the end of the current block
-    previous_gain_db: _Floats  # at the beginning of the current block
-    speech_power: _Floats  # A; meaningless while `active_blocks` is 0
+    gain_db: Float64Array  # reached at the end of the current block
+    previous_gain_db: Float64Array  # at the beginning of the current block
+    speech_power: Float64Array  # A; meaningless while `active_blocks` is 0
     active_blocks: _Counts  # n: how many blocks are in A, up to MEMORY_BLOCKS
     missed_blocks: _Counts  # heard since the last active one
-    floor: _Floats  # F
-    energy: _Floats  # sum of squares of the current block so far
+    floor: Float64Array  # F
+    energy: Float64Array  # sum of squares of the current block so far
     filled: _Counts  # samples of the current block so far, 0 to 319
 
     @classmethod
@@ -107,7 +107,7 @@ class LevelNormalizer:
         self.state = LevelState.fresh(batch_size)
 
     @property
-    def gain_db(self) -> _Floats:
+    def gain_db(self) -> Float64Array:
         """[B] gain at the end of each stream's current block, in dB; a copy."""
         return self.state.gain_db.copy()
 
@@ -155,7 +155,7 @@ class LevelNormalizer:
         return out
 
 
-def _place(state: LevelState, samples: _Floats) -> _Floats:
+def _place(state: LevelState, samples: Float64Array) -> Float64Array:
     """Lay each row of `samples: [B, S]` onto its own grid of blocks, walk along the grid, and cut the rows out again."""
     rows, length = samples.shape
     columns = state.filled[:, None] + np.arange(length)  # [B, S] where each sample lies on its stream's grid
@@ -179,7 +179,7 @@ def _place(state: LevelState, samples: _Floats) -> _Floats:
     return samples * np.take_along_axis(gains.reshape(rows, -1), columns, axis=1)
 
 
-def _finish_block(state: LevelState, power: _Floats, finished: Mask) -> None:
+def _finish_block(state: LevelState, power: Float64Array, finished: Mask) -> None:
     """Learn from one finished block of the streams in `finished`; `power` is [B]."""
     floor = np.clip(np.minimum(power, state.floor * _FLOOR_RISE), _FLOOR_MIN, None)
     heard = power > state.floor * _HEARD_ABOVE_FLOOR
@@ -207,3 +207,16 @@ def _finish_block(state: LevelState, power: _Floats, finished: Mask) -> None:
 def normalize(audio: Samples) -> Samples:
     """[B, T] float32 whole recordings, levelled as a stream of their own each: `LevelNormalizer` with fresh state."""
     return LevelNormalizer(audio.shape[0]).step(audio)
+
+
+def level(recordings: Sequence[Samples]) -> tuple[Float32Array, list[int]]:
+    """Recordings through the level normaliser, each as a stream of its own: `[B, T]`, T whole hops, and frames of each.
+
+    Rows are filled up with zeros, and a recording shorter than a frame is one frame.
+    """
+    frames = [max(1, len(audio) // HOP) for audio in recordings]
+    padded = np.zeros((len(recordings), max(frames) * HOP), dtype=np.float32)
+    for row, audio, count in zip(padded, recordings, frames, strict=True):
+        kept = audio[: count * HOP]
+        row[: len(kept)] = kept
+    return normalize(padded), frames

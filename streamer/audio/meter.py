@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamer.audio.ring import Samples
-from streamer.rates import SAMPLE_RATE
+from streamer.arrays import Samples
+from streamer.constants import SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE // 50  # 480 samples: 20 ms, short enough that a syllable moves the needle
 HOLD_BLOCKS = 75  # 1.5 s of peak hold

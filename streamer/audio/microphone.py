@@ -5,13 +5,12 @@ import threading
 from dataclasses import dataclass, field
 from queue import Empty
 
-from streamer.audio.capture import Capture, CapturedBlock
 from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, RateMeter, WallClock
 from streamer.audio.devices import DeviceInfo, find_device, list_devices, silence_hint
-from streamer.audio.inlet import Inlet
-from streamer.audio.portaudio import DeviceError, InputStream, PortAudio, shared
+from streamer.audio.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
 from streamer.audio.resample import check_channel, to_mono
 from streamer.audio.ring import RingBuffer
+from streamer.audio.ring_writer import Inlet
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.errors import UsageError
 

@@ -5,9 +5,9 @@ import threading
 from typing import Literal, Protocol
 
 from streamer.audio.clock import SYSTEM, Clock, WallClock
-from streamer.audio.inlet import Inlet
 from streamer.audio.resample import Block, check_channel, to_mono
 from streamer.audio.ring import RingBuffer
+from streamer.audio.ring_writer import Inlet
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.errors import UsageError
 

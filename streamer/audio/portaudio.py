@@ -8,12 +8,43 @@ restarts the library only while none of them is alive. Its calls are not thread-
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from queue import SimpleQueue
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from streamer.audio import pulse
+from streamer.audio.clock import Clock
 from streamer.errors import StreamerError
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedBlock:
+    """One callback's audio."""
+
+    frames: npt.NDArray[np.float32]  # [n, channels], a copy
+    arrived_s: float  # monotonic moment of the callback
+    overflow: bool  # PortAudio lost audio before this block, how much is not known
+
+
+class Capture:
+    """The callback of one opened device; another thread takes `blocks`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.blocks: SimpleQueue[CapturedBlock] = SimpleQueue()
+        self.called_s: float | None = None  # monotonic moment of the newest callback
+        self._clock = clock
+
+    def callback(self, indata: npt.NDArray[np.float32], frames: int, time: Any, status: Any) -> None:
+        """PortAudio hands over `indata` ([frames, channels] float32), which stays its own memory."""
+        now = self._clock.monotonic()
+        self.blocks.put(CapturedBlock(indata.copy(), now, bool(status.input_overflow)))
+        self.called_s = now
+
 
 _INSTALL = {  # package manager → the line that installs PortAudio with it
     "apt-get": "sudo apt-get install libportaudio2",

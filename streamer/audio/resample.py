@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from streamer.audio.ring import Samples
+from streamer.arrays import Samples
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
-from streamer.rates import SAMPLE_RATE
 
 Block = npt.NDArray[np.float32] | npt.NDArray[np.int16]  # [n, channels]
 

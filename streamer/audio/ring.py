@@ -5,11 +5,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from streamer.rates import SAMPLE_RATE
-
-Samples = npt.NDArray[np.float32]
+from streamer.arrays import Samples
+from streamer.constants import SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from streamer.audio.ring import Samples
-from streamer.rates import SAMPLE_RATE
+from streamer.arrays import Samples
+from streamer.constants import SAMPLE_RATE
 
 PAUSE_S = 0.45
 ESPEAK_FULL_LOUDNESS = 100  # -a 100 is espeak-ng's normal loudness

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import soxr
     import torch
-
-Samples = npt.NDArray[np.float32]
+from streamer.arrays import Samples
 
 VOICE_RATE = 16_000  # Hz; what the model was trained on
 VOICE_CHUNK = 512  # samples at 16 kHz: what the model takes at a time

@@ -11,7 +11,7 @@ import time
 
 import aiomqtt
 
-from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.mqtt_settings import BrokerUrl
 
 
 async def print_arrivals(url: str, topic_filter: str) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from streamer.bench.timing import cpu_threads, matrix_gflops, nearest_rank, time_ms, wait_for
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.codec.kernels import Precision, check_supported
-from streamer.rates import FRAME_RATE, HOP, STARTUP_SAMPLES
+from streamer.codec.cpu.pack import Precision, check_supported
+from streamer.constants import FRAME_RATE, HOP, STARTUP_SAMPLES
 
 WARM_UPS = 3  # steps
 

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamer.assembly import build_inference, stream_settings
 from streamer.audio.microphone import Microphone
 from streamer.bench.latency import Conditions, LatencyReport, report
 from streamer.bench.local_broker import LocalBroker
-from streamer.bench.processes import end
+from streamer.bench.program import end
 from streamer.bench.stopwatch import StopwatchPortAudio, StopwatchRing, StopwatchStep
 from streamer.bench.virtual_microphone import VirtualMicrophone
-from streamer.board import Board
 from streamer.config import Settings
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
+from streamer.feed.board import Board
+from streamer.pipeline.build import build_inference, stream_settings
+from streamer.pipeline.worker import Worker
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
-from streamer.rates import SAMPLE_RATE
-from streamer.worker import Worker
 
 PLAYER_RATE = 48_000  # Hz
 BLOCK_S = 0.01  # what the player is given at once

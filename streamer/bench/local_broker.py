@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from streamer.bench.processes import end
+from streamer.bench.program import end
 from streamer.errors import StreamerError
 
 START_S = 20.0  # importing the embedded one takes a second or two on a small machine

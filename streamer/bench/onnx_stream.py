@@ -12,7 +12,7 @@ from torch import nn
 
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock, ResidualLSTM
-from streamer.rates import EMBEDDING_DIM, HOP
+from streamer.constants import EMBEDDING_DIM, HOP
 
 Array = npt.NDArray[Any]
 

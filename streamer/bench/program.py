@@ -1,5 +1,6 @@
 """`streamer run` in a process of its own, heard from outside: its JSON lines with their arrival, and what it uses."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,9 +17,29 @@ from typing import Any
 
 import psutil
 
-from streamer.bench.processes import end
 from streamer.config import PREFIX
 from streamer.errors import StreamerError
+
+PATIENCE_S = 5.0
+
+
+def end(process: subprocess.Popen[Any], patience_s: float = PATIENCE_S) -> int:
+    """Ask it to end, insist where it does not, and return its exit code. Safe to call twice.
+
+    What nobody else reads or writes is closed: its standard input.
+    """
+    if process.poll() is None:
+        process.terminate()
+    try:
+        code = process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError, ValueError):  # what was not written yet goes nowhere
+            process.stdin.close()
+    return code
+
 
 END_S = 15.0
 MB = 1e6

@@ -22,16 +22,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 from streamer.bench.figures import Criterion
 from streamer.bench.local_broker import LocalBroker
-from streamer.bench.processes import end
-from streamer.bench.program import Program
+from streamer.bench.program import Program, end
 from streamer.bench.soak_audit import Audit, Row, SoakKind, judge, none_of
 from streamer.bench.virtual_microphone import VirtualMicrophone
 from streamer.config import Settings
+from streamer.constants import HOP, SAMPLE_RATE
 from streamer.errors import StreamerError
-from streamer.rates import HOP, SAMPLE_RATE
 
 START_S = 60.0  # for the first window
 LOADED_START_S = 240.0  # for the same, of a program that is made to be too much for the machine

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from streamer.bench.figures import Criterion, percentile
 from streamer.bench.program import Usage
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 SoakKind = Literal["live", "live, all cores loaded", "fast"]
 

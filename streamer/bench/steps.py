@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from streamer.bench.peers import Call, Peers, installed
+from streamer.bench.engines import Call, Peers, installed
 from streamer.bench.timing import cpu_threads, matrix_gflops, nearest_rank, time_ms
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.codec.kernels import PRECISIONS, Precision, supported
-from streamer.rates import FRAME_RATE, HOP, SAMPLE_RATE, STARTUP_SAMPLES
+from streamer.codec.cpu.pack import PRECISIONS, Precision, supported
+from streamer.constants import FRAME_RATE, HOP, SAMPLE_RATE, STARTUP_SAMPLES
 
 CHUNK_FRAMES = (1, 6, 18, 75)  # 13.3, 80, 240 and 1,000 ms
 STREAMS = (1, 4, 16)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from streamer.arrays import Samples
 from streamer.audio.portaudio import InputStream, PortAudio
-from streamer.audio.ring import Chunk, RingBuffer, Samples
+from streamer.audio.ring import Chunk, RingBuffer
+from streamer.constants import SAMPLE_RATE
 from streamer.events import Event, Window
-from streamer.inference import Inference
-from streamer.rates import SAMPLE_RATE
+from streamer.pipeline.inference import Inference
 
 CLICK_LEVEL = 0.25  # a click is played at 0.8; nothing else is in the virtual microphone
 CLICK_APART = SAMPLE_RATE // 5  # samples within which a click still rings

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamer.bench.processes import end
+from streamer.bench.program import end
 from streamer.errors import StreamerError
 
 SINK = "vmic"

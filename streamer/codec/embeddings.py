@@ -13,7 +13,7 @@ from torch import Tensor
 
 from streamer.codec.encoder import Encoder
 from streamer.codec.waveform import audio_format, check_shape, convert_audio
-from streamer.rates import EMBEDDING_DIM
+from streamer.constants import EMBEDDING_DIM
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel

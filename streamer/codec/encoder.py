@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.kernels import Precision
+from streamer.codec.cpu.pack import Precision
+from streamer.codec.cpu.plan import Plans
 from streamer.codec.layers import (
     MIDDLE,
     WHOLE,
@@ -20,13 +21,31 @@ from streamer.codec.layers import (
     ResidualBlock,
     ResidualLSTM,
 )
-from streamer.codec.plan import Plans
-from streamer.codec.weightnorm import fold_weight_norm
+from streamer.constants import EMBEDDING_DIM, SAMPLE_RATE
 from streamer.errors import StreamerError
-from streamer.rates import EMBEDDING_DIM, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
+
+from collections.abc import Mapping
+
+# (length, direction) as torch.nn.utils.weight_norm names them, and as torch.nn.utils.parametrizations.weight_norm does.
+_LAYOUTS = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+)
+
+
+def fold_weight_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` with every normalised weight folded under its plain key, by the arithmetic of torch's weight norm."""
+    folded = dict(weights)
+    for length, direction in _LAYOUTS:
+        for key in [key for key in weights if key.endswith(f".{length}")]:
+            layer = key.removesuffix(length)
+            if layer + direction in folded:
+                folded[f"{layer}weight"] = torch._weight_norm(folded.pop(layer + direction), folded.pop(key), 0)
+    return folded
+
 
 RATIOS = (2, 4, 5, 8)  # strides of the downsampling convolutions; their product is the hop of 320 samples
 CHANNELS = 32  # after the first convolution; doubled by each of the four downsamplings: 32, 64, 128, 256, 512

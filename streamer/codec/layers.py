@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec import kernels
-from streamer.codec.recurrence import PackedLSTM
+from streamer.codec.cpu import pack
+from streamer.codec.cpu.lstm import PackedLSTM
 
 
 class Edges(NamedTuple):
@@ -70,11 +70,11 @@ class CausalConv1d(nn.Module):
         self.stride = stride
         self.context = kernel - stride
         self.activated = activated
-        self.packed: kernels.PackedConv | None = None
+        self.packed: pack.PackedConv | None = None
 
-    def pack(self, precision: kernels.Precision, more_bias: Tensor | None = None) -> None:
+    def pack(self, precision: pack.Precision, more_bias: Tensor | None = None) -> None:
         """See `Encoder.pack`; `more_bias` is added to the convolution's own."""
-        self.packed = kernels.PackedConv(self.conv.conv, precision, more_bias)
+        self.packed = pack.PackedConv(self.conv.conv, precision, more_bias)
 
     def init_state(self, batch_size: int, like: Tensor) -> ConvState:
         return ConvState(like.new_zeros(batch_size, self.context, self.in_channels))
@@ -90,7 +90,7 @@ class CausalConv1d(nn.Module):
             x = reflect(torch.cat((state.tail.to(x.dtype), x), dim=1), 0, missing)
         if state is not None and not edges.last:
             state.tail.copy_(x[:, x.shape[1] - self.context :])
-        return self.packed(x) if self.packed else kernels.conv1d(x, self.conv.conv)
+        return self.packed(x) if self.packed else pack.conv1d(x, self.conv.conv)
 
 
 class ResidualBlock(nn.Module):
@@ -116,7 +116,7 @@ class ResidualBlock(nn.Module):
     def pointwise(self) -> CausalConv1d:
         return cast(CausalConv1d, self.block[3])
 
-    def pack(self, precision: kernels.Precision) -> None:
+    def pack(self, precision: pack.Precision) -> None:
         """See `Encoder.pack`."""
         self.conv.pack(precision)
         self.pointwise.pack(precision)
@@ -141,9 +141,9 @@ class ResidualLSTM(nn.Module):
         self.lstm = nn.LSTM(channels, channels, layers)
         self.packed: PackedLSTM | None = None
 
-    def pack(self, precision: kernels.Precision) -> None:
+    def pack(self, precision: pack.Precision) -> None:
         """See `Encoder.pack`."""
-        self.packed = kernels.packed_lstm(self.lstm, precision)
+        self.packed = pack.packed_lstm(self.lstm, precision)
 
     def init_state(self, batch_size: int, like: Tensor) -> LSTMState:
         shape = (batch_size, self.lstm.num_layers, self.lstm.hidden_size)
@@ -156,7 +156,7 @@ class ResidualLSTM(nn.Module):
         if self.packed:
             y, hidden, cell = self.packed(x, state.hidden, state.cell)
         else:
-            y, hidden, cell = kernels.lstm(x, state.hidden, state.cell, self.lstm)
+            y, hidden, cell = pack.lstm(x, state.hidden, state.cell, self.lstm)
         if not edges.last:
             state.hidden.copy_(hidden)
             state.cell.copy_(cell)

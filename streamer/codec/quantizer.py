@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from streamer.codec.embeddings import encode_segments, per_segment
 from streamer.codec.streaming import StreamingEncoder
-from streamer.rates import FRAME_RATE
+from streamer.constants import FRAME_RATE
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel

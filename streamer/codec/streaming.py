@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from streamer.codec.cuda_graphs import CudaGraphs, FixedStep, StepCapture
+from streamer.codec.device import upload
 from streamer.codec.encoder import Encoder, EncoderState
-from streamer.codec.graphs import CudaGraphs, FixedStep, StepCapture
 from streamer.codec.layers import END, MIDDLE, START, WHOLE, Edges
-from streamer.codec.transfer import upload
-from streamer.rates import EMBEDDING_DIM, HOP, STARTUP_SAMPLES
+from streamer.constants import EMBEDDING_DIM, HOP, STARTUP_SAMPLES
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel

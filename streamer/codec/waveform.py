@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamer.codec.encoder import Encoder
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel

@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from streamer.codec.download import RemoteFile, fetch, progress_bar
-from streamer.codec.encoder import Encoder
-from streamer.codec.weightnorm import fold_weight_norm
+from streamer.codec.encoder import Encoder, fold_weight_norm
 from streamer.errors import StreamerError
 
 META_24KHZ = RemoteFile(

@@ -8,10 +8,10 @@ from rich.table import Table
 
 from streamer.bench.capacity import Capacity, CapacityRow, largest
 from streamer.bench.steps import BenchReport, measure
-from streamer.codec.kernels import Precision
+from streamer.codec.cpu.pack import Precision
+from streamer.codec.device import choose_device
+from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
-from streamer.inference import choose_device
-from streamer.rates import FRAME_RATE
 
 _WIDTH = 120  # columns; what the widest table needs
 

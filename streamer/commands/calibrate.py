@@ -8,7 +8,8 @@ from queue import Empty, SimpleQueue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from streamer.audio.source import Source, SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.source import Source
 from streamer.config import Settings
 from streamer.emotion.profile import (
     NOT_CALIBRATABLE,
@@ -19,10 +20,10 @@ from streamer.emotion.profile import (
     stored_names,
 )
 from streamer.errors import StreamerError, UsageError
+from streamer.feed.snapshot import StreamView
 from streamer.monitor import Monitor
 from streamer.names import reduce_name
-from streamer.snapshot import StreamView
-from streamer.voices import Learnt
+from streamer.pipeline.profiles import Learnt
 
 LOOK_S = 0.1  # between two moves of the progress line
 BAR_CELLS = 24  # what is left of 80 for the words beside it

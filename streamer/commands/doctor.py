@@ -77,7 +77,7 @@ def _model(settings: Settings) -> Finding:
 def _compute(settings: Settings) -> Finding:
     import torch
 
-    from streamer.inference import choose_device
+    from streamer.codec.device import choose_device
 
     device = choose_device(settings.model.device)
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
@@ -87,7 +87,7 @@ def _compute(settings: Settings) -> Finding:
 def _broker(settings: Settings) -> Finding:
     from streamer.commands.mqtt import mqtt_settings
     from streamer.publish.broker_files import find_broker
-    from streamer.publish.probe import probe
+    from streamer.publish.check import probe
 
     url = settings.mqtt.url
     if url == "off":

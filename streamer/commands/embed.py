@@ -11,13 +11,13 @@ from rich.text import Text
 
 from streamer.analysis.cache import RowCache
 from streamer.analysis.dataset import read_set, write_parquet, write_set
+from streamer.analysis.discover import find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, Outcome, embed_recordings
 from streamer.analysis.embedder import Embedder, EmbedSettings, Kind
-from streamer.analysis.models import load_embedding_model
-from streamer.analysis.recordings import find_recordings
+from streamer.analysis.embedding_model import load_embedding_model
 from streamer.analysis.statistics import Statistics, VarianceExplained, statistics
+from streamer.codec.device import choose_device
 from streamer.errors import StreamerError, UsageError
-from streamer.inference import choose_device
 
 CACHE_FOLDER = ".cache"
 PARQUET = ".parquet"

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from streamer.commands.train import show_progress
+from streamer.corpora.corpus import read_corpora
 from streamer.errors import UsageError
-from streamer.training.corpora import read_corpora
-from streamer.training.evaluate import EvaluationOptions, evaluate
-from streamer.training.report import markdown, write_report
+from streamer.evaluation.evaluate import EvaluationOptions, evaluate
+from streamer.evaluation.report import markdown, write_report
 
 
 def run_evaluation(
@@ -30,7 +30,7 @@ def run_evaluation(
         work: folder for decoded audio; a training's serves.
 
     Raises:
-        StreamerError: see `streamer.training.evaluate.evaluate` and `streamer.training.corpora.read_corpora`.
+        StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`.
     """
     if not paths:
         raise UsageError(

@@ -53,9 +53,9 @@ def _voice_profiles(checkpoint_sha256: str) -> dict[str, str]:
 
 def _encoder_facts(path: str, batch: int, seconds: float) -> list[tuple[str, str]]:
     """What the encoder takes, gives and needs."""
+    from streamer.analysis.embedding_model import load_embedding_model
     from streamer.analysis.facts import fact_rows, model_facts
-    from streamer.analysis.models import load_embedding_model
-    from streamer.inference import choose_device
+    from streamer.codec.device import choose_device
 
     facts = model_facts(load_embedding_model(path), choose_device("auto"), batch_size=batch, seconds=seconds)
     return fact_rows(facts, batch_size=batch, seconds=seconds)[1:]

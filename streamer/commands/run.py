@@ -9,9 +9,10 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from streamer.audio.source import PcmFormat, Source, SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.source import PcmFormat, Source
 from streamer.commands.mqtt import mqtt_settings
-from streamer.commands.screen import open_log, show
+from streamer.commands.terminal_session import open_log, show
 from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.monitor import Monitor

@@ -8,13 +8,13 @@ from typing import TypeVar
 import torch
 from rich.progress import track
 
+from streamer.codec.device import choose_device
+from streamer.corpora.corpus import read_corpora
+from streamer.corpora.splits import describe_split, fold_speakers, read_split
 from streamer.errors import UsageError
-from streamer.inference import choose_device
-from streamer.training.corpora import read_corpora
-from streamer.training.final import final_fit
 from streamer.training.recipe import Recipe
-from streamer.training.splits import describe_split, fold_speakers, read_split
-from streamer.training.train import Trainer
+from streamer.training.refit_head import final_fit
+from streamer.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def run_training(
         final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `final_fit`.
 
     Raises:
-        StreamerError: see `streamer.training.train.Trainer` and `streamer.training.corpora.read_corpora`.
+        StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`.
     """
     if not paths:
         raise UsageError("There is nothing to train on; give folders of corpora, or CSV files of path,label,speaker.")

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from streamer.commands.mqtt import mqtt_settings
-from streamer.commands.screen import open_log, show
+from streamer.commands.terminal_session import open_log, show
 from streamer.config import Settings
 from streamer.errors import UsageError
+from streamer.feed.watch import WatchFeed
 from streamer.publish.broker_files import find_broker
 from streamer.publish.subscriber import Subscriber
-from streamer.watch import WatchFeed
 
 
 def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> None:

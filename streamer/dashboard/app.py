@@ -16,15 +16,15 @@ from platformdirs import user_downloads_path
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from streamer.dashboard.commands import Command, DashboardCommands
-from streamer.dashboard.devices import DeviceScreen
+from streamer.dashboard.device_dialog import DeviceScreen
 from streamer.dashboard.help import HelpScreen
+from streamer.dashboard.palette import Command, DashboardCommands
 from streamer.dashboard.screen import MonitorScreen
 from streamer.dashboard.themes import DARK, LIGHT, label_colours
 from streamer.dashboard.view import View, labels_of
 from streamer.dashboard.widgets.header import Notice
 from streamer.errors import StreamerError
-from streamer.snapshot import Feed, Snapshot, StreamView
+from streamer.feed.snapshot import Feed, Snapshot, StreamView
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

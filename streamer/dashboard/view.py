@@ -6,7 +6,7 @@ from datetime import datetime
 
 from streamer.dashboard.drawing import Span
 from streamer.events import Status
-from streamer.snapshot import Snapshot, StreamView
+from streamer.feed.snapshot import Snapshot, StreamView
 
 NOT_SENT = "not sent"  # a watcher's figure that the broker does not carry
 UNKNOWN = "–"  # not known yet

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamer.emotion.card import CheckpointCard
     from streamer.emotion.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-    from streamer.emotion.claim import ClaimRule, Observation
     from streamer.emotion.model import EmotionDetectionModel
     from streamer.emotion.pooling import AttentionPooling, SlidingWindow
-    from streamer.emotion.tracker import Tracker, TrackerOutput, TrackerSettings
+    from streamer.emotion.tracker import ClaimRule, Observation, Tracker, TrackerOutput, TrackerSettings
 
 _HOME = {
     "AttentionPooling": "pooling",
     "CheckpointCard": "card",
     "CheckpointError": "checkpoint",
-    "ClaimRule": "claim",
+    "ClaimRule": "tracker",
     "EmotionDetectionModel": "model",
-    "Observation": "claim",
+    "Observation": "tracker",
     "SlidingWindow": "pooling",
     "Tracker": "tracker",
     "TrackerOutput": "tracker",

@@ -23,9 +23,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
+from streamer.constants import SAMPLE_RATE
 from streamer.emotion.card import CheckpointCard, card_from_json, card_to_json
 from streamer.errors import StreamerError
-from streamer.rates import SAMPLE_RATE
 
 FORMAT = "streamer-checkpoint"
 FORMAT_VERSION = 3  # 1: pooled windows without movement; 2: a classifier of three layers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from streamer.rates import EMBEDDING_DIM
+from streamer.constants import EMBEDDING_DIM
 
 USUAL_S = 20.0  # seconds of speech that are asked for
 # The fewest that may be asked for: what 14 to 20 s gave is measured, and 4.5 s gave nothing.

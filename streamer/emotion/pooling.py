@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.transfer import upload
-from streamer.rates import EMBEDDING_DIM
+from streamer.codec.device import upload
+from streamer.constants import EMBEDDING_DIM
 
 HIDDEN_DIM = 64
 LAGS = (2, 6, 18)  # frames: movement over 27, 80 and 240 ms

@@ -74,7 +74,7 @@ def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> Voi
 def shift_of(mean: Sequence[float], neutral_mean: Sequence[float]) -> tuple[float, ...]:
     """`[128]` what to take away from the attentive mean of every window of a voice: all that sets it apart.
 
-    Half of the windows that a classifier learns from come so (`streamer.training.settle`).
+    Half of the windows that a classifier learns from come so (`streamer.training.head`).
 
     Args:
         mean: the voice's own, of neutral speech.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from streamer.codec.transfer import upload
-from streamer.rates import EMBEDDING_DIM
+from streamer.codec.device import upload
+from streamer.constants import EMBEDDING_DIM
 
 
 class VoiceShifts:

@@ -96,7 +96,7 @@ class EmbeddedBroker:
                 self._started.set()
 
     async def _serve(self) -> None:
-        from streamer.publish.amqtt_broker import QuietBroker  # slow to import; only those pay who need it
+        from streamer.publish.broker_process import QuietBroker  # slow to import; only those pay who need it
 
         broker = QuietBroker()
         await broker.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from streamer.errors import UsageError
-from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.mqtt_settings import BrokerUrl
 
 _PROBE_S = 0.5  # a broker on this machine answers within a millisecond or two
 # MQTT 3.1.1: CONNECT with a clean session, 5 s keepalive and no client id; CONNACK that accepts it; DISCONNECT.

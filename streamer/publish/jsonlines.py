@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from streamer.events import Event, to_json
-from streamer.publish.pace import Pace
 from streamer.publish.publisher import PublisherStats
+from streamer.publish.throttle import Pace
 
 MAX_LINES = 1_000  # four minutes of one stream at four windows a second
 _CLOSE_S = 1.0

@@ -7,7 +7,7 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.reasoncodes import ReasonCode
 
 from streamer.errors import StreamerError
-from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.mqtt_settings import BrokerUrl
 
 # Reason codes of a refused CONNECT, as paho gives them for MQTT 3.1.1, too.
 _BAD_LOGIN = {134, 135}  # bad user name or password; not authorized

@@ -10,8 +10,8 @@ from streamer.events import Event, Info, Transition, to_json
 from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.outbox import Message, Outbox
-from streamer.publish.pace import Pace
 from streamer.publish.publisher import PublisherStats
+from streamer.publish.throttle import Pace
 from streamer.publish.topics import OFFLINE, ONLINE
 
 _DRAIN_S = 0.5  # on closing, for what is still queued

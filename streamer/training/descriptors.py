@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from streamer.arrays import Float32Array
+from streamer.constants import FRAME_RATE, HOP, SAMPLE_RATE
+from streamer.corpora.array_store import RaggedStore
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.corpus import Clip
 from streamer.errors import UsageError
-from streamer.rates import FRAME_RATE, HOP, SAMPLE_RATE
-from streamer.training.corpora import Clip
-from streamer.training.material import AudioStore, Progress
-from streamer.training.store import RaggedStore
+from streamer.progress import Progress
 from streamer.training.teacher import mel_filters
-
-Floats = npt.NDArray[np.float32]
 
 MELS, LOW_LEVEL = 64, 25
 DESCRIPTORS = MELS + LOW_LEVEL
@@ -46,7 +45,7 @@ class DescriptorStore:
             return
         smile = low_level_extractor()
 
-        def describe(clip: Clip) -> Floats:
+        def describe(clip: Clip) -> Float32Array:
             sound = audio[clip.key]
             sound = sound * np.float32(0.05 / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-6))
             mels = log_mel(sound)
@@ -64,7 +63,7 @@ class DescriptorStore:
             self.frames.append(clip.key, np.clip(standard, -8, 8))
 
 
-def log_mel(audio: Floats) -> Floats:
+def log_mel(audio: Float32Array) -> Float32Array:
     """`[T]` at 24 kHz, T >= 1, to `[F, 64]` at 75 a second: log10 of mel power of the 1,024 samples that end each frame."""
     frames = max(1, len(audio) // HOP)
     padded = np.zeros(_FFT - HOP + frames * HOP, dtype=np.float32)
@@ -73,11 +72,11 @@ def log_mel(audio: Floats) -> Floats:
         torch.from_numpy(padded), _FFT, HOP, window=torch.hann_window(_FFT), center=False, return_complex=True
     )  # [513, F]
     filters = torch.from_numpy(mel_filters(MELS, _FFT, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ))  # [64, 513]
-    log: Floats = (filters @ spectrum.abs().square()).clamp(min=1e-8).log10().T.numpy()
+    log: Float32Array = (filters @ spectrum.abs().square()).clamp(min=1e-8).log10().T.numpy()
     return log
 
 
-def low_level_extractor() -> Callable[[Floats, int], Floats]:
+def low_level_extractor() -> Callable[[Float32Array, int], Float32Array]:
     """A function from `[T]` at 24 kHz and a number of frames F to eGeMAPS' descriptors `[F, 25]` at 75 a second.
 
     Raises:
@@ -89,7 +88,7 @@ def low_level_extractor() -> Callable[[Floats, int], Floats]:
         raise UsageError("Descriptors are computed by openSMILE; install streamer[train].") from error
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors)
 
-    def extract(audio: Floats, frames: int) -> Floats:
+    def extract(audio: Float32Array, frames: int) -> Float32Array:
         values = smile.process_signal(np.pad(audio, (0, max(0, SAMPLE_RATE // 10 - len(audio)))), SAMPLE_RATE)
         rows = values.to_numpy(np.float32)  # [N, 25], 100 a second
         places = np.clip(np.round((np.arange(frames) + 0.5) / FRAME_RATE * _SMILE_RATE - 0.5), 0, len(rows) - 1)

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streamer.training.corpora import LABELS
-
-Floats = npt.NDArray[np.float32]
+from streamer.arrays import Float32Array
+from streamer.corpora.corpus import LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,8 @@ def label_target(
     present: Sequence[str],
     votes: Sequence[float] | None,
     softness: Softness,
-    answer: Sequence[float] | Floats | None = None,
-) -> Floats:
+    answer: Sequence[float] | Float32Array | None = None,
+) -> Float32Array:
     """`[8]` a distribution over LABELS for one clip.
 
     Args:
@@ -59,7 +58,7 @@ def label_target(
     return ((1 - softness.smoothing) * target + softness.smoothing * spread).astype(np.float32)
 
 
-def no_emotion_target() -> Floats:
+def no_emotion_target() -> Float32Array:
     """`[8]` for sound without a voice: every label alike, so that none reaches the threshold."""
     return np.full(len(LABELS), 1 / len(LABELS), dtype=np.float32)
 

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from streamer.training.corpora import LABELS
+from streamer.arrays import Float64Array
+from streamer.corpora.corpus import LABELS
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 BINS = 10  # of confidence, for the calibration error and the reliability diagram
@@ -22,17 +22,17 @@ def confusion(answers: Integers, guesses: Integers, labels: int) -> npt.NDArray[
     return table
 
 
-def recalls(table: npt.NDArray[np.int64]) -> Floats:
+def recalls(table: npt.NDArray[np.int64]) -> Float64Array:
     """`[L]` share of each label's clips that were named; NaN for a label without clips."""
     counts = table.sum(axis=1).astype(np.float64)
-    shares: Floats = np.divide(np.diag(table), counts, out=np.full(len(table), np.nan), where=counts > 0)
+    shares: Float64Array = np.divide(np.diag(table), counts, out=np.full(len(table), np.nan), where=counts > 0)
     return shares
 
 
-def f1_scores(table: npt.NDArray[np.int64]) -> Floats:
+def f1_scores(table: npt.NDArray[np.int64]) -> Float64Array:
     """`[L]` harmonic mean of precision and recall; 0 for a label that was never named rightly."""
     total = table.sum(axis=1) + table.sum(axis=0)
-    scores: Floats = np.divide(2.0 * np.diag(table), total, out=np.zeros(len(table)), where=total > 0)
+    scores: Float64Array = np.divide(2.0 * np.diag(table), total, out=np.zeros(len(table)), where=total > 0)
     return scores
 
 
@@ -63,7 +63,7 @@ class Reliability:
         return float(np.average(gaps, weights=self.counts))
 
 
-def reliability(probs: Floats, answers: Integers) -> Reliability:
+def reliability(probs: Float64Array, answers: Integers) -> Reliability:
     """From probabilities `[N, L]` and right columns `[N]`, N >= 1, in ten bins of equal width."""
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == answers
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
@@ -116,7 +116,7 @@ class Measures:
 
 
 def measure(
-    probs: Floats, answers: Integers, speakers: Sequence[str], labels: Sequence[str], threshold: float, seed: int
+    probs: Float64Array, answers: Integers, speakers: Sequence[str], labels: Sequence[str], threshold: float, seed: int
 ) -> Measures:
     """Every number of one row.
 

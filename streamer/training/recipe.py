@@ -5,10 +5,10 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from streamer.corpora.augment import Augmentation
+from streamer.corpora.splits import DEFAULT_SEED
 from streamer.errors import UsageError
-from streamer.training.augment import Augmentation
 from streamer.training.losses import Softness, Weights
-from streamer.training.splits import DEFAULT_SEED
 from streamer.training.student import Tune
 from streamer.training.teacher import DEFAULT_TEACHER
 

@@ -8,13 +8,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from streamer.codec.weights import fetch_pretrained, load_encoder
+from streamer.constants import EMBEDDING_DIM
+from streamer.corpora.corpus import LABELS
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.checkpoint import FORMAT
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.rates import EMBEDDING_DIM
-from streamer.training.corpora import LABELS
+from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS
-from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
+from streamer.training.losses import masked_cross_entropy, masked_mean_square
+from streamer.training.stems import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
 
 Tune = Literal["head", "upper", "deep", "all"]
 
@@ -141,3 +143,41 @@ def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
+
+
+def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: float) -> Tensor:
+    """`[5]`, in the order of `losses.Weights`: frames, descriptors, utterance, opinions, labels.
+
+    Args:
+        student: in training mode.
+        batch: where the student is.
+        dtype: of the encoder's arithmetic.
+        mixup: parameter of the Beta distribution that shares are drawn from; with it every row is mixed with another, and
+            each tells its share (Zhang et al. 2018, arXiv 1710.09412). 0: rows as they are.
+    """
+    if not mixup:
+        said = student.answers(student.frames(batch.inputs, dtype), batch.real)
+        return _compare(said, batch, batch.real, None)
+    size, device = len(batch.inputs), batch.inputs.device
+    drawn = torch.distributions.Beta(mixup, mixup).sample((size,)).to(device)
+    shares = torch.maximum(drawn, 1 - drawn)  # [B] of each row itself; the rest is the other row's
+    other = batch.reordered(torch.randperm(size, device=device))
+    own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
+    mixed = own * batch.inputs + (1 - own) * other.inputs
+    said = student.answers(student.frames(mixed, dtype), batch.real)
+    both = batch.real & other.real
+    return _compare(said, batch, batch.real, shares) + _compare(said, other, both, 1 - shares)
+
+
+def _compare(said: Answers, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:
+    """`[5]` losses of a batch of which the frames `real [B, F]` and of each row its share `[B]` count."""
+    taught, opinions = batch.taught, batch.opinions
+    return torch.stack(
+        [
+            masked_mean_square(said.frames, batch.teacher_frames, real & taught[:, None], shares),
+            masked_mean_square(said.descriptors, batch.descriptors, real & batch.described[:, None], shares),
+            masked_mean_square(said.utterance, batch.teacher_utterances, taught, shares),
+            masked_mean_square(said.opinions, opinions, taught[:, None].expand(-1, opinions.shape[1]), shares),
+            masked_cross_entropy(said.logits, batch.targets, batch.masks, shares),
+        ]
+    )

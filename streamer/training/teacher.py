@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from streamer.arrays import Float32Array
+from streamer.constants import FRAME_RATE, SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
-from streamer.rates import FRAME_RATE, SAMPLE_RATE
-
-Floats = npt.NDArray[np.float32]
 
 TEACHER_RATE = 16_000  # Hz
 TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convolution's stride
@@ -130,17 +128,17 @@ class WhisperTeacher(nn.Module):
         log = (self.mel_filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
         return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
-    def features(self, audio: Floats) -> Floats:
+    def features(self, audio: Float32Array) -> Float32Array:
         """A clean clip `[T]` at 24 kHz, brought to RMS 0.05, to `[F, chosen x 384]` at 50 frames a second."""
         rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
         heard = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
-        result: Floats = self(torch.from_numpy(heard).to(self.hann.device)).float().cpu().numpy()
+        result: Float32Array = self(torch.from_numpy(heard).to(self.hann.device)).float().cpu().numpy()
         return result
 
 
 def mel_filters(
     mels: int = MELS, fft: int = _FFT, rate_hz: int = TEACHER_RATE, low_hz: float = 0.0, high_hz: float | None = None
-) -> Floats:
+) -> Float32Array:
     """`[mels, fft / 2 + 1]` triangular filters of unit area on Slaney's scale: linear below 1 kHz, log above.
 
     Slaney, "Auditory Toolbox", 1998. They lie between `low_hz` and `high_hz`, half the sample rate if that is None.
@@ -156,7 +154,7 @@ def mel_filters(
     bins_hz = np.linspace(0, rate_hz / 2, fft // 2 + 1)
     low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     triangles = np.clip(np.minimum((bins_hz - low) / (middle - low), (high - bins_hz) / (high - middle)), 0, None)
-    filters: Floats = (triangles * 2 / (high - low)).astype(np.float32)
+    filters: Float32Array = (triangles * 2 / (high - low)).astype(np.float32)
     return filters
 
 
@@ -190,13 +188,13 @@ def _fetch(name: str) -> Path:
 
 
 def at_student_frames(
-    features: Floats,
+    features: Float32Array,
     frames: int,
     delay_s: float,
     start_s: float = 0.0,
     pace: float = 1.0,
     rate: int = TEACHER_FRAME_RATE,
-) -> Floats:
+) -> Float32Array:
     """What was said of the sound `delay_s` before the middle of each of the student's frames.
 
     Args:
@@ -218,7 +216,7 @@ def at_student_frames(
     return features[below] * (1 - share) + features[above] * share
 
 
-def slow(features: Floats) -> Floats:
+def slow(features: Float32Array) -> Float32Array:
     """The mean of `[F, D]` over 0.42 s around each frame: how something is said, without the single sounds.
 
     A student of half the teacher's depth that hears no future cannot say the sounds: of the single frames it explains
@@ -236,11 +234,11 @@ def slow(features: Floats) -> Floats:
 class Projection:
     """Standardised principal components of the teacher's features: a narrow target in place of a wide one."""
 
-    mean: Floats  # [D]
-    matrix: Floats  # [D, K]: scaling and rotation in one
+    mean: Float32Array  # [D]
+    matrix: Float32Array  # [D, K]: scaling and rotation in one
 
     @classmethod
-    def fit(cls, features: Floats, components: int) -> Self:
+    def fit(cls, features: Float32Array, components: int) -> Self:
         """From frames `[N, D]`, N and D >= components.
 
         Features are standardised first. A component is divided by the fourth root of its variance, half way between
@@ -252,9 +250,9 @@ class Projection:
         variances, vectors = variances[::-1][:components], vectors[:, ::-1][:, :components]
         scale = np.maximum(variances, 1e-8) ** -0.25
         scale = scale / np.sqrt(np.mean(variances * scale**2))  # the mean variance of a component is 1
-        matrix: Floats = (vectors * scale / deviation[:, None]).astype(np.float32)
+        matrix: Float32Array = (vectors * scale / deviation[:, None]).astype(np.float32)
         return cls(mean.astype(np.float32), matrix)
 
-    def __call__(self, features: Floats) -> Floats:
+    def __call__(self, features: Float32Array) -> Float32Array:
         """`[N, D]` to `[N, K]`."""
         return np.asarray((features - self.mean) @ self.matrix, dtype=np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import torch
 
-from streamer.analysis.models import EmbeddingModel, load_embedding_model
+from streamer.analysis.embedding_model import EmbeddingModel, load_embedding_model
 from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import EmotionDetectionModel, save_checkpoint
 from streamer.emotion.card import Calibration, CheckpointCard

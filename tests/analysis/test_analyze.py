@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from streamer.analysis.cluster import agreement, cluster
+from streamer.analysis.linear_probe import linear_probe
 from streamer.analysis.plots import COLOURS, MARKERS, _look, confusion_map, scatter, similarity_maps
-from streamer.analysis.probe import linear_probe
 from streamer.analysis.project import Projection, project, standardized
 from streamer.analysis.report import Page
 from streamer.analysis.similarity import find_recording, label_similarity, nearest

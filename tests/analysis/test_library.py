@@ -9,7 +9,7 @@ import torch
 
 import streamer
 from streamer import global_embeddings, multi_scale_embeddings
-from streamer.analysis.pooled import METHODS, RunningPool
+from streamer.analysis.aggregate import METHODS, RunningPool
 
 OFFLINE = ("mean", "max", "attention", "learned")
 

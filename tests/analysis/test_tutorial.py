@@ -9,7 +9,7 @@ import pytest
 
 def blocks():
     """The Python blocks of the page, as one session, with the line numbers of the page."""
-    text = (resources.files("streamer.analysis") / "tutorial.md").read_text(encoding="utf-8")
+    text = (resources.files("streamer.analysis") / "README.md").read_text(encoding="utf-8")
     code = [""] * len(text.splitlines())
     for block in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         first = text[: block.start(1)].count("\n")
@@ -24,7 +24,7 @@ def test_the_tutorial_runs_from_the_folder_to_the_trained_head(tmp_path, monkeyp
     for number in range(12):
         label, speaker = ("low", "high")[number % 2], ("ann", "bob", "eve")[number // 4]
         made.write(tmp_path / "recordings" / speaker / label / f"{number}.wav", 0.4, seed=number)
-    exec(compile(blocks(), "tutorial.md", "exec"), {"__name__": "tutorial"})
+    exec(compile(blocks(), "README.md", "exec"), {"__name__": "tutorial"})
     told = capsys.readouterr().out
     assert "recordings of eve, whom the head never heard" in told
     assert (tmp_path / "embeddings" / "analysis" / "report.html").stat().st_size > 10_000

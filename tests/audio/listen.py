@@ -11,7 +11,8 @@ import time
 
 import numpy as np
 
-from streamer.audio.source import Source, open_source, parse_source
+from streamer.audio.open import open_source, parse_source
+from streamer.audio.source import Source
 
 
 def main(text: str, result: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.level import BLOCK, TARGET_RMS, LevelNormalizer, normalize
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 
 def babble(seconds: float, rms: float, seed: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamer.audio.meter import FLOOR_DBFS, LevelMeter, rms_and_peak_dbfs
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 
 def sine(seconds: float, amplitude: float) -> np.ndarray:

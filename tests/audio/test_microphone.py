@@ -12,7 +12,7 @@ from streamer.audio.microphone import Microphone
 from streamer.audio.portaudio import PortAudio, PortAudioMissingError
 from streamer.audio.resample import to_mono
 from streamer.audio.ring import Chunk, RingBuffer
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 BLOCK_S = 0.02
 

@@ -19,8 +19,8 @@ from streamer.audio.recording import Recording
 from streamer.audio.resample import to_mono
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import PcmFormat
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
-from streamer.rates import SAMPLE_RATE
 
 FAST: Pace = "as it is read"
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soxr
 
-from streamer.audio.inlet import Inlet
 from streamer.audio.resample import Resampler, check_channel, to_mono
 from streamer.audio.ring import RingBuffer
+from streamer.audio.ring_writer import Inlet
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
-from streamer.rates import SAMPLE_RATE
 
 
 def noise(frames: int, channels: int = 1) -> np.ndarray:

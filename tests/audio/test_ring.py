@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio.ring import Chunk, RingBuffer
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 
 def samples(start: int, count: int) -> np.ndarray:

@@ -9,11 +9,12 @@ import pytest
 from fake_sounddevice import FakeSounddevice, device
 
 from streamer.audio.microphone import Microphone
+from streamer.audio.open import SourceSpec, open_source, parse_source
 from streamer.audio.playback import Playback
 from streamer.audio.portaudio import PortAudio, PortAudioMissingError
-from streamer.audio.source import PcmFormat, SourceSpec, open_source, parse_source
+from streamer.audio.source import PcmFormat
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
-from streamer.rates import SAMPLE_RATE
 
 
 @pytest.mark.parametrize(

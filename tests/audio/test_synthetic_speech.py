@@ -5,7 +5,7 @@ import soundfile
 import soxr
 import torch
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 
 
 def test_it_is_short_small_and_says_what_it_is() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from streamer.audio.level import normalize
 from streamer.audio.voice import CHUNK, VOICE_CHUNK, VoiceChunk, VoiceDetector, step_together
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 
 @pytest.fixture(scope="module", autouse=True)

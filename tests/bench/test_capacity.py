@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamer.bench import capacity
 from streamer.bench.capacity import CapacityRow, largest, search
-from streamer.codec import kernels
+from streamer.codec.cpu import pack
 from streamer.errors import UsageError
 
 
@@ -72,7 +72,7 @@ def test_steps_end_as_soon_as_too_many_are_late(monkeypatch):
 
 
 def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch):
-    monkeypatch.setattr(kernels, "supported", lambda precision: precision != "int8")
+    monkeypatch.setattr(pack, "supported", lambda precision: precision != "int8")
     with pytest.raises(UsageError, match="VNNI"):
         largest(precision="int8")
 

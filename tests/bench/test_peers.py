@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import missing
 
-from streamer.bench import peers
+from streamer.bench import engines
 from streamer.bench.onnx_stream import OnnxStream
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.codec.layers import ConvState
@@ -52,7 +52,7 @@ def _onnx_states(streaming):
 @pytest.mark.real
 def test_onnxruntime_takes_steps_of_the_chunks_it_is_given(encoder):
     needs("onnx", "onnxruntime")
-    (peer,) = peers.installed().steps
+    (peer,) = engines.installed().steps
     assert peer.make(encoder, torch.randn(2, 1, 640), 1)().shape == (2, 128, 2)
 
 
@@ -62,9 +62,9 @@ def test_re_encoding_encodes_every_window_by_itself(monkeypatch):
     class Model:
         encoder = encoded.append
 
-    monkeypatch.setattr(peers, "import_encodec", lambda: _Package)
+    monkeypatch.setattr(engines, "import_encodec", lambda: _Package)
     _Package.EncodecModel.encodec_model_24khz = lambda pretrained: Model
-    (encodec, *_) = peers.installed().windows
+    (encodec, *_) = engines.installed().windows
     encodec.make(torch.zeros(3, 1, 1000))()
     assert [tuple(window.shape) for window in encoded] == [(1, 1, 1000)] * 3
 
@@ -75,8 +75,8 @@ class _Package:
 
 
 def test_what_is_not_installed_is_said_with_the_cure(monkeypatch):
-    monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    found = peers.installed()
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    found = engines.installed()
     assert not found.steps
     assert [peer.name for peer in found.windows] == ["encodec, re-encoding"]
     onnx, transformers = found.missing

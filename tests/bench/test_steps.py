@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamer.bench import steps
-from streamer.bench.peers import Peers, StepPeer, WindowPeer
+from streamer.bench.engines import Peers, StepPeer, WindowPeer
 from streamer.bench.timing import nearest_rank
 
 NOBODY = Peers((), (), ())

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from streamer.codec import activation
-from streamer.codec.activation import Elu
+from streamer.codec.cpu import elu
+from streamer.codec.cpu.elu import Elu
 
 EDGES = torch.tensor([0.0, -0.0, -1e-9, -1e-38, -100.0, 100.0, float("inf"), -float("inf"), float("nan")])
 
@@ -15,7 +15,7 @@ EDGES = torch.tensor([0.0, -0.0, -1e-9, -1e-38, -100.0, 100.0, float("inf"), -fl
 @pytest.fixture(params=["as this machine likes it", "by torch"])
 def way(request, monkeypatch):
     if request.param == "by torch":
-        monkeypatch.setattr(activation, "numpy_is_faster", lambda: False)
+        monkeypatch.setattr(elu, "numpy_is_faster", lambda: False)
 
 
 def wide_for(out):
@@ -44,7 +44,7 @@ def test_out_may_lie_in_a_larger_buffer_and_x_elsewhere_in_another_order(way):
 
 def test_an_older_numpy_cannot_say_and_is_not_taken(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy.lib.introspect", None)
-    assert not activation.numpy_is_faster.__wrapped__()
+    assert not elu.numpy_is_faster.__wrapped__()
 
 
 @pytest.mark.parametrize(("current", "faster"), [("X86_V4", True), ("AVX512_SKX", True), ("baseline(X86_V2)", False)])
@@ -53,4 +53,4 @@ def test_numpy_is_taken_where_it_computes_by_vectors(current, faster, monkeypatc
         return {"expm1": {"ff": {"current": current, "available": "AVX512_SKX baseline"}}}
 
     monkeypatch.setattr("numpy.lib.introspect.opt_func_info", told)
-    assert activation.numpy_is_faster.__wrapped__() is faster
+    assert elu.numpy_is_faster.__wrapped__() is faster

@@ -7,7 +7,7 @@ from truth import encoder, noise, relative_error
 
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.inference import Inference
+from streamer.pipeline.inference import Inference
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 

@@ -5,18 +5,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamer.codec import kernels, tryout
-from streamer.codec.products import (
+from streamer.codec.cpu import pack, selftest
+from streamer.codec.cpu.lstm import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
+from streamer.codec.cpu.matmul import (
     BlasProduct,
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
     RowProduct,
 )
-from streamer.codec.recurrence import EitherLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
 from streamer.errors import UsageError
 
-TRYOUTS = (tryout.onednn_product, tryout.onednn_conv, tryout.onednn_lstm, tryout.int8_lstm, kernels.supported)
+TRYOUTS = (selftest.onednn_product, selftest.onednn_conv, selftest.onednn_lstm, selftest.int8_lstm, pack.supported)
 
 
 @pytest.fixture(autouse=True)
@@ -45,19 +45,17 @@ def tried_anew():
 def test_a_packed_convolution_equals_torchs(channels, kernel, stride, frames, batch_size):
     conv = nn.Conv1d(channels, 192, kernel, stride).requires_grad_(False)
     x = torch.randn(batch_size, (frames - 1) * stride + kernel, channels)
-    torch.testing.assert_close(kernels.PackedConv(conv)(x), kernels.conv1d(x, conv), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pack.PackedConv(conv)(x), pack.conv1d(x, conv), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("frames", [1, 5])
-@pytest.mark.parametrize(
-    "pack", [kernels.packed_lstm, lambda module: GateLSTM(module, BlasProduct)], ids=["fast", "blas"]
-)
+@pytest.mark.parametrize("pack", [pack.packed_lstm, lambda module: GateLSTM(module, BlasProduct)], ids=["fast", "blas"])
 def test_a_packed_lstm_equals_torchs_from_any_state(pack, frames, batch_size):
     lstm = nn.LSTM(512, 512, 2).requires_grad_(False)
     x, hidden, cell = (torch.randn(batch_size, n, 512) for n in (frames, 2, 2))
     before = hidden.clone(), cell.clone()
-    for packed, plain in zip(pack(lstm)(x, hidden, cell), kernels.lstm(x, hidden, cell, lstm), strict=True):
+    for packed, plain in zip(pack(lstm)(x, hidden, cell), pack.lstm(x, hidden, cell, lstm), strict=True):
         torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close((hidden, cell), before, rtol=0, atol=0)
 
@@ -66,7 +64,7 @@ def test_a_packed_lstm_equals_torchs_from_any_state(pack, frames, batch_size):
 @pytest.mark.parametrize("shape", [(3, 5), (64, 4096), (512, 2048)])
 def test_a_product_of_any_size_equals_torchs(shape, rows):
     weight, bias, x = torch.randn(shape), torch.randn(shape[0]), torch.randn(rows, shape[1])
-    product = kernels.product(weight, bias)
+    product = pack.product(weight, bias)
     torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-3)
     y = torch.randn(rows, shape[0])
     torch.testing.assert_close(product.add_to(y.clone(), x), y + F.linear(x, weight), rtol=1e-4, atol=1e-3)
@@ -84,10 +82,10 @@ def test_a_row_by_itself_may_be_cut_into_parts(length, has_mkl, monkeypatch):
 
 def test_each_size_has_its_product():
     small, large = torch.randn(8, 8), torch.randn(512, 1024)
-    works = tryout.onednn_product(torch.float32)
-    assert isinstance(kernels.product(small, small[0]), BlasProduct)
-    assert isinstance(kernels.product(large, large[:, 0]), LargeProduct if works else BlasProduct)
-    assert isinstance(kernels.product(large.double(), large[:, 0].double()), BlasProduct)
+    works = selftest.onednn_product(torch.float32)
+    assert isinstance(pack.product(small, small[0]), BlasProduct)
+    assert isinstance(pack.product(large, large[:, 0]), LargeProduct if works else BlasProduct)
+    assert isinstance(pack.product(large.double(), large[:, 0].double()), BlasProduct)
 
 
 # Where a part does not work
@@ -101,16 +99,16 @@ def test_others_take_over_where_onednn_fails(failure, monkeypatch, tried_anew):
         raise failure
 
     for name in ("OneDNNProduct", "OneDNNConv", "OneDNNLSTM", "Int8LSTM"):
-        monkeypatch.setattr(tryout, name, fail)
+        monkeypatch.setattr(selftest, name, fail)
     conv, lstm = nn.Conv1d(64, 128, 8, 4).requires_grad_(False), nn.LSTM(8, 8, 2).requires_grad_(False)
-    packed = kernels.PackedConv(conv)
+    packed = pack.PackedConv(conv)
     assert packed.convolution is None
     assert isinstance(packed.product, BlasProduct)
-    assert isinstance(kernels.packed_lstm(lstm), GateLSTM)
-    assert not kernels.supported("bfloat16")
-    assert not kernels.supported("int8")
+    assert isinstance(pack.packed_lstm(lstm), GateLSTM)
+    assert not pack.supported("bfloat16")
+    assert not pack.supported("int8")
     x = torch.randn(2, 400, 64)
-    torch.testing.assert_close(packed(x), kernels.conv1d(x, conv), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(packed(x), pack.conv1d(x, conv), rtol=1e-4, atol=1e-4)
 
 
 def test_blas_takes_over_where_onednn_computes_something_else(monkeypatch, tried_anew):
@@ -118,11 +116,11 @@ def test_blas_takes_over_where_onednn_computes_something_else(monkeypatch, tried
         def __call__(self, x, out=None):
             return super().__call__(x) * 1.001
 
-    if not tryout.onednn_product(torch.float32):
+    if not selftest.onednn_product(torch.float32):
         pytest.skip("oneDNN's packed product does not work here anyway")
-    tryout.onednn_product.cache_clear()
-    monkeypatch.setattr(tryout, "OneDNNProduct", Wrong)
-    assert type(kernels.product(torch.randn(512, 512), torch.randn(512))) is BlasProduct
+    selftest.onednn_product.cache_clear()
+    monkeypatch.setattr(selftest, "OneDNNProduct", Wrong)
+    assert type(pack.product(torch.randn(512, 512), torch.randn(512))) is BlasProduct
 
 
 def test_not_a_number_is_not_what_it_should_be(monkeypatch, tried_anew):
@@ -130,50 +128,50 @@ def test_not_a_number_is_not_what_it_should_be(monkeypatch, tried_anew):
         def __call__(self, x, out=None):
             return super().__call__(x) * float("nan")
 
-    monkeypatch.setattr(tryout, "OneDNNProduct", Broken)
-    assert not tryout.onednn_product(torch.float32)
+    monkeypatch.setattr(selftest, "OneDNNProduct", Broken)
+    assert not selftest.onednn_product(torch.float32)
 
 
 # Reduced precision
 
 
 def test_float32_is_always_supported():
-    assert kernels.supported("float32")
-    kernels.check_supported("float32", "cuda")
+    assert pack.supported("float32")
+    pack.check_supported("float32", "cuda")
 
 
 @pytest.mark.parametrize(("precision", "feature"), [("bfloat16", "AVX512-BF16"), ("int8", "VNNI")])
 def test_a_processor_without_the_feature_is_told_what_to_use(precision, feature, monkeypatch, tried_anew):
-    monkeypatch.setattr(kernels, "_processor_has", lambda *_: False)
+    monkeypatch.setattr(pack, "_processor_has", lambda *_: False)
     with pytest.raises(UsageError, match=f"{feature}.*use float32"):
-        kernels.check_supported(precision, "cpu")
+        pack.check_supported(precision, "cpu")
 
 
 def test_int8_is_for_the_cpu_and_bfloat16_for_accelerators_too():
     with pytest.raises(UsageError, match="not for cuda; use bfloat16 or float32"):
-        kernels.check_supported("int8", "cuda")
-    kernels.check_supported("bfloat16", "cuda")
+        pack.check_supported("int8", "cuda")
+    pack.check_supported("bfloat16", "cuda")
 
 
 @pytest.mark.parametrize("frames", [1, 7])
 def test_an_8_bit_lstm_is_off_by_its_rounding(frames):
-    if not tryout.int8_lstm():
+    if not selftest.int8_lstm():
         pytest.skip("torch's 8-bit LSTM does not work here")
     lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
     x, hidden, cell = (torch.randn(2, n, 64) for n in (frames, 2, 2))
-    packed = kernels.packed_lstm(lstm, "int8")
+    packed = pack.packed_lstm(lstm, "int8")
     assert isinstance(packed, Int8LSTM)
-    for rounded, exact in zip(packed(x, hidden, cell), kernels.lstm(x, hidden, cell, lstm), strict=True):
+    for rounded, exact in zip(packed(x, hidden, cell), pack.lstm(x, hidden, cell, lstm), strict=True):
         assert 1e-5 < (rounded - exact).norm() / exact.norm() < 0.03
 
 
 def test_a_weight_of_zeros_has_8_bits_too():
-    if not tryout.int8_lstm():
+    if not selftest.int8_lstm():
         pytest.skip("torch's 8-bit LSTM does not work here")
     lstm = nn.LSTM(8, 8, 2).requires_grad_(False)
     for parameter in lstm.parameters():
         parameter.zero_()
-    y, _, cell = kernels.packed_lstm(lstm, "int8")(torch.randn(1, 3, 8), torch.zeros(1, 2, 8), torch.ones(1, 2, 8))
+    y, _, cell = pack.packed_lstm(lstm, "int8")(torch.randn(1, 3, 8), torch.zeros(1, 2, 8), torch.ones(1, 2, 8))
     assert torch.count_nonzero(y)
     torch.testing.assert_close(cell, torch.full((1, 2, 8), 0.125))  # half of it kept in each frame, nothing new
 
@@ -181,7 +179,7 @@ def test_a_weight_of_zeros_has_8_bits_too():
 def test_single_frames_in_a_row_carry_the_state_on():
     lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
     x, hidden, cell = torch.randn(1, 9, 64), torch.randn(1, 2, 64), torch.randn(1, 2, 64)
-    expected = kernels.lstm(x, hidden, cell, lstm)
+    expected = pack.lstm(x, hidden, cell, lstm)
     packed, frames = RowLSTM(lstm), []
     for frame in x.split(1, dim=1):
         y, hidden, cell = packed(frame, hidden, cell)
@@ -202,25 +200,25 @@ def test_an_output_of_a_single_frame_stays_as_it_is_after_the_next():
 @pytest.mark.parametrize(("mkl", "single"), [(True, RowLSTM), (False, GateLSTM)])
 def test_single_frames_have_their_own_lstm_with_mkl(mkl, single, monkeypatch):
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
-    if not tryout.onednn_lstm(torch.float32):
+    if not selftest.onednn_lstm(torch.float32):
         pytest.skip("oneDNN's packed LSTM does not work here")
     assert isinstance(EitherLSTM(nn.LSTM(8, 8, 2).requires_grad_(False)).single, single)
 
 
 def test_float32_lstms_have_one_for_single_frames():
-    if not tryout.onednn_lstm(torch.float32):
+    if not selftest.onednn_lstm(torch.float32):
         pytest.skip("oneDNN's packed LSTM does not work here")
-    packed = kernels.packed_lstm(nn.LSTM(8, 8, 2).requires_grad_(False))
+    packed = pack.packed_lstm(nn.LSTM(8, 8, 2).requires_grad_(False))
     assert isinstance(packed, EitherLSTM)
     assert isinstance(packed.many, OneDNNLSTM)
 
 
 def test_little_work_and_single_streams_are_no_convolution_of_onednns(monkeypatch):
-    if not tryout.onednn_conv():
+    if not selftest.onednn_conv():
         pytest.skip("oneDNN's packed convolution does not work here")
     calls = []
     monkeypatch.setattr(OneDNNConv, "__call__", lambda self, image: calls.append(image.shape) or image)
-    packed = kernels.PackedConv(nn.Conv1d(32, 32, 3).requires_grad_(False))
+    packed = pack.PackedConv(nn.Conv1d(32, 32, 3).requires_grad_(False))
     packed(torch.zeros(2, 100, 32))
     packed(torch.zeros(1, 2000, 32))
     assert calls == []
@@ -234,9 +232,9 @@ def test_little_work_and_single_streams_are_no_convolution_of_onednns(monkeypatc
 def test_a_kernel_in_pieces_is_the_whole_kernel(batch_size, kernel, stride, more):
     conv = nn.Conv1d(6, 5, kernel, stride).requires_grad_(False)
     x = torch.randn(batch_size, kernel + 4 * stride + more, 6)
-    packed = kernels.PackedConv(conv)
+    packed = pack.PackedConv(conv)
     assert bool(packed.pieces) == ((kernel, stride) in {(3, 1), (4, 2), (10, 5)})
-    torch.testing.assert_close(packed(x), kernels.conv1d(x, conv), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(packed(x), pack.conv1d(x, conv), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 96, 127])

@@ -4,7 +4,7 @@ import torch
 from truth import TOLERANCE, encoder, noise, offline, worst_frame_error
 
 from streamer.codec import StreamingEncoder
-from streamer.codec.plan import PLANS, Arena
+from streamer.codec.cpu.plan import PLANS, Arena
 
 
 def test_more_shapes_in_turns_than_plans_are_kept():

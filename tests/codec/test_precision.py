@@ -6,7 +6,8 @@ import pytest
 import torch
 from truth import encoder, noise, offline, relative_error
 
-from streamer.codec import StreamingEncoder, tryout
+from streamer.codec import StreamingEncoder
+from streamer.codec.cpu import selftest
 
 # Random weights over noise; measured were 0.009 and, between chunk lengths, 0.004 at most.
 PRECISIONS = ("bfloat16", "int8")
@@ -16,7 +17,7 @@ CHUNKING_BOUND = 0.01
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def precision(request):
-    works = tryout.int8_lstm() if request.param == "int8" else tryout.onednn_product(torch.bfloat16)
+    works = selftest.int8_lstm() if request.param == "int8" else selftest.onednn_product(torch.bfloat16)
     if not works:
         pytest.skip(f"{request.param} does not work on this machine")
     return request.param

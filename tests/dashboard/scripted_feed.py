@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from streamer.events import Health, Info, State, Status, Window
-from streamer.snapshot import BrokerView, EnrolmentView, Level, LogLine, Snapshot, StreamView, TimelinePoint
+from streamer.feed.snapshot import BrokerView, EnrolmentView, Level, LogLine, Snapshot, StreamView, TimelinePoint
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 START = 1_795_365_005.0  # 2026-11-22 16:30:05 UTC

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from streamer.dashboard.app import KEYS, StreamerApp
-from streamer.dashboard.devices import DeviceScreen
+from streamer.dashboard.device_dialog import DeviceScreen
 from streamer.dashboard.help import HelpScreen
 from streamer.dashboard.screen import MonitorScreen
 from streamer.dashboard.widgets.header import StatusHeader
@@ -20,7 +20,7 @@ from streamer.dashboard.widgets.log import KEPT_LINES, EventLog
 from streamer.dashboard.widgets.streams import StreamStrip
 from streamer.dashboard.widgets.waiting import Waiting
 from streamer.errors import StreamerError
-from streamer.snapshot import EnrolmentView, LogLine
+from streamer.feed.snapshot import EnrolmentView, LogLine
 
 
 def three_streams() -> ScriptedFeed:

@@ -16,7 +16,7 @@ from streamer.dashboard.widgets.level import dbfs_to_cells, meter, scale
 from streamer.dashboard.widgets.streams import strip_line
 from streamer.dashboard.widgets.timeline import LOST, Bin, bins_of, lane, ribbon
 from streamer.events import STATUSES, Status
-from streamer.snapshot import StreamView, TimelinePoint
+from streamer.feed.snapshot import StreamView, TimelinePoint
 
 DESK = stream_view("desk", 271.0)
 PROBS = {label: (i + 1) / 36 for i, label in enumerate(LABELS)}

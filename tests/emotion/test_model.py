@@ -6,9 +6,9 @@ import torch
 
 from streamer import StreamingEncoder
 from streamer.audio.level import LevelNormalizer
+from streamer.constants import SAMPLE_RATE
 from streamer.emotion import EmotionDetectionModel, SlidingWindow
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.rates import SAMPLE_RATE
 
 
 @pytest.fixture(scope="module", autouse=True)

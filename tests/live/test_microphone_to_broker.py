@@ -11,7 +11,7 @@ from program import Streamer, events
 from real_audio import VirtualMicrophone
 from real_broker import Listener, Mosquitto
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 LOUD_DBFS = -40.0

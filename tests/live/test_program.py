@@ -14,7 +14,7 @@ import torch
 from program import LIVELY, Streamer, events, write_config
 from real_broker import Listener, Mosquitto, eventually, retained
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 from streamer.emotion.model import EmotionDetectionModel
 
 real = pytest.mark.real

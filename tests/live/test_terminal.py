@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pytest
 import soundfile
 
-from streamer.audio.source import DEMO
+from streamer.audio.open import DEMO
 from streamer.publish.broker import EmbeddedBroker
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]

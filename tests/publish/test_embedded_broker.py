@@ -21,8 +21,7 @@ from streamer.publish.broker import EmbeddedBroker
 from streamer.publish.broker_files import find_broker
 from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
-from streamer.publish.mqtt_settings import MqttSettings
-from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 
 QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=2.0, settle_s=1.5)
 REPOSITORY = Path(__file__).parents[2]

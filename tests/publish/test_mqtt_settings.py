@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from real_broker import make_certificates
 
 from streamer.errors import UsageError
-from streamer.publish.mqtt_settings import MqttSettings
-from streamer.publish.mqtt_url import BrokerUrl
+from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 from streamer.publish.topics import Topics, check_node, default_node
 
 

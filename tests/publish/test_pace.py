@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import UsageError
-from streamer.publish.pace import Pace
+from streamer.publish.throttle import Pace
 
 
 def test_a_state_goes_out_when_it_changes_and_every_ten_seconds() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from streamer.rates import SAMPLE_RATE
-from streamer.training.augment import (
+from streamer.constants import SAMPLE_RATE
+from streamer.corpora.augment import (
     NON_SPEECH,
     Augmentation,
     babble,

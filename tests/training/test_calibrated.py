@@ -5,12 +5,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.corpus import Clip, Corpus
+from streamer.corpora.splits import DEFAULT_SEED
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.training.calibrated import MOST_CLIPS, _voices, measure_calibrated
-from streamer.training.corpora import Clip, Corpus
-from streamer.training.material import AudioStore
-from streamer.training.splits import DEFAULT_SEED
+from streamer.evaluation.voice_profiles import MOST_CLIPS, _voices, measure_calibrated
 
 CLIPS = [
     Clip(Path(f"{speaker}-{label}-{number}.wav"), "c", label, speaker)

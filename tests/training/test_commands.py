@@ -7,14 +7,14 @@ import pytest
 import soundfile
 from training_corpus import write_corpus
 
+from streamer.arrays import Samples
 from streamer.commands.evaluate import run_evaluation
 from streamer.commands.train import run_training
 from streamer.errors import UsageError
-from streamer.training.augment import Samples
-from streamer.training.evaluate import EvaluationOptions
+from streamer.evaluation.evaluate import EvaluationOptions
 from streamer.training.recipe import Recipe
-from streamer.training.taught import STATISTICS
 from streamer.training.teacher import WhisperTeacher
+from streamer.training.teacher_targets import STATISTICS
 
 LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
 
@@ -47,11 +47,11 @@ def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
 
 def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
-    from streamer.training import peers
-    from streamer.training.corpora import read_corpus
-    from streamer.training.folds import folds_of
-    from streamer.training.material import AudioStore
-    from streamer.training.splits import split_speakers
+    from streamer.corpora.audio_store import AudioStore
+    from streamer.corpora.corpus import read_corpus
+    from streamer.corpora.splits import split_speakers
+    from streamer.evaluation import baselines
+    from streamer.evaluation.cross_validation import folds_of
 
     corpus = read_corpus(write_corpus(tmp_path / "corpus"))
     for clip in corpus.clips:  # make the angry ones louder: the level meter alone then tells them apart
@@ -60,7 +60,7 @@ def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest
     audio = AudioStore(tmp_path / "work")
     audio.prepare(corpus.clips, lambda items, what: items)
     folds = folds_of(corpus, "kfold", split_speakers([corpus]), 2)
-    monkeypatch.setattr(peers, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
+    monkeypatch.setattr(baselines, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
 
     class Teacher(WhisperTeacher):
         """Hears how loud a clip is, and nothing else."""
@@ -68,8 +68,8 @@ def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest
         def features(self, audio: Samples) -> Samples:
             return np.full((3, STATISTICS // 2), np.abs(audio).mean(), dtype=np.float32)
 
-    results = peers.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items, Teacher())
-    always_right = peers.PeerResult(1.0, (1.0, 1.0), 1.0)
+    results = baselines.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items, Teacher())
+    always_right = baselines.PeerResult(1.0, (1.0, 1.0), 1.0)
     assert results == {"loudness only": always_right, "teacher + regression": always_right}
 
 

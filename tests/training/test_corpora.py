@@ -6,12 +6,13 @@ import pytest
 import soundfile
 from training_corpus import write_corpus
 
+from streamer.audio.files import read_recording
+from streamer.constants import SAMPLE_RATE
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.augment import Augmentation
+from streamer.corpora.corpus import LABELS, read_corpora, read_corpus
+from streamer.corpora.speed_versions import Voices
 from streamer.errors import StreamerError, UsageError
-from streamer.rates import SAMPLE_RATE
-from streamer.training.augment import Augmentation
-from streamer.training.corpora import LABELS, read_corpora, read_corpus
-from streamer.training.material import AudioStore, Voices
-from streamer.training.recordings import read_recording
 
 
 def touch(folder: Path, *names: str) -> Path:

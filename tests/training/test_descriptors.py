@@ -8,10 +8,10 @@ import pytest
 import torch
 from training_corpus import write_corpus
 
-from streamer.rates import HOP, SAMPLE_RATE
-from streamer.training.corpora import clips_of, read_corpora
+from streamer.constants import HOP, SAMPLE_RATE
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.corpus import clips_of, read_corpora
 from streamer.training.descriptors import DESCRIPTORS, MELS, DescriptorStore, log_mel, low_level_extractor
-from streamer.training.material import AudioStore
 
 
 def silent(items: Any, what: str) -> Any:

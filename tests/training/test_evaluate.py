@@ -8,28 +8,28 @@ import pytest
 import soundfile
 from training_corpus import write_corpus
 
-from streamer.audio.source import DEMO
-from streamer.codec.kernels import PRECISIONS, supported
+from streamer.audio.files import read_recording
+from streamer.audio.open import DEMO
+from streamer.codec.cpu.pack import PRECISIONS, supported
+from streamer.constants import SAMPLE_RATE
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.corpus import Clip, Corpus, read_corpora, read_corpus
+from streamer.corpora.splits import Split, split_speakers
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Speakers
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.errors import UsageError
+from streamer.evaluation.baselines import PeerResult, loudness_features
+from streamer.evaluation.cross_validation import folds_of, folds_of_each, joined, refit_probabilities
+from streamer.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
+from streamer.evaluation.false_alarms import SOUNDS, false_alarms
+from streamer.evaluation.precision import measure_precisions
+from streamer.evaluation.report import markdown, write_report
+from streamer.evaluation.through_worker import ROWS, Monitored, in_a_quiet_room, offline_labels, stream_clips
 from streamer.events import Window
-from streamer.rates import SAMPLE_RATE
 from streamer.training import whole_clips
-from streamer.training.corpora import Clip, Corpus, read_corpora, read_corpus
-from streamer.training.evaluate import Evaluation, EvaluationOptions, evaluate
-from streamer.training.false_alarms import SOUNDS, false_alarms
-from streamer.training.folds import folds_of, folds_of_each, joined, refit_probabilities
-from streamer.training.live import ROWS, Monitored, in_a_quiet_room, offline_labels, stream_clips
-from streamer.training.material import AudioStore
-from streamer.training.peers import PeerResult, loudness_features
-from streamer.training.precisions import measure_precisions
 from streamer.training.predict import encoded_by, load_audio, predict
-from streamer.training.recordings import read_recording
-from streamer.training.report import markdown, write_report
-from streamer.training.splits import Split, split_speakers
 
 SEED = 1
 

@@ -8,14 +8,13 @@ import torch
 from training_corpus import write_corpus
 
 from streamer.commands.train import run_training
+from streamer.corpora.corpus import read_corpora
 from streamer.emotion import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
-from streamer.training.corpora import read_corpora
-from streamer.training.final import final_fit
-from streamer.training.judge import Worth
-from streamer.training.pooled import PooledWindows
+from streamer.training.export import Worth
+from streamer.training.head import PooledWindows, settle
 from streamer.training.recipe import Recipe
-from streamer.training.settle import settle
+from streamer.training.refit_head import final_fit
 
 QUICK = Recipe(versions=1, non_speech=0, settling=5)
 EVERYONE = {"ravdess/01", "ravdess/02", "ravdess/03", "ravdess/04"}
@@ -72,7 +71,7 @@ def test_whoever_is_measured_is_answered_by_a_classifier_that_has_heard_all_othe
         learnt.append({speaker for speaker in windows.speakers if speaker})
         settle(model, windows, steps, seed)
 
-    monkeypatch.setattr("streamer.training.final.settle", listening)
+    monkeypatch.setattr("streamer.training.refit_head.settle", listening)
     final(corpus, tmp_path, made)
     tuned, tested = "ravdess/02", ("ravdess/03", "ravdess/04")
     assert learnt == [EVERYONE - {left_out} for left_out in (tuned, *tested)] + [EVERYONE]
@@ -87,7 +86,7 @@ def test_a_speaker_s_own_labels_do_not_change_his_answers(
     def asking(model: Any, corpora: Any, origin: Any, worth: Worth, *rest: Any) -> None:
         answered.append(worth.tested)
 
-    monkeypatch.setattr("streamer.training.final.finish", asking)
+    monkeypatch.setattr("streamer.training.refit_head.finish", asking)
     final(corpus, tmp_path, made)
     told = read_corpora([corpus])
     wrong = [

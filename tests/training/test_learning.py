@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.codec import Encoder
-from streamer.rates import HOP
-from streamer.training.calibration import choose_threshold, fit_temperature, probabilities
-from streamer.training.corpora import LABELS
-from streamer.training.forward import DEEP_LAYER, LSTM_LAYER, STEM_DIMS, stem, upper
+from streamer.constants import HOP
+from streamer.corpora.corpus import LABELS
 from streamer.training.losses import (
     Softness,
     label_mask,
@@ -27,6 +25,8 @@ from streamer.training.metrics import (
     reliability,
     uar,
 )
+from streamer.training.stems import DEEP_LAYER, LSTM_LAYER, STEM_DIMS, stem, upper
+from streamer.training.temperature import choose_threshold, fit_temperature, probabilities
 
 
 @pytest.mark.parametrize("cut", [LSTM_LAYER, DEEP_LAYER])

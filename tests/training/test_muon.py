@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from streamer.training.muon import Muon, orthogonalized
+from streamer.training.optim import Muon, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 6), (6, 16), (1, 5)])

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from streamer.training.corpora import LABELS
-from streamer.training.optimizers import optimizers_for, rate_scale
+from streamer.corpora.corpus import LABELS
+from streamer.training.optim import optimizers_for, rate_scale
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student, Tune, initial_model
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from streamer.constants import EMBEDDING_DIM, FRAME_RATE
+from streamer.corpora.corpus import LABELS, Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
-from streamer.rates import EMBEDDING_DIM, FRAME_RATE
-from streamer.training.corpora import LABELS, Clip, Corpus
+from streamer.training.batches import Cut, Windows
+from streamer.training.head import DRAWS, SHORTEST_S, PooledWindows, cut_anywhere, pool_windows, pooled_store
 from streamer.training.losses import Softness
-from streamer.training.pooled import DRAWS, SHORTEST_S, PooledWindows, cut_anywhere, pool_windows, pooled_store
+from streamer.training.neutral_mean import differences
 from streamer.training.recipe import Recipe
-from streamer.training.reference import differences
-from streamer.training.windows import Cut, Windows
 
 
 @pytest.mark.parametrize("frames", [[1, 2], [40, 300], [300, 300, 299]])

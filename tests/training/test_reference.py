@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from streamer.corpora.corpus import Clip
 from streamer.emotion import EmotionDetectionModel
-from streamer.training.corpora import Clip
+from streamer.training.neutral_mean import middle, neutral_mean
 from streamer.training.predict import encoded_by
-from streamer.training.reference import middle, neutral_mean
 
 
 def clip(corpus: str, speaker: str, label: str = "neutral", number: int = 0) -> Clip:

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from streamer.constants import EMBEDDING_DIM
+from streamer.corpora.corpus import LABELS
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.rates import EMBEDDING_DIM
-from streamer.training.corpora import LABELS
-from streamer.training.pooled import PooledWindows
-from streamer.training.settle import settle
+from streamer.training.head import PooledWindows, settle
 
 SPEAKERS = 6
 TOLD = 24  # times that a pooled window tells its label

@@ -5,11 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.emotion.card import Speakers
-from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint, shipped_path
-from streamer.errors import UsageError
-from streamer.training.corpora import Clip, Corpus
-from streamer.training.splits import (
+from streamer.corpora.corpus import Clip, Corpus
+from streamer.corpora.splits import (
     PARTS,
     Part,
     Split,
@@ -20,6 +17,9 @@ from streamer.training.splits import (
     speaker_of,
     split_speakers,
 )
+from streamer.emotion.card import Speakers
+from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint, shipped_path
+from streamer.errors import UsageError
 
 
 def corpus_of(name: str, speakers: int) -> Corpus:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.training.store import RaggedStore
+from streamer.corpora.array_store import RaggedStore
 
 
 def filled(path: Path, count: int = 3) -> RaggedStore:

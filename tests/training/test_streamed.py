@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from streamer.codec import Encoder
-from streamer.rates import HOP
-from streamer.training.streamed import StreamedFrames
+from streamer.constants import HOP
+from streamer.training.predict import StreamedFrames
 
 
 @pytest.mark.parametrize("shapes", [[(3, 40 * HOP)], [(1, 5 * HOP), (3, 19 * HOP), (2, HOP)], [(7, 8 * HOP)]])

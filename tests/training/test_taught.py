@@ -9,12 +9,12 @@ import pytest
 import torch
 from training_corpus import write_corpus
 
-from streamer.training.augment import Augmentation
-from streamer.training.corpora import LABELS, Clip, clips_of, read_corpora
-from streamer.training.listeners import fit_listeners
-from streamer.training.material import AudioStore, Voices
-from streamer.training.taught import COMPONENTS, TeacherStore
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.augment import Augmentation
+from streamer.corpora.corpus import LABELS, Clip, clips_of, read_corpora
+from streamer.corpora.speed_versions import Voices
 from streamer.training.teacher import WhisperTeacher
+from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_listeners
 
 
 def silent(items: Any, what: str) -> Any:

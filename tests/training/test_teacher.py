@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
-from streamer.rates import SAMPLE_RATE
 from streamer.training.teacher import (
     WIDTH,
     Projection,

@@ -10,20 +10,19 @@ import torch
 from safetensors.torch import save_file
 from training_corpus import write_corpus
 
+from streamer.corpora.augment import Augmentation
+from streamer.corpora.corpus import LABELS, clips_of, read_corpora
+from streamer.corpora.splits import Split
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.emotion.checkpoint import CheckpointError, shipped_path
 from streamer.errors import StreamerError, UsageError
-from streamer.training.augment import Augmentation
-from streamer.training.corpora import LABELS, clips_of, read_corpora
-from streamer.training.forward import DEEP_LAYER
-from streamer.training.judge import worth_of
+from streamer.training.batches import NON_SPEECH, draw_epoch
 from streamer.training.losses import Weights, masked_cross_entropy
-from streamer.training.objective import batch_losses
 from streamer.training.recipe import Recipe
-from streamer.training.splits import Split
-from streamer.training.student import initial_model
-from streamer.training.train import Trainer
-from streamer.training.windows import NON_SPEECH, draw_epoch
+from streamer.training.stems import DEEP_LAYER
+from streamer.training.student import batch_losses, initial_model
+from streamer.training.trainer import Trainer
+from streamer.training.validation import worth_of
 
 QUICK = Recipe(
     start="measured",
@@ -372,7 +371,7 @@ def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint:
 
 
 def test_an_epoch_draws_small_corpora_more_often_and_no_clip_twice_before_all(tmp_path: Path) -> None:
-    from streamer.training.corpora import Clip
+    from streamer.corpora.corpus import Clip
 
     large = [Clip(Path(f"{number}.wav"), "large", "sad", "1") for number in range(100)]
     small = [Clip(Path(f"{number}.wav"), "small", "sad", "1") for number in range(4)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from streamer.rates import SAMPLE_RATE
+from streamer.constants import SAMPLE_RATE
 
 SPEAKERS = ("01", "02", "03", "04")
 EMOTIONS = ("01", "05")  # neutral, angry

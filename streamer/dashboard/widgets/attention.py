@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from streamer.constants import FRAME_RATE
 from streamer.dashboard.drawing import Line, Span, axis, column, spans
 from streamer.dashboard.view import View
 from streamer.dashboard.widgets.canvas import Canvas
-from streamer.rates import FRAME_RATE
 
 STEPS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 EVEN = 0.5  # the height at which a frame has exactly its even share

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from streamer.dashboard.drawing import Line, apart, cut, label_ink, line_width, plain
 from streamer.dashboard.view import STATUS_MARKS, View, duration, stopwatch
 from streamer.dashboard.widgets.canvas import Canvas
-from streamer.snapshot import EnrolmentView, StreamView
+from streamer.feed.snapshot import EnrolmentView, StreamView
 
 TROUBLE_INKS = {"no signal": "warn", "behind": "warn", "mic lost": "bad"}
 NOT_LISTENING = {

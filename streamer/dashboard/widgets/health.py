@@ -1,11 +1,11 @@
 """How the program is doing: latency, speed, what was lost, and what became of the messages."""
 
+from streamer.constants import SAMPLE_RATE
 from streamer.dashboard.drawing import Line, Span, joined, line_width, plain
 from streamer.dashboard.view import View, count
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Health
-from streamer.rates import SAMPLE_RATE
-from streamer.snapshot import BrokerStatus
+from streamer.feed.snapshot import BrokerStatus
 
 NAME_CELLS = 10
 FULL_RING = 0.5  # above it the worker is falling behind

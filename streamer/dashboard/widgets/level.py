@@ -4,7 +4,7 @@ from streamer.dashboard.drawing import EIGHTHS_RIGHT, Line, Span, apart, share_t
 from streamer.dashboard.view import HEARING, View
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Window
-from streamer.snapshot import Level, StreamView
+from streamer.feed.snapshot import Level, StreamView
 
 FLOOR_DBFS = -72.0  # the left end of the scale: 12 steps of 6 dB below full scale
 LOUD_DBFS = -18.0  # speech at a good level peaks from here on

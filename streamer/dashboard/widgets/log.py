@@ -10,7 +10,7 @@ from textual.strip import Strip
 from streamer.dashboard.drawing import Line, Span, plain
 from streamer.dashboard.view import View, clock_time
 from streamer.dashboard.widgets.canvas import Inked
-from streamer.snapshot import LogKind, LogLine
+from streamer.feed.snapshot import LogKind, LogLine
 
 KEPT_LINES = 1000
 LOG_MARKS: dict[LogKind, Span] = {

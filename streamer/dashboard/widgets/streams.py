@@ -3,7 +3,7 @@
 from streamer.dashboard.drawing import Line, clip, cut, label_ink, line_width, plain
 from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, held_label
 from streamer.dashboard.widgets.canvas import Canvas
-from streamer.snapshot import StreamView
+from streamer.feed.snapshot import StreamView
 
 NAME_CELLS = 16
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from streamer.dashboard.drawing import Line, Span, axis, column, label_ink, pad, plain, spans
 from streamer.dashboard.view import View, duration
 from streamer.dashboard.widgets.canvas import Canvas
-from streamer.snapshot import TimelinePoint
+from streamer.feed.snapshot import TimelinePoint
 
 LOST = "┊"
 STEPS_S = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)

@@ -1,0 +1,8 @@
+"""Array aliases that several rooms share."""
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Samples = Float32Array  # mono audio, [T] or [B, T], at 24 kHz unless said otherwise

@@ -1,0 +1,85 @@
+"""What else does the encoder's work, where it is installed, to be timed beside it."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from streamer.bench.onnx_stream import OnnxStream
+from streamer.codec import Encoder, import_encodec
+from streamer.constants import HOP
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPeer:
+    """Encodes chunk by chunk, as the streaming encoder does."""
+
+    name: str
+    make: Callable[[Encoder, Tensor, int], Call]  # same weights, chunks [B, 1, S], threads: a call that takes one step
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPeer:
+    """Encodes the whole last window of every stream anew with every chunk: what is done without a streaming encoder."""
+
+    name: str
+    make: Callable[[Tensor], Call]  # windows [B, 1, T]: a call that encodes them; the weights are random
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Those that are installed, and a line for each that is not."""
+
+    steps: tuple[StepPeer, ...]
+    windows: tuple[WindowPeer, ...]
+    missing: tuple[str, ...]
+
+
+def installed() -> Peers:
+    """Looks for every peer's packages."""
+    steps, windows, missing = [], [WindowPeer("encodec, re-encoding", _encodec)], []
+    if find_spec("onnxruntime") and find_spec("onnx"):
+        steps.append(StepPeer("onnxruntime", _onnxruntime))
+    else:
+        missing.append("onnxruntime is not timed: pip install 'streamer[bench]'")
+    if find_spec("transformers"):
+        windows.append(WindowPeer("transformers, re-encoding", _transformers))
+    else:
+        missing.append("transformers is not timed: pip install transformers")
+    return Peers(tuple(steps), tuple(windows), tuple(missing))
+
+
+def _onnxruntime(encoder: Encoder, chunks: Tensor, threads: int) -> Call:
+    audio = chunks.numpy()
+    stream = OnnxStream(encoder, batch_size=audio.shape[0], frames=audio.shape[2] // HOP, threads=threads)
+    return lambda: stream.step(audio)
+
+
+def _encodec(windows: Tensor) -> Call:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*weight_norm.*is deprecated", category=FutureWarning)
+        model = import_encodec().EncodecModel.encodec_model_24khz(pretrained=False)
+    return _one_by_one(model.encoder, windows)
+
+
+def _transformers(windows: Tensor) -> Call:
+    from transformers import EncodecConfig, EncodecModel
+
+    return _one_by_one(EncodecModel(EncodecConfig()).encoder.eval(), windows)  # the configuration of the 24 kHz model
+
+
+def _one_by_one(encoder: Any, windows: Tensor) -> Call:
+    """Windows one after the other: as a batch they take longer, being too large for the caches."""
+
+    def encode() -> None:
+        with torch.inference_mode():
+            for window in windows:  # [1, T]
+                encoder(window.unsqueeze(0))
+
+    return encode

@@ -1,0 +1,164 @@
+"""LSTMs whose weights do not change, each laid out once for the library that computes it."""
+
+import warnings
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from streamer.codec.cpu.matmul import BlasProduct, Product, as_vectors
+
+_BLOCKS = 8  # of outputs, in `RowLSTM`: 2 to 32 take the same time
+_LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
+
+
+class PackedLSTM(Protocol):
+    """Over `x: [B, T, C]` from `hidden, cell: [B, layers, C]`: outputs `[B, T, C]`, and both states after."""
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+class OneDNNLSTM:
+    """By oneDNN's LSTM, all frames of a layer in one call, with weights in its blocked layout."""
+
+    def __init__(self, module: nn.LSTM, dtype: torch.dtype = torch.float32) -> None:
+        self.size, self.dtype = module.hidden_size, dtype
+        self.run = torch.ops.aten.mkldnn_rnn_layer.default
+        self.layers = []
+        for parameters in _lstm_parameters(module):
+            weight_ih, weight_hh, bias_ih, bias_hh = (parameter.to(dtype) for parameter in parameters)
+            reorder = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight.default
+            packed_ih, packed_hh = reorder(weight_ih, weight_hh, self.size, False, True, False)
+            self.layers.append((packed_ih, packed_hh, bias_ih.clone(), bias_hh.clone()))
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = x.transpose(0, 1).to(self.dtype).contiguous()  # [T, B, C]
+        hiddens, cells = [], []
+        for layer, weights in enumerate(self.layers):
+            h, c = (state[:, layer].unsqueeze(0).to(self.dtype).contiguous() for state in (hidden, cell))  # [1, B, C]
+            y, h, c, _ = self.run(y, *weights, h, c, False, [], _LSTM_MODE, self.size, 1, True, False, False, False)
+            hiddens.append(h)
+            cells.append(c)
+        hidden, cell = (torch.cat(states).transpose(0, 1).to(x.dtype) for states in (hiddens, cells))
+        return y.transpose(0, 1).to(x.dtype), hidden, cell
+
+
+class RowLSTM:
+    """Single frames of one stream: a product a layer, of the weights for input and hidden state side by side.
+
+    So few rows cost the reading of the weights. MKL reads them a quarter faster in blocks of outputs, as a batch of
+    products, than as one product or as matrix by vector.
+    """
+
+    def __init__(self, module: nn.LSTM) -> None:
+        self.layers = []
+        for parameters in _lstm_parameters(module):
+            weight_ih, weight_hh, bias_ih, bias_hh = (_sigmoids_first(parameter) for parameter in parameters)
+            weight = torch.cat((weight_ih, weight_hh), dim=1)  # [4 * C, 2 * C]
+            self.layers.append((weight.view(_BLOCKS, -1, weight.shape[1]), (bias_ih + bias_hh).view(_BLOCKS, -1, 1)))
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden, cell, size = hidden.clone(), cell.clone(), x.shape[2]
+        y = x[0]  # [1, C]
+        for layer, (weight, bias) in enumerate(self.layers):
+            row = torch.cat((y, hidden[:, layer]), dim=1)  # [1, 2 * C]
+            gates = torch.baddbmm(bias, weight, as_vectors(row).expand(_BLOCKS, -1, 1)).view(1, 4 * size)
+            y = _finish_cell(gates, cell[:, layer], hidden[:, layer])
+        return y.unsqueeze(1), hidden, cell
+
+
+class EitherLSTM:
+    """Single frames of one stream by `RowLSTM` where there is MKL, else by products; everything else by oneDNN."""
+
+    def __init__(self, module: nn.LSTM) -> None:
+        has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        self.single: PackedLSTM = RowLSTM(module) if has_mkl else GateLSTM(module, BlasProduct)
+        self.many = OneDNNLSTM(module)
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lstm = self.single if x.shape[:2] == (1, 1) else self.many
+        return lstm(x, hidden, cell)
+
+
+class Int8LSTM:
+    """By torch's dynamically quantised LSTM: 8-bit weights, and inputs rounded to 8 bits frame by frame."""
+
+    def __init__(self, module: nn.LSTM) -> None:
+        self.layers = [
+            torch.ops.quantized.make_quantized_cell_params_dynamic(
+                _pack_int8(weight_ih, bias_ih), _pack_int8(weight_hh, bias_hh), bias_ih, bias_hh, False
+            )
+            for weight_ih, weight_hh, bias_ih, bias_hh in _lstm_parameters(module)
+        ]
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        before = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
+        y, hidden, cell = torch.quantized_lstm(
+            x.float().transpose(0, 1).contiguous(),
+            before,
+            self.layers,
+            has_biases=True,
+            num_layers=len(self.layers),
+            dropout=0.0,
+            train=False,
+            bidirectional=False,
+            batch_first=False,
+            dtype=torch.qint8,
+            use_dynamic=True,
+        )
+        return y.transpose(0, 1), hidden.transpose(0, 1), cell.transpose(0, 1)
+
+
+class GateLSTM:
+    """By products, where nothing better works: those with the input at once, then frame by frame what recurs."""
+
+    def __init__(self, module: nn.LSTM, product: Callable[[Tensor, Tensor], Product]) -> None:
+        self.layers = []
+        for parameters in _lstm_parameters(module):
+            weight_ih, weight_hh, bias_ih, bias_hh = (_sigmoids_first(parameter) for parameter in parameters)
+            self.layers.append((product(weight_ih, bias_ih + bias_hh), product(weight_hh, torch.zeros_like(bias_hh))))
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch_size, frames, size = x.shape
+        hidden, cell = hidden.clone(), cell.clone()
+        y = x.transpose(0, 1)  # [T, B, C]
+        for layer, (from_input, from_hidden) in enumerate(self.layers):
+            gates = from_input(y.reshape(frames * batch_size, size)).view(frames, batch_size, 4 * size)
+            y = x.new_empty(frames, batch_size, size)
+            h, c = hidden[:, layer], cell[:, layer]
+            for gate, out in zip(gates.unbind(), y.unbind(), strict=True):
+                h = _finish_cell(from_hidden.add_to(gate, h), c, out)
+            hidden[:, layer] = h
+        return y.transpose(0, 1), hidden, cell
+
+
+def _finish_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
+    """A step's sums `gates: [B, 4 * C]`, sigmoids first, into the new `cell: [B, C]` in place and the new hidden state `out`."""
+    size = cell.shape[1]
+    sigmoids, candidate = gates.split_with_sizes((3 * size, size), dim=1)
+    i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
+    cell.mul_(f).addcmul_(i, candidate.tanh_())
+    return torch.tanh(cell, out=out).mul_(o)
+
+
+def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:
+    """Of every layer: both weights, both biases."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [[getattr(module, f"{name}_l{layer}").detach() for name in names] for layer in range(module.num_layers)]
+
+
+def _sigmoids_first(parameter: Tensor) -> Tensor:
+    """torch's gate order i, f, g, o along dimension 0 as i, f, o, g: one call does the three sigmoids."""
+    i, f, g, o = parameter.chunk(4)
+    return torch.cat((i, f, o, g))
+
+
+def _pack_int8(weight: Tensor, bias: Tensor) -> object:
+    """`weight: [N, K]` as 8-bit numbers with one scale an output, in the layout of torch's quantised products."""
+    scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.* are deprecated")
+        quantized = torch.quantize_per_channel(weight.float(), scales.float(), zeros, 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(quantized, bias.float())

@@ -1,0 +1,1 @@
+"""Labelled speech: clips, splits, augmentation and stores."""

@@ -1,0 +1,213 @@
+"""Who is trained on, who is tuned on, who is tested on: whole speakers, never clips.
+
+A speaker's part follows from the seed, the corpus and its list of speakers alone, so that every command and every
+recipe splits alike.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from streamer.corpora.corpus import Clip, Corpus, clips_of
+from streamer.emotion.card import CheckpointCard, Speakers
+from streamer.emotion.checkpoint import load_checkpoint
+from streamer.errors import UsageError
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+DEFAULT_SEED = 20261122
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of a corpus's speakers, each at least one
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The speakers of each part, as `corpus/speaker`."""
+
+    seed: int
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def select(self, clips: Iterable[Clip], part: Part) -> list[Clip]:
+        """The clips of one part, in their order."""
+        speakers = frozenset(getattr(self, part))
+        return [clip for clip in clips if speaker_of(clip) in speakers]
+
+    def together(self) -> "Split":
+        """Everyone trains."""
+        return Split(self.seed, tuple(sorted((*self.train, *self.validation, *self.test))), (), ())
+
+    def save(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            UsageError: the file is not there, is no split, or has a speaker in two parts.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            split = cls(values["seed"], *(tuple(map(str, values[part])) for part in PARTS))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path} holds no split of speakers; give JSON with a seed and lists of corpus/speaker for "
+                "train, validation and test."
+            ) from error
+        counts = Counter(speaker for part in PARTS for speaker in set(getattr(split, part)))
+        if twice := [speaker for speaker, count in counts.items() if count > 1]:
+            raise UsageError(f"{path} has {twice[0]} in two parts; a speaker belongs to one.")
+        return split
+
+
+def read_split(path: Path) -> Split:
+    """A split's JSON, or the parts that a checkpoint (`.safetensors`) says its speakers had.
+
+    Raises:
+        UsageError: see `Split.load`, or the checkpoint does not say whom it has heard.
+        CheckpointError: it cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return Split.load(path)
+    known = speakers_known_to(load_checkpoint(path).card, path)
+    return Split(DEFAULT_SEED, *(tuple(getattr(known, part)) for part in PARTS))
+
+
+def speaker_of(clip: Clip) -> str:
+    """A name that no other corpus's speaker has."""
+    return f"{clip.corpus}/{clip.speaker}"
+
+
+def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split:
+    """Holdout: of every corpus 20 % of the speakers to test, 10 % to validate, each at least one; the rest trains.
+
+    Raises:
+        UsageError: a corpus has fewer than three speakers.
+    """
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for corpus in corpora:
+        speakers = shuffled_speakers(corpus, seed)
+        if len(speakers) < len(PARTS):
+            raise UsageError(
+                f"{corpus.name} has {len(speakers)} speaker(s), and training, validation and test need one each; "
+                "add speakers, or join it with another corpus in one CSV file."
+            )
+        test = max(1, round(TEST_SHARE * len(speakers)))
+        validation = max(1, round(VALIDATION_SHARE * len(speakers)))
+        parts["test"] += speakers[:test]
+        parts["validation"] += speakers[test : test + validation]
+        parts["train"] += speakers[test + validation :]
+    return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = DEFAULT_SEED) -> Split:
+    """One of several splits of which each tests others, and all of them together everyone.
+
+    The first is `split_speakers`. Whom that does not test is dealt to the others; its validation speakers stay in that part
+    where they are not tested, and where all of them are, somebody takes their place.
+
+    Args:
+        corpora: whose speakers are dealt.
+        fold: which, from 1.
+        folds: of how many, 3 or more: two would have the second learn from those alone whom the first tests.
+        seed: of the split.
+
+    Raises:
+        UsageError: there is no such fold, or a corpus has too few speakers for so many.
+    """
+    if not 1 <= fold <= folds or folds < 3:
+        raise UsageError(f"There is no fold {fold} of {folds}; use --fold 1 to K of --folds K, 3 or more.")
+    first = split_speakers(corpora, seed)
+    if fold == 1:
+        return first
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for corpus in corpora:
+        speakers = shuffled_speakers(corpus, seed)
+        left = [speaker for speaker in speakers if speaker not in first.test]  # those that validate come first
+        tested = left[fold - 2 :: folds - 1]
+        if not tested:
+            raise UsageError(f"{corpus.name} has {len(speakers)} speakers, too few for {folds} folds; use fewer.")
+        rest = [speaker for speaker in left if speaker not in tested]
+        validating = [speaker for speaker in rest if speaker in first.validation] or rest[:1]
+        parts["test"] += tested
+        parts["validation"] += validating
+        parts["train"] += [speaker for speaker in speakers if speaker not in (*tested, *validating)]
+    return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
+    """A drawn split in which nobody changes sides whom a checkpoint has heard.
+
+    Args:
+        drawn: by `split_speakers`.
+        known: the checkpoint's own parts; None if it has none.
+        strangers: the part of speakers whom it does not know, of a corpus of which it knows others.
+    """
+    if known is None:
+        return drawn
+    sides = {speaker: part for part in PARTS for speaker in getattr(known, part)}
+    corpora = {speaker.partition("/")[0] for speaker in sides}
+    parts: dict[Part, list[str]] = {part: [] for part in PARTS}
+    for part in PARTS:
+        for speaker in getattr(drawn, part):
+            other = strangers if speaker.partition("/")[0] in corpora else part
+            parts[sides.get(speaker, other)].append(speaker)
+    return Split(drawn.seed, *(tuple(sorted(parts[part])) for part in PARTS))
+
+
+def speakers_known_to(card: CheckpointCard | None, checkpoint: str | Path) -> Speakers:
+    """The parts that a checkpoint's speakers had.
+
+    Raises:
+        UsageError: its card does not say.
+    """
+    if card is None or card.speakers is None:
+        raise UsageError(
+            f"{checkpoint} does not say whom it has heard; give one that `streamer train` wrote, or measured."
+        )
+    return card.speakers
+
+
+def heard_by(known: Speakers | None) -> frozenset[str]:
+    """Whom a checkpoint was trained or tuned on, as far as its card says."""
+    return frozenset() if known is None else frozenset((*known.train, *known.validation))
+
+
+def refuse_heard(split: Split, known: Speakers | None, name: str) -> None:
+    """Make sure that nobody is tested on whom a checkpoint was trained or tuned on.
+
+    Raises:
+        UsageError: somebody is.
+    """
+    if both := sorted(heard_by(known) & set(split.test)):
+        raise UsageError(
+            f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on that voice "
+            f"({len(both)} such); leave --split out, or use a checkpoint that has not heard them."
+        )
+
+
+def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:
+    """The corpus's speakers, as `corpus/speaker`: the order depends on seed and names, not on Python's or numpy's version."""
+
+    def key(speaker: str) -> str:
+        return hashlib.sha256(f"{seed}/{corpus.name}/{speaker}".encode()).hexdigest()
+
+    return [f"{corpus.name}/{speaker}" for speaker in sorted(corpus.speakers, key=key)]
+
+
+def describe_split(split: Split, corpora: Iterable[Corpus]) -> str:
+    """A line a part: how many speakers and clips, and who the speakers are."""
+    clips = clips_of(corpora)
+    lines = [f"split, seed {split.seed}:"]
+    for part in PARTS:
+        speakers = getattr(split, part)
+        lines.append(
+            f"  {part}: {len(speakers)} speakers, {len(split.select(clips, part))} clips: {' '.join(speakers)}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""Emotions that begin though nobody speaks, an hour: silence, noise, music, and whatever recordings one has of such."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamer.arrays import Samples
+from streamer.audio.files import read_recording
+from streamer.constants import SAMPLE_RATE
+from streamer.corpora.augment import NON_SPEECH, gain, generator, rms
+from streamer.corpora.corpus import SUFFIXES
+from streamer.errors import UsageError
+from streamer.evaluation.through_worker import ROWS, Monitored
+from streamer.events import EmotionStarted, Window
+from streamer.progress import Progress
+
+SOUNDS = ("silence", "white noise", "pink noise", "music")
+LEVELS_DBFS = (-25.0, -35.0, -50.0)  # beside the microphone, across the room, behind a door
+_PIECE_S = 16.0  # of a tune, then another one begins
+_STREAM_S = 120.0  # of one stream, which warms up anew
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """One sound."""
+
+    minutes: float
+    started: int  # `emotion_started` events
+    per_hour: float
+    at_levels: dict[str, int]  # how many at each level, "-35 dBFS"
+    labels: dict[str, int]  # which emotions began
+    voiced: float  # share of windows in which voice activity believed to hear somebody
+
+
+def false_alarms(
+    monitored: Monitored, minutes: float, recordings: Sequence[Path], seed: int, progress: Progress[Any]
+) -> dict[str, Alarms]:
+    """Play each of SOUNDS, and each of `recordings`, to the worker.
+
+    Silence is a quiet room between -90 and -60 dBFS; the other sounds are played at LEVELS_DBFS, a third of the time
+    each. The music is rendered by `streamer.corpora.augment.music`: bass, chords, melody and drums.
+
+    Args:
+        monitored: the checkpoint in its worker.
+        minutes: of each of SOUNDS.
+        recordings: files, or folders of files, without a voice; each is played once at each level.
+        seed: of every draw.
+        progress: shows how far it is.
+
+    Raises:
+        UsageError: one of `recordings` is not there, or holds no recording.
+    """
+    results = {}
+    for sound in SOUNDS if minutes else ():
+        levels = (None,) if sound == "silence" else LEVELS_DBFS
+        streams = {
+            level: [
+                _at(_rendered(sound, seconds, generator(seed, number, f"{sound} {level}")), level)
+                for number, seconds in enumerate(_parts(minutes * 60 / len(levels)))
+            ]
+            for level in levels
+        }
+        results[sound] = _count(monitored, streams, progress, sound)
+    for path in recordings:
+        heard = [read_recording(file) for file in recordings_in(path)]
+        streams = {level: [_at(one, level) for one in heard] for level in LEVELS_DBFS}
+        name = path.stem if path.stem not in results else str(path)
+        results[name] = _count(monitored, streams, progress, name)
+    return results
+
+
+def _count(
+    monitored: Monitored, streams: Mapping[float | None, Sequence[Samples]], progress: Progress[Any], sound: str
+) -> Alarms:
+    """Play all streams of one sound, level by level."""
+    played = [(level, samples) for level, some in streams.items() for samples in some]
+    at_levels = {_name(level): 0 for level in streams}
+    labels: dict[str, int] = {}
+    windows = voiced = 0
+    for first in progress(range(0, len(played), ROWS), f"playing {sound}"):
+        some = played[first : first + ROWS]
+        for (level, _), events in zip(some, monitored.hear([samples for _, samples in some]), strict=True):
+            windows += sum(isinstance(event, Window) for event in events)
+            voiced += sum(isinstance(event, Window) and event.probs is not None for event in events)
+            for event in events:
+                if isinstance(event, EmotionStarted):
+                    at_levels[_name(level)] += 1
+                    labels[event.label] = labels.get(event.label, 0) + 1
+    minutes = sum(len(samples) for _, samples in played) / SAMPLE_RATE / 60
+    started = sum(at_levels.values())
+    return Alarms(minutes, started, started * 60 / minutes, at_levels, labels, voiced / max(1, windows))
+
+
+def _parts(seconds: float) -> list[float]:
+    """Equal parts of up to two minutes."""
+    count = math.ceil(seconds / _STREAM_S)
+    return [seconds / count] * count
+
+
+def _rendered(sound: str, seconds: float, rng: np.random.Generator) -> Samples:
+    """Tune after tune, or one noise as long as it lasts; RMS 1, but for silence."""
+    whole = round(seconds * SAMPLE_RATE)
+    piece = round(_PIECE_S * SAMPLE_RATE) if sound == "music" else whole
+    samples = np.concatenate([NON_SPEECH[sound](min(piece, whole - at), rng) for at in range(0, whole, piece)])
+    return samples.astype(np.float32)
+
+
+def _at(samples: Samples, level_dbfs: float | None) -> Samples:
+    if level_dbfs is None:
+        return samples
+    return np.clip(gain(samples / np.float32(max(rms(samples), 1e-9)), level_dbfs), -1, 1)
+
+
+def recordings_in(path: Path) -> list[Path]:
+    """The recordings that a file or a folder stands for, sorted.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = sorted(_audio_in(path)) if path.is_dir() else [path]
+    if not found or not path.exists():
+        raise UsageError(f"There is no recording {path}; give a file, or a folder of files, without a voice.")
+    return found
+
+
+def _audio_in(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def _name(level_dbfs: float | None) -> str:
+    return "as it is" if level_dbfs is None else f"{level_dbfs:g} dBFS"

@@ -1,0 +1,210 @@
+"""The board: everything the screen may want to know, gathered from any thread, handed out as one immutable `Snapshot`.
+
+The local worker and `streamer watch` post the same events to it; only the worker also posts what no broker carries
+(level, attention, smoothed probabilities).
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamer.events import EmotionEnded, EmotionStarted, Event, Health, Info, State, Status, Window
+from streamer.feed.snapshot import (
+    BrokerView,
+    EnrolmentView,
+    Level,
+    LogKind,
+    LogLine,
+    Snapshot,
+    StreamView,
+    TimelinePoint,
+)
+
+LOG_LINES = 500
+_TROUBLE = {"mic lost", "no signal", "behind"}  # statuses worth a line when they begin and when they end
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of one stream so far."""
+
+    status: Status = "starting"
+    detail: str = ""
+    device: str | None = None
+    level: Level | None = None
+    window: Window | None = None
+    smoothed: tuple[tuple[str, float], ...] | None = None
+    state: State | None = None
+    attention: tuple[float, ...] | None = None
+    health: Health | None = None
+    timeline: deque[TimelinePoint] = field(default_factory=deque)
+    calibrated: bool = False
+    enrolment: EnrolmentView | None = None
+
+
+class Board:
+    """Thread-safe; every method returns at once."""
+
+    def __init__(
+        self,
+        streams: Sequence[str] = (),
+        *,
+        timeline_s: float = 300.0,
+        torch_device: str | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._records = {name: _Record() for name in streams}
+        self._timeline_s = timeline_s
+        self._torch_device = torch_device
+        self._wall = wall
+        self._began = wall()
+        self._info: Info | None = None
+        self._broker = BrokerView("off", "off", "", None, None, None)
+        self._log: deque[LogLine] = deque(maxlen=LOG_LINES)
+        self._lines = 0
+
+    def event(self, event: Event, stream: str | None = None) -> None:
+        """Take in one event; `stream` replaces the event's own name where several monitors are watched."""
+        with self._lock:
+            if isinstance(event, Info):
+                self._info = event
+                return
+            name = stream or event.stream
+            if isinstance(event, EmotionStarted):
+                self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
+                return
+            if isinstance(event, EmotionEnded):
+                self._write("emotion", name, f"{event.label} ended {event.duration_s:.1f} s", event.time)
+                return
+            record = self._records.setdefault(name, _Record())
+            match event:
+                case Window():
+                    self._window(name, record, event)
+                case State():
+                    record.state = event
+                case Health():
+                    record.health = event
+                    record.device = event.device
+
+    def status(self, stream: str, status: Status, detail: str = "", device: str | None = None) -> None:
+        """Set a stream's status word and its sentence."""
+        with self._lock:
+            record = self._records.setdefault(stream, _Record())
+            if status != record.status:
+                self._write_status(stream, record, status, detail)
+            record.status, record.detail = status, detail
+            record.device = device or record.device
+
+    def forget(self, stream: str) -> None:
+        """The stream is no more: it leaves the screen, and what the log says of it stays."""
+        with self._lock:
+            if self._records.pop(stream, None):
+                self._write("note", stream, "no longer heard")
+
+    def inner(
+        self,
+        stream: str,
+        attention: tuple[float, ...] | None,
+        smoothed: tuple[tuple[str, float], ...] | None,
+    ) -> None:
+        """Set what only the local worker knows of the newest window."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.attention, record.smoothed = attention, smoothed
+
+    def level(self, stream: str, level: Level | None) -> None:
+        """Set the stream's input level; None while nothing is captured."""
+        with self._lock:
+            if record := self._records.get(stream):  # it may have been forgotten meanwhile
+                record.level = level
+
+    def calibrated(self, stream: str, calibrated: bool) -> None:
+        """Set whether a voice profile is in use on the stream."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.calibrated = calibrated
+
+    def enrolment(self, stream: str, view: EnrolmentView | None) -> None:
+        """Set how far getting to know the voice on the stream has come; None: none is being learnt."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.enrolment = view
+
+    def broker(self, view: BrokerView) -> None:
+        """Set the state of the MQTT connection; a change of its status is logged."""
+        with self._lock:
+            if view.status != self._broker.status and view.status != "off":
+                self._write("broker", None, f"broker {view.status}: {view.detail or view.url}")
+            self._broker = view
+
+    def torch_device(self, name: str) -> None:
+        """Set where the model runs."""
+        with self._lock:
+            self._torch_device = name
+
+    def log(self, kind: LogKind, text: str, stream: str | None = None) -> None:
+        """Write one line to the event log."""
+        with self._lock:
+            self._write(kind, stream, text)
+
+    def status_of(self, stream: str) -> Status:
+        """The stream's status word now."""
+        with self._lock:
+            record = self._records.get(stream)
+            return record.status if record else "starting"
+
+    def snapshot(self) -> Snapshot:
+        """Everything, now."""
+        now = self._wall()
+        with self._lock:
+            return Snapshot(
+                time=now,
+                uptime_s=max(0.0, now - self._began),
+                info=self._info,
+                torch_device=self._torch_device,
+                streams=tuple(_view(name, record) for name, record in self._records.items()),
+                broker=self._broker,
+                log=tuple(self._log),
+            )
+
+    def _window(self, name: str, record: _Record, window: Window) -> None:
+        held = record.state
+        label = held.label if held else None
+        lost = window.dropped_samples > 0
+        record.window = window
+        record.timeline.append(TimelinePoint(window.time, label, held.confidence if held else None, lost))
+        while record.timeline and record.timeline[0].time < window.time - self._timeline_s:
+            record.timeline.popleft()
+        if lost:
+            self._write("loss", name, f"lost {window.dropped_samples / 24:.0f} ms of audio", window.time)
+
+    def _write_status(self, stream: str, record: _Record, status: Status, detail: str) -> None:
+        if status in _TROUBLE or status == "paused":
+            self._write("device", stream, f"{status}: {detail}" if detail else status)
+        elif record.status in _TROUBLE or record.status == "paused":
+            self._write("device", stream, f"{record.status} is over")
+
+    def _write(self, kind: LogKind, stream: str | None, text: str, moment: float | None = None) -> None:
+        self._lines += 1
+        self._log.append(LogLine(self._lines, self._wall() if moment is None else moment, kind, stream, text))
+
+
+def _view(name: str, record: _Record) -> StreamView:
+    return StreamView(
+        name=name,
+        status=record.status,
+        detail=record.detail,
+        device=record.device,
+        level=record.level,
+        window=record.window,
+        smoothed=record.smoothed,
+        state=record.state,
+        attention=record.attention,
+        health=record.health,
+        timeline=tuple(record.timeline),
+        calibrated=record.calibrated,
+        enrolment=record.enrolment,
+    )

@@ -1,0 +1,128 @@
+"""What the screen shows: one immutable value, pulled 8 to 10 times a second, never waited for.
+
+The local monitor and `streamer watch` both build it with `streamer.feed.board.Board`. A figure that did not reach the board
+(because a broker does not carry it) is None and shows as `not sent`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from streamer.events import Health, Info, State, Status, Window
+
+BrokerStatus = Literal["online", "connecting", "offline", "off"]
+LogKind = Literal["emotion", "device", "broker", "loss", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The input level, measured continuously, not once a window."""
+
+    rms_dbfs: float
+    peak_dbfs: float  # of the last block
+    hold_dbfs: float  # peak hold: the highest peak of the last 1.5 s
+    noise_dbfs: float  # noise floor: the tenth percentile of the last 10 s of RMS
+    clipped: int  # blocks with a sample at full scale since the start
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """One window of the past, small enough to keep minutes of them."""
+
+    time: float
+    label: str | None  # the label that the tracker held, None: a gap (silence, warming, unsure)
+    confidence: float | None
+    lost: bool  # audio was lost since the point before
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the event log; `number` grows by one a line, so a reader can append only what is new."""
+
+    number: int
+    time: float
+    kind: LogKind
+    stream: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentView:
+    """How far getting to know a voice has come."""
+
+    voice_s: float  # seconds of speech so far
+    wanted_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """All that is known of one stream."""
+
+    name: str
+    status: Status
+    detail: str  # one sentence for the status line, with the cure where something is wrong; may be empty
+    device: str | None
+    level: Level | None
+    window: Window | None  # the newest
+    smoothed: tuple[tuple[str, float], ...] | None  # the tracker's probabilities in label order
+    state: State | None
+    attention: tuple[float, ...] | None  # weights over the window's frames, oldest first, summing to 1
+    health: Health | None
+    timeline: tuple[TimelinePoint, ...]  # oldest first
+    calibrated: bool = False  # a voice profile is in use
+    enrolment: EnrolmentView | None = None  # while a voice is being learnt
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """The MQTT connection: where to, whether, and what became of the messages."""
+
+    url: str  # without the password
+    status: BrokerStatus
+    detail: str  # why it is not online, in one sentence; may be empty
+    sent: int | None
+    queued: int | None
+    shed: int | None  # messages given up, never silently
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything on the screen at one moment."""
+
+    time: float  # seconds since the epoch
+    uptime_s: float
+    info: Info | None  # None until the model is loaded, or until the broker delivered it
+    torch_device: str | None  # "cpu", "cuda:0" …
+    streams: tuple[StreamView, ...]
+    broker: BrokerView
+    log: tuple[LogLine, ...]  # newest last, bounded
+
+
+class Feed(Protocol):
+    """What the dashboard needs of the program behind it. No method blocks."""
+
+    #: False for `streamer watch`: another program owns the microphone, so mute, device and voice keys are not offered.
+    controls_capture: bool
+
+    def snapshot(self) -> Snapshot:
+        """The newest state of everything."""
+        ...
+
+    def mute(self, stream: str, muted: bool) -> None:
+        """Really stop (or restart) the capture of `stream`; its status becomes `paused`."""
+        ...
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the input devices to choose from, as of the last look; empty where there are none."""
+        ...
+
+    def choose_device(self, stream: str, device: str) -> None:
+        """Move `stream` to the device of that name."""
+        ...
+
+    def calibrate(self, stream: str) -> None:
+        """Begin to learn the voice on `stream`, which goes on being heard; then use its profile at once, and keep it."""
+        ...
+
+    def cancel_calibration(self, stream: str) -> None:
+        """Stop that, and keep nothing of it."""
+        ...

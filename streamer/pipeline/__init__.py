@@ -1,0 +1,1 @@
+"""The live path: audio chunks to events."""

@@ -1,0 +1,95 @@
+"""From settings to the parts that need torch: the model on its device, the batch of rows, and what to tell about them."""
+
+import torch
+
+from streamer import __version__
+from streamer.codec.cpu.pack import check_supported
+from streamer.codec.device import choose_device
+from streamer.config import Settings
+from streamer.constants import SAMPLE_RATE
+from streamer.emotion.card import CheckpointCard
+from streamer.emotion.model import EmotionDetectionModel
+from streamer.emotion.tracker import ClaimRule, TrackerSettings
+from streamer.errors import UsageError
+from streamer.events import Info
+from streamer.pipeline.inference import Inference
+from streamer.pipeline.stream import StreamSettings
+from streamer.pipeline.worker import MOST_HOPS
+
+
+def build_inference(settings: Settings, rows: int) -> Inference:
+    """The model of `settings`, loaded, on its device, warmed up, with state for `rows` streams.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        UsageError: the device is not there, or does not have the precision.
+    """
+    device = choose_device(settings.model.device)
+    check_supported(settings.model.precision, torch.device(device).type)
+    torch.set_num_threads(settings.model.threads)
+    torch.backends.cudnn.allow_tf32 = False  # convolutions in full float32 on CUDA too, as the encoder promises
+    model = EmotionDetectionModel.from_checkpoint(settings.model.checkpoint, settings.window.window_s)
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu:
+        model.encoder.precision = settings.model.precision
+    inference = Inference(
+        model,
+        rows,
+        window_frames=settings.window.frames,
+        hop_frames=settings.window.hop_frames,
+        device=device,
+        encoder_dtype=torch.bfloat16 if settings.model.precision == "bfloat16" and not on_cpu else torch.float32,
+        voice_threshold=settings.voice.threshold,
+        min_speech=settings.voice.min_speech,
+    )
+    inference.warm_up(MOST_HOPS)
+    return inference
+
+
+def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamSettings:
+    """What every stream needs of the settings, with `auto` taken from the checkpoint.
+
+    Raises:
+        UsageError: the tracker's thresholds contradict each other.
+    """
+    wanted = settings.tracker
+    calibrated = _card(model).calibration_for(settings.window.window_s).threshold
+    threshold = calibrated if settings.model.threshold == "auto" else settings.model.threshold
+    usual = TrackerSettings.around(threshold)
+    try:
+        tracker = TrackerSettings(
+            enter=usual.enter if wanted.enter == "auto" else wanted.enter,
+            exit=usual.exit if wanted.exit == "auto" else wanted.exit,
+            smoothing_s=wanted.smoothing_s,
+            dwell_s=wanted.dwell_s,
+            hang_s=wanted.hang_s,
+        )
+    except ValueError as error:
+        raise UsageError(f"config.toml: [tracker]: {error}") from error
+    return StreamSettings(
+        labels=model.labels,
+        window_frames=settings.window.frames,
+        hop_frames=settings.window.hop_frames,
+        rule=ClaimRule(threshold, settings.voice.min_speech),
+        tracker=tracker,
+        neutral_mean=_card(model).neutral_mean,
+    )
+
+
+def describe(settings: Settings, inference: Inference, streams: list[str]) -> Info:
+    """The retained `info` message."""
+    return Info(
+        version=__version__,
+        model=_card(inference.model).name,
+        model_sha256=inference.model.sha256 or "",
+        labels=inference.model.labels,
+        sample_rate_hz=SAMPLE_RATE,
+        window_s=settings.window.window_s,
+        hop_s=settings.window.hop_s,
+        streams=tuple(streams),
+    )
+
+
+def _card(model: EmotionDetectionModel) -> CheckpointCard:
+    assert model.card is not None, "only a model that was loaded from a checkpoint is monitored with"
+    return model.card
