@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import FakeInference, FakeSource
 
 from streamer.config import Settings
 from streamer.emotion.profile import profile_folder, stored_names
@@ -17,6 +16,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.events import EmotionEnded, Event, Info, Window
 from streamer.monitor import Monitor
 from streamer.pipeline.stream import StreamSettings
+from tests.support.fakes import FakeInference, FakeSource
 
 HOP = 18 * 320
 SETTINGS = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4, 0.0, 0.0, 1.0))

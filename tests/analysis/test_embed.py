@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from made import Watcher, checkpoint, model, sound, write
 
 from streamer.analysis.cache import RowCache
 from streamer.analysis.dataset import read_set
@@ -21,6 +20,7 @@ from streamer.analysis.embedder import BATCH_SIZES, Embedder, EmbedSettings
 from streamer.audio.files import Facts, read_blocks, read_facts, read_whole
 from streamer.commands.embed import run_embed
 from streamer.errors import StreamerError, UsageError
+from tests.analysis.made import Watcher, checkpoint, model, sound, write
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """What `streamer info` says of a model is so."""
 
-import made
-
 from streamer.analysis.facts import fact_rows, model_facts
+from tests.analysis import made
 
 BATCHES = ((1, 3.0), (4, 3.0), (1, 6.0))
 

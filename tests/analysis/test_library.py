@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-import made
 import pytest
 import torch
 
 import streamer
 from streamer import global_embeddings, multi_scale_embeddings
 from streamer.analysis.aggregate import METHODS, RunningPool
+from tests.analysis import made
 
 OFFLINE = ("mean", "max", "attention", "learned")
 

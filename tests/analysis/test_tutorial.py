@@ -3,8 +3,9 @@
 import re
 from importlib import resources
 
-import made
 import pytest
+
+from tests.analysis import made
 
 
 def blocks():

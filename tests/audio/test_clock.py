@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from fake_sounddevice import FakeClock
 
 from streamer.audio.clock import BackOff, CaptureClock, RateMeter, WallClock
+from tests.audio.fake_sounddevice import FakeClock
 
 
 def test_late_callbacks_shift_no_time() -> None:

@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
-from fake_sounddevice import FakeSounddevice, device
 
 from streamer.audio import portaudio as portaudio_module
 from streamer.audio import pulse
 from streamer.audio.devices import DeviceInfo, find_device, list_devices, silence_hint
 from streamer.audio.portaudio import DeviceError, PortAudio, PortAudioMissingError, import_sounddevice, install_line
+from tests.audio.fake_sounddevice import FakeSounddevice, device
 
 YETI = DeviceInfo(2, "Blue Yeti", "Core Audio", 2, 48_000.0, False)
 BUILT_IN = DeviceInfo(0, "MacBook Pro Microphone", "Core Audio", 1, 48_000.0, True)

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 import soxr
-from fake_sounddevice import FakeClock, FakeSounddevice, FakeStream, device
 
 from streamer.audio.microphone import Microphone
 from streamer.audio.portaudio import PortAudio, PortAudioMissingError
 from streamer.audio.resample import to_mono
 from streamer.audio.ring import Chunk, RingBuffer
 from streamer.constants import SAMPLE_RATE
+from tests.audio.fake_sounddevice import FakeClock, FakeSounddevice, FakeStream, device
 
 BLOCK_S = 0.02
 

@@ -1,6 +1,7 @@
 """The microphone for real: PulseAudio, ALSA and PortAudio, with a null sink as the device."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from real_audio import VirtualMicrophone
+
+from tests.support.real_audio import VirtualMicrophone
 
 pytestmark = pytest.mark.real
 
@@ -29,7 +31,7 @@ class Listener:
         self._lines: queue.Queue[dict[str, str]] = queue.Queue()
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("listen.py")), source, str(result)],
-            env=microphone.env | {"PYTHONPATH": str(ROOT)},
+            env=microphone.env | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         threading.Thread(target=self._collect, daemon=True).start()

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_sounddevice import FakeSounddevice, device
 
 from streamer.audio.microphone import Microphone
 from streamer.audio.open import SourceSpec, open_source, parse_source
@@ -15,6 +14,7 @@ from streamer.audio.portaudio import PortAudio, PortAudioMissingError
 from streamer.audio.source import PcmFormat
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
+from tests.audio.fake_sounddevice import FakeSounddevice, device
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from real_audio import require_parts
 
 from streamer.bench import latency_rig, soak
 from streamer.bench.latency import STAGES
 from streamer.bench.soak_audit import Row
+from tests.support.real_audio import require_parts
 
 real = pytest.mark.real
 HOP_MINUTES = 0.24 / 60

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from truth import (
+
+from streamer.codec import Encoder, UnsupportedModelError, import_encodec
+from tests.codec.truth import (
     TOLERANCE,
     encodec_model,
     encoder,
@@ -12,8 +14,6 @@ from truth import (
     relative_error,
     worst_frame_error,
 )
-
-from streamer.codec import Encoder, UnsupportedModelError, import_encodec
 
 LENGTHS = [1, 2, 6, 7, 319, 320, 321, 1000, 2239, 2240, 2241, 2560, 3841, 7777]
 

@@ -4,12 +4,12 @@ from functools import cache
 
 import pytest
 import torch
-from truth import TOLERANCE, new_encodec_model, noise, relative_error
 
 from streamer.codec import Encoder, import_encodec
 from streamer.codec.embeddings import encode_segments, encoder_embeddings
 from streamer.codec.quantizer import TIE, Quantizer, StreamingQuantizer, quantized_codes, quantized_embeddings
 from streamer.codec.waveform import AudioConversionWarning, convert_audio
+from tests.codec.truth import TOLERANCE, new_encodec_model, noise, relative_error
 
 torch.set_num_threads(1)  # small tensors: more threads would only wait for each other
 BANDWIDTHS_24 = (1.5, 3.0, 6.0, 12.0, 24.0)

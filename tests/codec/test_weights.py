@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.nn.utils import parametrizations, remove_weight_norm
-from truth import TOLERANCE, encodec_model, encoder, new_encodec_model, noise, offline, relative_error
 
 from streamer.codec import import_encodec
 from streamer.codec.weights import META_24KHZ, WeightsError, load_encoder
+from tests.codec.truth import TOLERANCE, encodec_model, encoder, new_encodec_model, noise, offline, relative_error
 
 SENTENCE = r"^[^\n]+\.$"
 

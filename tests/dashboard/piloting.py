@@ -6,11 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from scripted_feed import ScriptedFeed
 from textual.pilot import Pilot
 
 from streamer.dashboard.app import StreamerApp
 from streamer.dashboard.widgets.canvas import Canvas
+from tests.dashboard.scripted_feed import ScriptedFeed
 
 Steps = Callable[[StreamerApp, Pilot[None]], Awaitable[None]]
 

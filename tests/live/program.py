@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from real_broker import Listener
+from tests.support.real_broker import Listener
 
 LIVELY = """
 [window]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from program import Streamer, events
-from real_audio import VirtualMicrophone
-from real_broker import Listener, Mosquitto
 
 from streamer.audio.open import DEMO
+from tests.live.program import Streamer, events
+from tests.support.real_audio import VirtualMicrophone
+from tests.support.real_broker import Listener, Mosquitto
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 LOUD_DBFS = -40.0

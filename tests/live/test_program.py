@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from program import LIVELY, Streamer, events, write_config
-from real_broker import Listener, Mosquitto, eventually, retained
 
 from streamer.audio.open import DEMO
 from streamer.emotion.model import EmotionDetectionModel
+from tests.live.program import LIVELY, Streamer, events, write_config
+from tests.support.real_broker import Listener, Mosquitto, eventually, retained
 
 real = pytest.mark.real
 pytestmark = pytest.mark.timeout(150)
@@ -149,7 +149,8 @@ def test_a_signal_while_the_model_loads_ends_it_in_order_too() -> None:
 
 def test_without_portaudio_it_says_so_and_plays_the_bundled_recording(tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path}
     with Streamer("run", "--headless", "--mqtt", "off", env=env) as program:
         program.until(lambda: program.of("window"))
         assert {e["stream"] for e in program.of("window")} == {"demo"}

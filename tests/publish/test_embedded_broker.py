@@ -12,8 +12,6 @@ from pathlib import Path
 
 import platformdirs
 import pytest
-from event_samples import INFO, number_of, state, transition, window
-from real_broker import Listener, eventually, free_port, retained
 
 from streamer.errors import StreamerError, UsageError
 from streamer.events import from_json, to_json
@@ -22,6 +20,8 @@ from streamer.publish.broker_files import find_broker
 from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
+from tests.support.event_samples import INFO, number_of, state, transition, window
+from tests.support.real_broker import Listener, eventually, free_port, retained
 
 QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=2.0, settle_s=1.5)
 REPOSITORY = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_mosquittos_client_hears_every_event_of_ours() -> None:
 PROGRAM = """
 import sys, time
 sys.path[:0] = {paths}
-from event_samples import transition
+from tests.support.event_samples import transition
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 out = MqttPublisher(MqttSettings(url={url!r}, node="n"))
@@ -90,7 +90,7 @@ time.sleep(60)
 @pytest.mark.real
 def test_a_killed_publisher_is_offline() -> None:
     with started() as broker:
-        code = PROGRAM.format(paths=[str(REPOSITORY), str(REPOSITORY / "tests")], url=broker.url)
+        code = PROGRAM.format(paths=[str(REPOSITORY)], url=broker.url)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"sent\n"

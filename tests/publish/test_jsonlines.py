@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from event_samples import INFO, state, transition, window
-from real_broker import eventually
 
 from streamer.events import from_json, to_json
 from streamer.publish.jsonlines import JsonLines
+from tests.support.event_samples import INFO, state, transition, window
+from tests.support.real_broker import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 fast_and_live = pytest.mark.parametrize("wait", [False, True], ids=["live", "fast"])
@@ -177,7 +177,7 @@ def test_closing_before_the_start_is_safe() -> None:
 PROGRAM = """
 import sys, threading
 sys.path[:0] = {paths}
-from event_samples import window
+from tests.support.event_samples import window
 from streamer.publish.jsonlines import JsonLines
 ended = threading.Event()
 out = JsonLines(sys.stdout, wait={wait}, on_closed=ended.set)
@@ -191,7 +191,7 @@ out.close()
 
 
 def run_program(wait: bool, count: int) -> subprocess.Popen[bytes]:
-    code = PROGRAM.format(paths=[str(REPOSITORY), str(REPOSITORY / "tests")], wait=wait, count=count)
+    code = PROGRAM.format(paths=[str(REPOSITORY)], wait=wait, count=count)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

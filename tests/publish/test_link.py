@@ -7,13 +7,13 @@ import threading
 
 import aiomqtt
 import pytest
-from event_samples import INFO, health, state, transition, window
-from real_broker import eventually, free_port
 
 from streamer.publish.broker import EmbeddedBroker
 from streamer.publish.link import MqttLink, Timing, race
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
+from tests.support.event_samples import INFO, health, state, transition, window
+from tests.support.real_broker import eventually, free_port
 
 QUICK = Timing(first_retry_s=0.05, last_retry_s=0.1, answer_s=0.5, keepalive_s=5, settle_s=0.1)
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from event_samples import INFO, health, number_of, state, transition, window
-from real_broker import Listener, Mosquitto, eventually, make_certificates, retained
 
 from streamer.events import from_json, to_json
 from streamer.publish import mqtt
 from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
+from tests.support.event_samples import INFO, health, number_of, state, transition, window
+from tests.support.real_broker import Listener, Mosquitto, eventually, make_certificates, retained
 
 pytestmark = pytest.mark.real
 
@@ -160,7 +160,7 @@ def test_a_message_that_cannot_be_written_is_counted_and_holds_up_nobody(
 PROGRAM = """
 import sys, time
 sys.path[:0] = {paths}
-from event_samples import transition
+from tests.support.event_samples import transition
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 out = MqttPublisher(MqttSettings(url={url!r}, node="n"))
@@ -182,7 +182,7 @@ def test_a_program_that_vanishes_is_offline(
     broker: Mosquitto, listen: Callable[..., Listener], end: str, how: signal.Signals | None
 ) -> None:
     listener = listen("streamer/n/availability")
-    paths = [str(REPOSITORY), str(REPOSITORY / "tests")]
+    paths = [str(REPOSITORY)]
     code = PROGRAM.format(paths=paths, url=broker.url, end=end)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -7,14 +7,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from event_samples import INFO, health, state, transition, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real_broker import make_certificates
 
 from streamer.errors import UsageError
 from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 from streamer.publish.topics import Topics, check_node, default_node
+from tests.support.event_samples import INFO, health, state, transition, window
+from tests.support.real_broker import make_certificates
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What waits, in which order, and what is given up."""
 
-from event_samples import number_of, state, transition, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streamer.events import Event
 from streamer.publish.outbox import Message, Outbox, OutboxCounts
+from tests.support.event_samples import number_of, state, transition, window
 
 
 def message(event: Event, topic: str = "t") -> Message:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from event_samples import INFO, health, state, transition, window
-from real_broker import Mosquitto, eventually, program
 
 from streamer.errors import UsageError
 from streamer.events import Event, to_json
@@ -16,6 +14,8 @@ from streamer.publish.link import LinkStatus, Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.subscriber import MAX_PAYLOAD, Subscriber
+from tests.support.event_samples import INFO, health, state, transition, window
+from tests.support.real_broker import Mosquitto, eventually, program
 
 QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, settle_s=0.5)
 

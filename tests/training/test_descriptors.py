@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_corpus import write_corpus
 
 from streamer.constants import HOP, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import clips_of, read_corpora
 from streamer.training.descriptors import DESCRIPTORS, MELS, DescriptorStore, log_mel, low_level_extractor
+from tests.support.training_corpus import write_corpus
 
 
 def silent(items: Any, what: str) -> Any:

@@ -1,0 +1,49 @@
+"""Plans of fixed shape share memory, and nothing of one is left in another."""
+
+import torch
+
+from streamer.codec import StreamingEncoder
+from streamer.codec.cpu.plan import PLANS, Arena
+from tests.codec.truth import TOLERANCE, encoder, noise, offline, worst_frame_error
+
+
+def test_more_shapes_in_turns_than_plans_are_kept():
+    lengths = [320 * (1 + n % (PLANS + 3)) for n in range(3 * PLANS)]
+    audio = noise(2240 + sum(lengths))
+    streaming = StreamingEncoder(encoder())
+    frames = [streaming.step(piece) for piece in audio.split([2240, *lengths], dim=-1)]
+    whole = offline(audio)
+    together = torch.cat(frames, dim=-1)
+    assert worst_frame_error(together[..., :-6], whole[..., : together.shape[-1] - 6]) <= TOLERANCE
+
+
+def test_streams_of_one_batch_that_step_apart_share_no_values():
+    audio = noise(9600, batch_size=3)
+    streaming = StreamingEncoder(encoder(), 3)
+    frames = [streaming.step(audio[..., :3200])]
+    for begin in range(3200, 9600, 1600):
+        piece = audio[..., begin : begin + 1600]
+        one = streaming.step(piece, torch.tensor([False, True, False]))
+        others = streaming.step(piece, torch.tensor([True, False, True]))
+        frames.append(one + others)
+    together, whole = torch.cat(frames, dim=-1), offline(audio)
+    assert worst_frame_error(together[..., :-6], whole[..., : together.shape[-1] - 6]) <= TOLERANCE
+
+
+def test_a_larger_buffer_leaves_what_was_taken_before():
+    arena = Arena()
+    small = arena.take("one", (2, 3), torch.float32).fill_(1)
+    large = arena.take("one", (20, 30), torch.bfloat16).fill_(2)
+    assert arena.take("other", (2, 3), torch.float32).data_ptr() not in (small.data_ptr(), large.data_ptr())
+    assert torch.equal(small, torch.ones(2, 3))
+    assert arena.take("one", (4,), torch.float32).data_ptr() == large.data_ptr()
+
+
+def test_an_unpacked_encoder_computes_with_its_parameters_again():
+    unpacked = StreamingEncoder(encoder()).encoder
+    unpacked.unpack()
+    audio = noise(3200)
+    with torch.no_grad():
+        for parameter in unpacked.parameters():
+            parameter.zero_()
+        assert torch.count_nonzero(unpacked(audio)) == 0
