@@ -54,7 +54,7 @@ Frames = Annotated[float, AfterValidator(_whole_frames)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Audio(_Table):
+class AudioConfig(_Table):
     """Where sound comes from when there is no [[stream]] table."""
 
     source: str = "auto"
@@ -63,14 +63,14 @@ class Audio(_Table):
     ring_s: Annotated[float, Field(ge=1, le=120)] = 8.0
 
 
-class WindowSettings(_Table):
+class WindowConfig(_Table):
     """What one analysis window is."""
 
     window_s: Annotated[Frames, Field(ge=0.2, le=30)] = 3.0
     hop_s: Annotated[Frames, Field(ge=1 / FRAME_RATE, le=10)] = 0.24
 
     @model_validator(mode="after")
-    def _hop_fits(self) -> "WindowSettings":
+    def _hop_fits(self) -> "WindowConfig":
         if self.hop_s > self.window_s:
             raise ValueError(f"hop_s = {self.hop_s:g} must not be longer than window_s = {self.window_s:g}")
         return self
@@ -86,7 +86,7 @@ class WindowSettings(_Table):
         return round(self.hop_s * FRAME_RATE)
 
 
-class Model(_Table):
+class ModelConfig(_Table):
     """Which checkpoint runs where."""
 
     checkpoint: str = "bundled"
@@ -97,14 +97,14 @@ class Model(_Table):
     calibration: bool = True
 
 
-class Voice(_Table):
+class VoiceConfig(_Table):
     """When somebody speaks."""
 
     threshold: Annotated[float, Field(gt=0.15, lt=1)] = 0.5
     min_speech: Share = 0.3
 
 
-class TrackerTable(_Table):
+class TrackerConfig(_Table):
     """How windows become a stable state."""
 
     smoothing_s: Annotated[float, Field(ge=0, le=60)] = 1.0
@@ -114,13 +114,13 @@ class TrackerTable(_Table):
     hang_s: Annotated[float, Field(ge=0, le=60)] = 3.0
 
     @model_validator(mode="after")
-    def _exit_below_enter(self) -> "TrackerTable":
+    def _exit_below_enter(self) -> "TrackerConfig":
         if self.enter != "auto" and self.exit != "auto" and self.exit > self.enter:
             raise ValueError(f"exit = {self.exit:g} must not be above enter = {self.enter:g}")
         return self
 
 
-class Mqtt(_Table):
+class MqttConfig(_Table):
     """Where events go."""
 
     url: str = "embedded"
@@ -136,7 +136,7 @@ class Mqtt(_Table):
     health_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
 
 
-class Dashboard(_Table):
+class DashboardConfig(_Table):
     """What the screen shows, and how often."""
 
     refresh_hz: Annotated[float, Field(ge=1, le=30)] = 8.0
@@ -144,7 +144,7 @@ class Dashboard(_Table):
     theme: str = "auto"
 
 
-class Stream(_Table):
+class StreamConfig(_Table):
     """One of several sources heard at once."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
@@ -163,19 +163,19 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    audio: Audio = Audio()
-    window: WindowSettings = WindowSettings()
-    model: Model = Model()
-    voice: Voice = Voice()
-    tracker: TrackerTable = TrackerTable()
-    mqtt: Mqtt = Mqtt()
-    dashboard: Dashboard = Dashboard()
-    stream: tuple[Stream, ...] = ()
+    audio: AudioConfig = AudioConfig()
+    window: WindowConfig = WindowConfig()
+    model: ModelConfig = ModelConfig()
+    voice: VoiceConfig = VoiceConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    mqtt: MqttConfig = MqttConfig()
+    dashboard: DashboardConfig = DashboardConfig()
+    stream: tuple[StreamConfig, ...] = ()
 
     @field_validator("window")
     @classmethod
-    def _ring_holds_hops(cls, window: WindowSettings, info: ValidationInfo) -> WindowSettings:
-        audio: Audio | None = info.data.get("audio")  # none where that is wrong itself
+    def _ring_holds_hops(cls, window: WindowConfig, info: ValidationInfo) -> WindowConfig:
+        audio: AudioConfig | None = info.data.get("audio")  # none where that is wrong itself
         needed_s = RING_HOPS * window.hop_frames / FRAME_RATE
         if audio is not None and audio.ring_s < needed_s:
             raise ValueError(
@@ -309,5 +309,5 @@ def _allowed(table: list[Any]) -> str:
     names = [part for part in table if isinstance(part, str)]
     model: Any = Settings
     if names:
-        model = Stream if names[0] == "stream" else Settings.model_fields[names[0]].annotation
+        model = StreamConfig if names[0] == "stream" else Settings.model_fields[names[0]].annotation
     return ", ".join(model.model_fields)

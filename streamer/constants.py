@@ -1,8 +1,8 @@
 """The rates every room shares, each with its arithmetic."""
 
 SAMPLE_RATE = 24_000  # Hz; EnCodec's mono model
-HOP = 2 * 4 * 5 * 8  # 320 samples a frame: the product of the encoder's strides
-FRAME_RATE = SAMPLE_RATE // HOP  # 24,000 / 320 = 75 frames a second
+FRAME_SAMPLES = 2 * 4 * 5 * 8  # 320 samples a frame: the product of the encoder's strides
+FRAME_RATE = SAMPLE_RATE // FRAME_SAMPLES  # 24,000 / 320 = 75 frames a second
 STARTUP_FRAMES = 7  # the last convolution (kernel 7, reflect padding) needs seven frames before it can give the first
-STARTUP_SAMPLES = STARTUP_FRAMES * HOP  # 7 x 320 = 2,240 samples = 93.3 ms, once at the start of a stream
+STARTUP_SAMPLES = STARTUP_FRAMES * FRAME_SAMPLES  # 7 x 320 = 2,240 samples = 93.3 ms, once at the start of a stream
 EMBEDDING_DIM = 128  # channels of an EnCodec embedding

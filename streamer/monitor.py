@@ -13,7 +13,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Level, Snapshot
-from streamer.pipeline.profiles import Learnt, Voices
+from streamer.pipeline.profiles import Learnt, ProfileStore
 from streamer.pipeline.worker import Worker
 from streamer.publish.publisher import Publisher
 
@@ -57,7 +57,7 @@ class Monitor:
         self._mqtt = mqtt
         self._wake = wake
         self.board = Board(list(self._inputs), timeline_s=settings.dashboard.timeline_s)
-        self._voices = Voices(self.board, enrolled)
+        self._voices = ProfileStore(self.board, enrolled)
         self._worker: Worker | None = None
         self._enrol_first: dict[str, float] = {}  # voices to learn as soon as there is a worker: seconds of speech
         self._stopping = threading.Event()

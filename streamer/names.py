@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 
-def reduce_name(text: str, empty: str = "stream") -> str:
+def slugify(text: str, empty: str = "stream") -> str:
     """`text` reduced to `[a-z0-9_-]`: "Küche (Süd).wav" becomes "kuche-sud-wav"; `empty` where nothing is left."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-") or empty

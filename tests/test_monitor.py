@@ -18,7 +18,7 @@ from streamer.monitor import Monitor
 from streamer.pipeline.stream import StreamSettings
 from tests.support.fakes import FakeInference, FakeSource
 
-HOP = 18 * 320
+HOP_SAMPLES = 18 * 320
 SETTINGS = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4, 0.0, 0.0, 1.0))
 
 
@@ -33,7 +33,7 @@ class Kept(list[Event]):
         self.append(event)
 
 
-class Heard(FakeSource):
+class WindowResult(FakeSource):
     """Says whether it was started and stopped."""
 
     started = stopped = False
@@ -47,7 +47,7 @@ class Heard(FakeSource):
         self.stopped = True
 
     def speak(self, hops: int) -> None:
-        self.ring.write(np.full(hops * HOP, 0.1, dtype=np.float32))
+        self.ring.write(np.full(hops * HOP_SAMPLES, 0.1, dtype=np.float32))
 
 
 class Bench:
@@ -56,7 +56,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         self.loaded = threading.Event()
         self.kept = Kept()
-        self.sources = [Heard(name) for name in names]
+        self.sources = [WindowResult(name) for name in names]
         monkeypatch.setattr("streamer.pipeline.build.build_inference", self.build)
         monkeypatch.setattr("streamer.pipeline.build.stream_settings", lambda *_: SETTINGS)
         monkeypatch.setattr("streamer.pipeline.build.describe", lambda _, __, names: info(*names))
@@ -107,7 +107,7 @@ def test_a_stream_that_comes_is_heard_shown_and_announced(bench: Bench, loaded_f
     if loaded_first:
         bench.loaded.set()
         until(lambda: bench.sources[0].started)
-    door = Heard("door")
+    door = WindowResult("door")
     bench.monitor.add(door)
     bench.loaded.set()
     until(lambda: door.started)
@@ -144,7 +144,7 @@ def test_a_stream_that_goes_is_stopped_forgotten_and_announced(
 
 def test_names_that_are_taken_or_unknown_are_refused(bench: Bench) -> None:
     with pytest.raises(UsageError, match="named 'desk' already"):
-        bench.monitor.add(Heard("desk"))
+        bench.monitor.add(WindowResult("desk"))
     for ask in (bench.monitor.remove, lambda name: bench.monitor.mute(name, True)):
         with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
             ask("door")
@@ -155,7 +155,7 @@ def test_a_source_that_cannot_work_is_refused_and_the_others_go_on(bench: Bench)
     bench.monitor.start()
     until(lambda: bench.sources[0].started)
     with pytest.raises(StreamerError, match="cannot ever work"):
-        bench.monitor.add(Heard("door", state="failed"))
+        bench.monitor.add(WindowResult("door", state="failed"))
     bench.sources[0].speak(1)
     until(lambda: bench.of(Window, "desk"))
     assert bench.names() == ["desk"]
@@ -167,7 +167,7 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
     until(lambda: bench.sources[0].started)
     bench.monitor.remove("desk")
     assert bench.monitor.ended.wait(5)
-    door = Heard("door")
+    door = WindowResult("door")
     with pytest.raises(StreamerError, match="has ended"):
         bench.monitor.add(door)
     assert not door.started

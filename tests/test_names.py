@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.names import reduce_name
+from streamer.names import slugify
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,15 @@ from streamer.names import reduce_name
     ],
 )
 def test_a_name_keeps_what_a_topic_allows(text: str, reduced: str) -> None:
-    assert reduce_name(text) == reduced
+    assert slugify(text) == reduced
 
 
 @given(st.text())
 def test_any_text_becomes_a_name_and_a_name_stays_as_it_is(text: str) -> None:
-    reduced = reduce_name(text)
+    reduced = slugify(text)
     assert re.fullmatch(r"[a-z0-9_-]+", reduced)
-    assert reduce_name(reduced) == reduced
+    assert slugify(reduced) == reduced
 
 
 def test_what_an_empty_name_becomes_can_be_chosen() -> None:
-    assert reduce_name("…", empty="host") == "host"
+    assert slugify("…", empty="host") == "host"

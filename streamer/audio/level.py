@@ -37,14 +37,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.arrays import Float32Array, Float64Array, Samples
-from streamer.constants import HOP, SAMPLE_RATE
+from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 
 Mask = npt.NDArray[np.bool_]
 _Counts = npt.NDArray[np.int64]
 
 LEVEL_VERSION = 2  # of the law above; a checkpoint says which one it was trained on
 TARGET_RMS = 0.05  # -26 dBFS: the level that the bundled encoder learnt from
-BLOCK = HOP  # 320 samples = 13.3 ms
+BLOCK = FRAME_SAMPLES  # 320 samples = 13.3 ms
 BLOCK_S = BLOCK / SAMPLE_RATE
 MEMORY_BLOCKS = 300  # 4 s of active speech / 13.3 ms
 
@@ -209,14 +209,14 @@ def normalize(audio: Samples) -> Samples:
     return LevelNormalizer(audio.shape[0]).step(audio)
 
 
-def level(recordings: Sequence[Samples]) -> tuple[Float32Array, list[int]]:
+def normalize_batch(recordings: Sequence[Samples]) -> tuple[Float32Array, list[int]]:
     """Recordings through the level normaliser, each as a stream of its own: `[B, T]`, T whole hops, and frames of each.
 
     Rows are filled up with zeros, and a recording shorter than a frame is one frame.
     """
-    frames = [max(1, len(audio) // HOP) for audio in recordings]
-    padded = np.zeros((len(recordings), max(frames) * HOP), dtype=np.float32)
+    frames = [max(1, len(audio) // FRAME_SAMPLES) for audio in recordings]
+    padded = np.zeros((len(recordings), max(frames) * FRAME_SAMPLES), dtype=np.float32)
     for row, audio, count in zip(padded, recordings, frames, strict=True):
-        kept = audio[: count * HOP]
+        kept = audio[: count * FRAME_SAMPLES]
         row[: len(kept)] = kept
     return normalize(padded), frames

@@ -10,7 +10,7 @@ from streamer.audio.devices import DeviceInfo, find_device, list_devices, silenc
 from streamer.audio.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
 from streamer.audio.resample import check_channel, to_mono
 from streamer.audio.ring import RingBuffer
-from streamer.audio.ring_writer import Inlet
+from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.errors import UsageError
 
@@ -30,7 +30,7 @@ class _Opened:
     info: DeviceInfo
     stream: InputStream
     capture: Capture
-    inlet: Inlet
+    writer: RingWriter
     heard: CaptureClock
     opened_s: float  # monotonic
     rate: RateMeter = field(default_factory=RateMeter)
@@ -49,7 +49,7 @@ class Microphone:
     sound at once.
     """
 
-    live = True
+    realtime = True
 
     def __init__(
         self,
@@ -189,7 +189,12 @@ class Microphone:
         self._wall.follow()
         self._info = info
         self._opened = _Opened(
-            info, stream, capture, Inlet(self.ring, info.rate_hz), CaptureClock(info.rate_hz), self._clock.monotonic()
+            info,
+            stream,
+            capture,
+            RingWriter(self.ring, info.rate_hz),
+            CaptureClock(info.rate_hz),
+            self._clock.monotonic(),
         )
         self._owes_gap = after_silence
         if not after_silence:
@@ -215,7 +220,7 @@ class Microphone:
         self._portaudio.close(opened.stream)
         if not discard:
             self._take_in(opened, 0.0)
-        opened.inlet.finish()
+        opened.writer.finish()
         if gap:
             self.ring.mark_gap()
 
@@ -252,7 +257,7 @@ class Microphone:
             self._sound_s = block.arrived_s
         elif block.arrived_s - opened.opened_s > SILENT_S:
             self._owes_gap = False  # long enough open to know: silence follows silence
-        opened.inlet.write(mono, self._wall.epoch_s(heard_s))
+        opened.writer.write(mono, self._wall.epoch_s(heard_s))
 
     def _watch(self, opened: _Opened) -> None:
         """Is the device still delivering, and sound at that?"""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
-from streamer.names import reduce_name
+from streamer.names import slugify
 
 if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
     from streamer.audio.portaudio import PortAudio
@@ -84,21 +84,21 @@ def open_source(
     if spec.kind == "mic" or (spec.kind == "auto" and not notice):
         from streamer.audio.microphone import Microphone
 
-        own_name = reduce_name(name or "mic")
+        own_name = slugify(name or "mic")
         return Microphone(own_name, spec.target or None, ring, channel, block_ms, portaudio=portaudio)
     if spec.kind == "pipe":
         from streamer.audio.pipe import Pipe
 
         pipe = Pipe(stdin or sys.stdin.buffer, pcm or PcmFormat())
-        return Playback(reduce_name(name or "stdin"), pipe, ring, "as it is read" if fast else "as it comes", channel)
+        return Playback(slugify(name or "stdin"), pipe, ring, "as it is read" if fast else "as it comes", channel)
 
     from streamer.audio.recording import Recording
 
     pace: Pace = "as it is read" if fast else "real time"
     if spec.kind == "recording":
-        return Playback(reduce_name(name or Path(spec.target).stem), Recording(spec.target), ring, pace, channel)
+        return Playback(slugify(name or Path(spec.target).stem), Recording(spec.target), ring, pace, channel)
     demo = Recording(DEMO, loop=loop)
-    return Playback(reduce_name(name or "demo"), demo, ring, pace, notice=notice)
+    return Playback(slugify(name or "demo"), demo, ring, pace, notice=notice)
 
 
 def _why_no_microphone(portaudio: "PortAudio | None") -> str:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from streamer.audio.clock import SYSTEM, Clock, WallClock
 from streamer.audio.resample import Block, check_channel, to_mono
 from streamer.audio.ring import RingBuffer
-from streamer.audio.ring_writer import Inlet
+from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.errors import UsageError
 
@@ -62,7 +62,7 @@ class Playback:
     ) -> None:
         self.name = name
         self.ring = ring
-        self.live = pace != "as it is read"
+        self.realtime = pace != "as it is read"
         self._input = source
         self._pace = pace
         self._channel = channel
@@ -73,7 +73,7 @@ class Playback:
         self._stopping = threading.Event()
         self._muting = threading.Event()
         self._state: tuple[SourceState, str] = ("starting", notice)
-        self._inlet: Inlet | None = None  # of the present run between mutes
+        self._writer: RingWriter | None = None  # of the present run between mutes
         self._replaced = 0  # samples of the runs before that were no finite numbers
         self._due_s = 0.0  # monotonic moment at which the last frame that was read is heard
 
@@ -130,7 +130,7 @@ class Playback:
             self.ring.end()
 
     def _play(self) -> None:
-        block_s = LIVE_BLOCK_S if self.live else FAST_BLOCK_S
+        block_s = LIVE_BLOCK_S if self.realtime else FAST_BLOCK_S
         frames = max(1, round(self._input.rate_hz * block_s))
         while not self._stopping.is_set():
             muted = self._muting.is_set()
@@ -154,39 +154,39 @@ class Playback:
             self._state = ("live", self._remark())
 
     def _pass_on(self, block: Block) -> None:
-        inlet = self._inlet or self._begin_run()
+        writer = self._writer or self._begin_run()
         self._wall.follow()
         mono = to_mono(block, self._channel)
         if self._pace == "as it is read":
-            inlet.write_waiting(mono, self._stopping)
+            writer.write_waiting(mono, self._stopping)
         elif self._pace == "real time":
             self._due_s += len(mono) / self._input.rate_hz
             self._stopping.wait(max(0.0, self._due_s - self._clock.monotonic()))
-            inlet.write(mono, self._wall.epoch_s(self._due_s))
+            writer.write(mono, self._wall.epoch_s(self._due_s))
         else:
-            inlet.write(mono, self._wall.epoch_s(self._clock.monotonic()))
+            writer.write(mono, self._wall.epoch_s(self._clock.monotonic()))
         self._state = ("live", self._remark())
 
-    def _begin_run(self) -> Inlet:
+    def _begin_run(self) -> RingWriter:
         self._due_s = self._clock.monotonic()
-        self._inlet = Inlet(self.ring, self._input.rate_hz)
-        if not self.live:
-            self._inlet.set_time(self._wall.epoch_s(self._due_s))
-        return self._inlet
+        self._writer = RingWriter(self.ring, self._input.rate_hz)
+        if not self.realtime:
+            self._writer.set_time(self._wall.epoch_s(self._due_s))
+        return self._writer
 
     def _end_run(self) -> None:
         """Pass on what is still inside."""
-        inlet, self._inlet = self._inlet, None
-        if inlet is None:
+        writer, self._writer = self._writer, None
+        if writer is None:
             return
-        if self.live:
-            inlet.finish()
+        if self.realtime:
+            writer.finish()
         else:
-            inlet.finish_waiting(self._stopping)
-        self._replaced += inlet.non_finite
+            writer.finish_waiting(self._stopping)
+        self._replaced += writer.non_finite
 
     def _remark(self) -> str:
-        replaced = self._replaced + (self._inlet.non_finite if self._inlet else 0)
+        replaced = self._replaced + (self._writer.non_finite if self._writer else 0)
         if replaced:
             return f"{replaced} samples that were no finite numbers were replaced by 0; check --format."
         return self._notice

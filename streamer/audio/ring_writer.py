@@ -10,7 +10,7 @@ from streamer.audio.ring import RingBuffer
 from streamer.constants import SAMPLE_RATE
 
 
-class Inlet:
+class RingWriter:
     """One unbroken run of a device, a file or a pipe on its way into a ring.
 
     The time of a position comes from the native frames handed in, not from the samples that have left the resampler:

@@ -32,7 +32,7 @@ class Source(Protocol):
 
     name: str  # the stream's name, reduced to [a-z0-9_-]
     ring: "RingBuffer"
-    live: bool  # False with --fast: the source waits for room in the ring and nothing is overwritten
+    realtime: bool  # False with --fast: the source waits for room in the ring and nothing is overwritten
 
     def start(self) -> None:
         """Begin filling the ring; returns at once. Raises StreamerError where it cannot ever work (no such file)."""

@@ -14,7 +14,7 @@ import torch
 from streamer.bench.timing import cpu_threads, matrix_gflops, nearest_rank, time_ms, wait_for
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.codec.cpu.pack import Precision, check_supported
-from streamer.constants import FRAME_RATE, HOP, STARTUP_SAMPLES
+from streamer.constants import FRAME_RATE, FRAME_SAMPLES, STARTUP_SAMPLES
 
 WARM_UPS = 3  # steps
 
@@ -124,7 +124,7 @@ def _try(streams: int, hop_frames: int, device: torch.device, precision: Precisi
     """Times steps of `streams` streams until all are taken, or too many are late for p99 to be in time."""
     hop_ms = 1000 * hop_frames / FRAME_RATE
     streaming = _started(streams, hop_frames, device, precision)
-    chunks = 0.1 * torch.randn(streams, 1, hop_frames * HOP)
+    chunks = 0.1 * torch.randn(streams, 1, hop_frames * FRAME_SAMPLES)
     if device.type == "cuda":
         chunks = chunks.pin_memory()
 
@@ -148,6 +148,6 @@ def _started(streams: int, hop_frames: int, device: torch.device, precision: Pre
     encoder.precision = precision
     dtype = torch.bfloat16 if precision == "bfloat16" and device.type != "cpu" else torch.float32
     streaming = StreamingEncoder(encoder.to(device, dtype), streams)
-    streaming.prepare(hop_frames * HOP)
+    streaming.prepare(hop_frames * FRAME_SAMPLES)
     streaming.step(0.1 * torch.randn(streams, 1, STARTUP_SAMPLES))
     return streaming

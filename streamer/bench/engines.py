@@ -11,7 +11,7 @@ from torch import Tensor
 
 from streamer.bench.onnx_stream import OnnxStream
 from streamer.codec import Encoder, import_encodec
-from streamer.constants import HOP
+from streamer.constants import FRAME_SAMPLES
 
 Call = Callable[[], object]
 
@@ -57,7 +57,7 @@ def installed() -> Peers:
 
 def _onnxruntime(encoder: Encoder, chunks: Tensor, threads: int) -> Call:
     audio = chunks.numpy()
-    stream = OnnxStream(encoder, batch_size=audio.shape[0], frames=audio.shape[2] // HOP, threads=threads)
+    stream = OnnxStream(encoder, batch_size=audio.shape[0], frames=audio.shape[2] // FRAME_SAMPLES, threads=threads)
     return lambda: stream.step(audio)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock, ResidualLSTM
-from streamer.constants import EMBEDDING_DIM, HOP
+from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ class _Graph:
         self._batch_size = batch_size
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._inputs = [self._value("audio", batch_size, 1, frames * HOP)]
+        self._inputs = [self._value("audio", batch_size, 1, frames * FRAME_SAMPLES)]
         self._outputs: list[Any] = []
         x = "audio"
         for layer in encoder.model:

@@ -29,7 +29,7 @@ from streamer.bench.program import Program, end
 from streamer.bench.soak_audit import Audit, Row, SoakKind, judge, none_of
 from streamer.bench.virtual_microphone import VirtualMicrophone
 from streamer.config import Settings
-from streamer.constants import HOP, SAMPLE_RATE
+from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.errors import StreamerError
 
 START_S = 60.0  # for the first window
@@ -158,7 +158,7 @@ def soak_fast(minutes: float, file: Path, on_row: OnRow) -> SoakReport:
 
 
 def _audit() -> Audit:
-    return Audit(Settings().window.hop_frames * HOP)
+    return Audit(Settings().window.hop_frames * FRAME_SAMPLES)
 
 
 def _row_s(minutes: float) -> float:

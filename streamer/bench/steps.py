@@ -19,7 +19,7 @@ from streamer.bench.engines import Call, Peers, installed
 from streamer.bench.timing import cpu_threads, matrix_gflops, nearest_rank, time_ms
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.codec.cpu.pack import PRECISIONS, Precision, supported
-from streamer.constants import FRAME_RATE, HOP, SAMPLE_RATE, STARTUP_SAMPLES
+from streamer.constants import FRAME_RATE, FRAME_SAMPLES, SAMPLE_RATE, STARTUP_SAMPLES
 
 CHUNK_FRAMES = (1, 6, 18, 75)  # 13.3, 80, 240 and 1,000 ms
 STREAMS = (1, 4, 16)
@@ -128,7 +128,7 @@ class _Turns:
         self._steps: dict[tuple[int, str], Call] = {}  # by frames and engine
         streamings = {_name(p): _started(encoder, p, batch_size) for p in dict.fromkeys(("float32", *precisions))}
         for frames in chunk_frames:
-            chunks = _noise(batch_size, frames * HOP)
+            chunks = _noise(batch_size, frames * FRAME_SAMPLES)
             self._steps |= {(frames, name): partial(own.step, chunks) for name, own in streamings.items()}
             self._steps |= {(frames, peer.name): peer.make(encoder, chunks, threads) for peer in peers.steps}
         self._window_ms: dict[str, list[float]] = {name: [] for name in self._windows}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from streamer.codec.encoder import Encoder, EncoderState
 from streamer.codec.layers import MIDDLE
-from streamer.constants import EMBEDDING_DIM, HOP
+from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 
 WARM_UPS = 3  # runs before the capture: cuBLAS and cuDNN choose kernels and take workspaces, which a capture forbids
 
@@ -76,7 +76,7 @@ class FixedStep:
         self._everyone = torch.arange(batch_size, device=parameter.device)
         self._mask = torch.zeros(batch_size, dtype=torch.bool, device=parameter.device)  # nobody, while capturing
         self._audio = parameter.new_zeros(batch_size, 1, samples)
-        self._frames = parameter.new_zeros(batch_size, EMBEDDING_DIM, samples // HOP)
+        self._frames = parameter.new_zeros(batch_size, EMBEDDING_DIM, samples // FRAME_SAMPLES)
         self._launch = capture(self._work)
 
     def __call__(self, audio: Tensor, streams: Tensor | None) -> Tensor:

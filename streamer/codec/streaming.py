@@ -14,7 +14,7 @@ from streamer.codec.cuda_graphs import CudaGraphs, FixedStep, StepCapture
 from streamer.codec.device import upload
 from streamer.codec.encoder import Encoder, EncoderState
 from streamer.codec.layers import END, MIDDLE, START, WHOLE, Edges
-from streamer.constants import EMBEDDING_DIM, HOP, STARTUP_SAMPLES
+from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_SAMPLES
 
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
@@ -111,7 +111,7 @@ class StreamingEncoder(nn.Module):
             RuntimeError: a stream that takes part was flushed and not reset.
         """
         if exec_mask is None and self._in_stride(audio):
-            self._counts = [audio.shape[2] // HOP] * self.batch_size
+            self._counts = [audio.shape[2] // FRAME_SAMPLES] * self.batch_size
             with torch.inference_mode():
                 frames: Tensor = self.encoder(audio, self._state, MIDDLE)
             # A clone made outside of inference mode is an ordinary tensor, which training may save for its gradients.
@@ -131,7 +131,7 @@ class StreamingEncoder(nn.Module):
         if audio.dim() != 3 or audio.dtype != self._dtype or audio.device != self._device or self._fixed is not None:
             return False
         batch_size, channels, samples = audio.shape
-        fits = 0 < batch_size * samples <= self._block_frames * HOP and samples % HOP == 0
+        fits = 0 < batch_size * samples <= self._block_frames * FRAME_SAMPLES and samples % FRAME_SAMPLES == 0
         if not fits or (batch_size, channels) != (self.batch_size, 1):
             return False
         return all(stream.started and not stream.held and not stream.ended for stream in self._streams)
@@ -187,8 +187,10 @@ class StreamingEncoder(nn.Module):
         Raises:
             ValueError: `samples` is no whole number of hops of 320.
         """
-        if samples < HOP or samples % HOP:
-            raise ValueError(f"A prepared step must be a whole number of hops of {HOP} samples; not {samples}.")
+        if samples < FRAME_SAMPLES or samples % FRAME_SAMPLES:
+            raise ValueError(
+                f"A prepared step must be a whole number of hops of {FRAME_SAMPLES} samples; not {samples}."
+            )
         self._prepared, self._fixed = samples, None
         if self._capture is None:
             return
@@ -236,15 +238,15 @@ class StreamingEncoder(nn.Module):
         """What `stream` can encode once `new_samples` have come."""
         samples = self._streams[stream].held + new_samples
         if self._streams[stream].started:
-            return Piece(MIDDLE, samples - samples % HOP)
-        return Piece(START, samples - samples % HOP if samples >= STARTUP_SAMPLES else 0)
+            return Piece(MIDDLE, samples - samples % FRAME_SAMPLES)
+        return Piece(START, samples - samples % FRAME_SAMPLES if samples >= STARTUP_SAMPLES else 0)
 
     def _encode(self, pieces: dict[int, Piece], signal: Tensor) -> Tensor:
         """The frames of all pieces, `[B, 128, F]`, cut from what is pending and `signal: [B, S]`; sets the counts."""
         counts = [0] * self.batch_size
         groups: dict[Piece, list[int]] = defaultdict(list)
         for stream, piece in pieces.items():
-            counts[stream] = -(-piece.samples // HOP)
+            counts[stream] = -(-piece.samples // FRAME_SAMPLES)
             groups[piece].append(stream)
         frames = signal.new_zeros(self.batch_size, EMBEDDING_DIM, max(counts, default=0))
         with torch.inference_mode():
@@ -286,7 +288,7 @@ class StreamingEncoder(nn.Module):
 
     def _run_in_blocks(self, audio: Tensor, edges: Edges, index: Tensor | None) -> list[Tensor]:
         state = self._state if index is None else self._state.select(index)
-        block_samples = max(self._block_frames // len(audio) * HOP, STARTUP_SAMPLES)
+        block_samples = max(self._block_frames // len(audio) * FRAME_SAMPLES, STARTUP_SAMPLES)
         encoded = []
         for begin in range(0, audio.shape[-1], block_samples):
             block = audio[..., begin : begin + block_samples]

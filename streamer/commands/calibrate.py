@@ -22,7 +22,7 @@ from streamer.emotion.profile import (
 from streamer.errors import StreamerError, UsageError
 from streamer.feed.snapshot import StreamView
 from streamer.monitor import Monitor
-from streamer.names import reduce_name
+from streamer.names import slugify
 from streamer.pipeline.profiles import Learnt
 
 LOOK_S = 0.1  # between two moves of the progress line
@@ -87,7 +87,7 @@ def run_forget(name: str | None) -> None:
     names = stored_names()
     if name is None and len(names) > 1:
         raise UsageError(f"There are voice profiles of {', '.join(names)}; say which one, as in --forget {names[0]}.")
-    chosen = reduce_name(name) if name is not None else names[0] if names else "mic"
+    chosen = slugify(name) if name is not None else names[0] if names else "mic"
     forget_profile(chosen)
     _say(f"The voice profile of {chosen} is removed.")
 

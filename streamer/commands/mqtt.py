@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from streamer.config import Mqtt
+from streamer.config import MqttConfig
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.topics import default_node
 
 
-def mqtt_settings(table: Mqtt, url: str) -> MqttSettings:
+def mqtt_settings(table: MqttConfig, url: str) -> MqttSettings:
     """The settings for the broker at `url`.
 
     Raises:

@@ -13,7 +13,7 @@ from streamer.corpora.corpus import read_corpora
 from streamer.corpora.splits import describe_split, fold_speakers, read_split
 from streamer.errors import UsageError
 from streamer.training.recipe import Recipe
-from streamer.training.refit_head import final_fit
+from streamer.training.refit_head import refit_head
 from streamer.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def run_training(
         workers: processes that cut windows; None: all processors but one beside a GPU, and none without.
         split: the speakers of each part, a `split.json` or a checkpoint with them; None: from the seed.
         fold: which of how many, in place of a split: see `fold_speakers`.
-        final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `final_fit`.
+        final: a checkpoint whose encoder stays, while its classifier learns anew from all speakers: see `refit_head`.
 
     Raises:
         StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`.
@@ -67,7 +67,7 @@ def run_training(
     corpora = read_corpora(paths)
     chosen = torch.device(choose_device(device))
     if final is not None:
-        final_fit(corpora, recipe, final, work, output, chosen, print, show_progress)
+        refit_head(corpora, recipe, final, work, output, chosen, print, show_progress)
         return
     if workers is None:
         workers = (os.cpu_count() or 2) - 1 if chosen.type == "cuda" else 0

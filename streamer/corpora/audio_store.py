@@ -9,7 +9,7 @@ import numpy as np
 
 from streamer.arrays import Samples
 from streamer.audio.files import read_recording
-from streamer.constants import HOP
+from streamer.constants import FRAME_SAMPLES
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.corpus import Clip
 from streamer.errors import UsageError
@@ -63,4 +63,4 @@ class AudioStore:
 
     def frames(self, key: str) -> int:
         """Whole frames of 320 samples in a recording, at least 1."""
-        return max(1, self._store.rows(key) // HOP)
+        return max(1, self._store.rows(key) // FRAME_SAMPLES)

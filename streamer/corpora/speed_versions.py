@@ -5,7 +5,7 @@ from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation, generator, speed
 
 
-class Voices:
+class SpeedVersions:
     """Clips as they were recorded (version 0), and spoken by somebody of another size (the others).
 
     A version has a name: the clip's key where it is spoken as recorded, else `key@version`.

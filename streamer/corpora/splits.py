@@ -141,7 +141,7 @@ def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = 
     return Split(seed, *(tuple(sorted(parts[part])) for part in PARTS))
 
 
-def keep_parts(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
+def pin_known_speakers(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
     """A drawn split in which nobody changes sides whom a checkpoint has heard.
 
     Args:
@@ -174,18 +174,18 @@ def speakers_known_to(card: CheckpointCard | None, checkpoint: str | Path) -> Sp
     return card.speakers
 
 
-def heard_by(known: Speakers | None) -> frozenset[str]:
+def known_speakers(known: Speakers | None) -> frozenset[str]:
     """Whom a checkpoint was trained or tuned on, as far as its card says."""
     return frozenset() if known is None else frozenset((*known.train, *known.validation))
 
 
-def refuse_heard(split: Split, known: Speakers | None, name: str) -> None:
+def check_no_leakage(split: Split, known: Speakers | None, name: str) -> None:
     """Make sure that nobody is tested on whom a checkpoint was trained or tuned on.
 
     Raises:
         UsageError: somebody is.
     """
-    if both := sorted(heard_by(known) & set(split.test)):
+    if both := sorted(known_speakers(known) & set(split.test)):
         raise UsageError(
             f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on that voice "
             f"({len(both)} such); leave --split out, or use a checkpoint that has not heard them."

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from streamer.corpora.corpus import LABELS, Clip, Corpus
 from streamer.corpora.splits import Split, shuffled_speakers, speaker_of
-from streamer.extras import need_sklearn
+from streamer.extras import require_sklearn
 
 Protocol = Literal["holdout", "kfold", "loso"]
 _C = 0.003  # strong, for 640 dimensions; the best of 0.001, 0.003 and 0.01 on validation speakers of CREMA-D
@@ -96,7 +96,7 @@ def refit_probabilities(vectors: npt.NDArray[np.float32], folds: Folds) -> npt.N
     Raises:
         UsageError: scikit-learn is not installed.
     """
-    need_sklearn()
+    require_sklearn()
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]

@@ -16,10 +16,10 @@ from streamer.corpora.corpus import LABELS, Clip, Corpus, clips_of
 from streamer.corpora.splits import (
     DEFAULT_SEED,
     Split,
-    heard_by,
-    keep_parts,
+    check_no_leakage,
+    known_speakers,
+    pin_known_speakers,
     read_split,
-    refuse_heard,
     speakers_known_to,
     split_speakers,
 )
@@ -41,7 +41,7 @@ from streamer.evaluation.precision import PrecisionEffect, measure_precisions
 from streamer.evaluation.robustness import Robustness, measure_robustness
 from streamer.evaluation.through_worker import LiveResult, Monitored, stream_clips
 from streamer.evaluation.voice_profiles import CalibratedVoices, measure_calibrated
-from streamer.extras import need_sklearn
+from streamer.extras import require_sklearn
 from streamer.progress import Log, Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure
@@ -128,7 +128,7 @@ class EvaluationOptions:
         if self.folds < 2:
             raise UsageError(f"{self.folds} folds leave nobody to learn from; use 2 or more.")
         if self.protocol != "holdout":
-            need_sklearn()
+            require_sklearn()
         elif self.also:
             raise UsageError("Under holdout one checkpoint answers; leave --also out, or use --protocol loso.")
 
@@ -201,10 +201,10 @@ def evaluate(
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; evaluate another checkpoint.")
     calibration = card.calibration_for(card.window_s)
     if options.split is None:
-        split = keep_parts(split_speakers(corpora, options.seed), card.speakers, "test")
+        split = pin_known_speakers(split_speakers(corpora, options.seed), card.speakers, "test")
     else:
         split = read_split(options.split)
-    refuse_heard(split, card.speakers, card.name)
+    check_no_leakage(split, card.speakers, card.name)
     test = {corpus.name: split.select(corpus.clips, "test") for corpus in corpora}
     for name, clips in test.items():
         if not clips:
@@ -217,7 +217,7 @@ def evaluate(
     teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
     models = [model, *_asked_also(options)]
     audio = AudioStore(work)
-    heard_by_each = [heard_by(one.card.speakers) for one in models if one.card is not None]
+    heard_by_each = [known_speakers(one.card.speakers) for one in models if one.card is not None]
     all_folds = [folds_of_each(corpus, options.protocol, split, options.folds, heard_by_each) for corpus in corpora]
     for of_each in all_folds:
         folds = joined(of_each)

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 
 from streamer.arrays import Samples
-from streamer.audio.level import level
+from streamer.audio.level import normalize_batch
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Generator, babble, band_limit, clip, colored_noise, gain, generator, mix, room
 from streamer.corpora.corpus import LABELS, Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.evaluation.baselines import Classify, loudness_features
 from streamer.progress import Progress
-from streamer.training.predict import Inputs, encoded_by, predict
+from streamer.training.predict import ClipBatch, encoded_by, predict
 
 Change = Callable[[Samples, Generator], Samples]
 Columns = npt.NDArray[np.int64]
@@ -127,9 +127,9 @@ class _Changed:
             return recording
         return self._change(recording, generator(self._seed, 0, f"{self._name}/{one.key}"))
 
-    def load(self, clips: Sequence[Clip]) -> Inputs:
+    def load(self, clips: Sequence[Clip]) -> ClipBatch:
         """Levelled audio `[B, F x 320]`, and the frames of each."""
-        levelled, frames = level([self(one) for one in clips])
+        levelled, frames = normalize_batch([self(one) for one in clips])
         return torch.from_numpy(levelled), frames
 
 

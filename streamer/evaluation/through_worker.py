@@ -17,7 +17,7 @@ import torch
 from streamer.arrays import Float64Array, Samples
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import SourceStatus
-from streamer.config import Model, Settings, WindowSettings
+from streamer.config import ModelConfig, Settings, WindowConfig
 from streamer.constants import FRAME_RATE, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import colored_noise, gain, generator
@@ -53,7 +53,7 @@ class LiveResult:
 class _Recorded:
     """A source whose whole sound lies in its ring already."""
 
-    live = False
+    realtime = False
 
     def __init__(self, name: str, samples: Samples, hop: int) -> None:
         self.name = name
@@ -85,8 +85,8 @@ class Monitored:
     """
 
     def __init__(self, checkpoint: str, card: CheckpointCard, device: str = "cpu", threads: int | None = None) -> None:
-        chosen = Model(checkpoint=checkpoint, device=device, threads=threads or torch.get_num_threads())
-        window = WindowSettings(window_s=card.window_s, hop_s=card.hop_s)
+        chosen = ModelConfig(checkpoint=checkpoint, device=device, threads=threads or torch.get_num_threads())
+        window = WindowConfig(window_s=card.window_s, hop_s=card.hop_s)
         self.window_s = window.window_s
         settings = Settings(model=chosen, window=window)
         self._inference = build_inference(settings, rows=ROWS)

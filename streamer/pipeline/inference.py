@@ -2,7 +2,7 @@
 
 One row a stream. Each row's audio passes the level normaliser, the streaming encoder, the sliding window and the
 classifier; voice activity is heard beside it. Every sample is encoded once. Positions are counted from the row's last
-reset, in samples at 24 kHz. What is counted is counted in host memory: where the model runs on a GPU, `hear` waits for
+reset, in samples at 24 kHz. What is counted is counted in host memory: where the model runs on a GPU, `step` waits for
 it once, at its end, for the probabilities.
 """
 
@@ -19,14 +19,14 @@ from streamer.arrays import Samples
 from streamer.audio.level import LevelNormalizer
 from streamer.audio.voice import VoiceDetector, step_together
 from streamer.codec import StreamingEncoder
-from streamer.constants import EMBEDDING_DIM, HOP, STARTUP_FRAMES, STARTUP_SAMPLES
+from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
 from streamer.emotion.shift import VoiceShifts
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class WindowResult:
     """One window of one row."""
 
     row: int
@@ -113,9 +113,9 @@ class Inference:
         Args:
             most_hops: of the largest step to come. It takes its memory now, and not when the machine is behind.
         """
-        self._encoder.prepare(self.hop_frames * HOP)
+        self._encoder.prepare(self.hop_frames * FRAME_SAMPLES)
         for frames in (*[max(self.hop_frames, STARTUP_FRAMES)] * 3, most_hops * self.hop_frames):
-            self.hear(dict.fromkeys(self._rows, np.zeros(frames * HOP, dtype=np.float32)))
+            self.step(dict.fromkeys(self._rows, np.zeros(frames * FRAME_SAMPLES, dtype=np.float32)))
         for row in self._rows:
             self.reset(row)
 
@@ -136,14 +136,14 @@ class Inference:
     def remove(self, row: int) -> None:
         """The row's stream is over: it costs nothing from now on, and `add` may give the row to another."""
         del self._rows[row]
-        self.shift(row, None)
-        self.reveal(row, False)
+        self.set_profile_offset(row, None)
+        self.include_embedding(row, False)
 
-    def shift(self, row: int, by: Sequence[float] | None) -> None:
+    def set_profile_offset(self, row: int, by: Sequence[float] | None) -> None:
         """Take `by`, [128], away from the attentive mean of the row's windows from now on, resets or not; None: nothing."""
         self._shifts.set(row, by)
 
-    def reveal(self, row: int, wanted: bool) -> None:
+    def include_embedding(self, row: int, wanted: bool) -> None:
         """From now on the row's windows come with their embedding, or without it."""
         (self._revealed.add if wanted else self._revealed.discard)(row)
 
@@ -158,13 +158,13 @@ class Inference:
         self._window.reset(mask)
 
     @torch.inference_mode()
-    def hear(self, audio: Mapping[int, Samples], *, newest_only: Collection[int] = ()) -> list[Heard]:
+    def step(self, audio: Mapping[int, Samples], *, newest_only: Collection[int] = ()) -> list[WindowResult]:
         """Take in each row's next samples ([n] float32 at 24 kHz, any n) and give the windows that they complete.
 
         A window ends at every whole multiple of the hop. Of the rows in `newest_only` only the newest window is
         classified, for when the worker is behind; it says how many were left out before it.
         """
-        levelled = self._listen(audio)
+        levelled = self._preprocess(audio)
         pending: _Pending = []
         for rows, begin, end in _cuts(levelled):
             block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
@@ -177,7 +177,7 @@ class Inference:
         return self._read(pending)
 
     @torch.inference_mode()
-    def finish(self, row: int) -> Heard | None:
+    def flush(self, row: int) -> WindowResult | None:
         """End a row: encode what is left of it and give the window that ends with its last sample, if that is new."""
         frames = self._encoder.flush(self._mask([row]))
         counts = self._encoder.frame_counts
@@ -187,7 +187,7 @@ class Inference:
             return None
         return self._read([self._classify([row], [self._rows[row].samples])])[0]
 
-    def _listen(self, audio: Mapping[int, Samples]) -> dict[int, Samples]:
+    def _preprocess(self, audio: Mapping[int, Samples]) -> dict[int, Samples]:
         """Each row's samples levelled, as it would be alone, after its voice activity was heard in them."""
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, samples in audio.items():
@@ -221,11 +221,11 @@ class Inference:
             for i in set(ending) - set(wanted):
                 self._rows[i].skipped += 1
             if wanted:
-                pending.append(self._classify(wanted, [self._rows[i].frames * HOP for i in wanted]))
+                pending.append(self._classify(wanted, [self._rows[i].frames * FRAME_SAMPLES for i in wanted]))
 
     def _is_newest(self, row: _Row) -> bool:
         """Whether no further window ends within the samples that the row has got."""
-        frames = row.samples // HOP if row.samples >= STARTUP_SAMPLES else 0
+        frames = row.samples // FRAME_SAMPLES if row.samples >= STARTUP_SAMPLES else 0
         return frames - row.frames < self.hop_frames
 
     def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> tuple[list[_Ended], Tensor]:
@@ -238,12 +238,12 @@ class Inference:
         for i, end in zip(rows, ends, strict=True):
             row = self._rows[i]
             filled = min(row.frames, self.window_frames)
-            speech = row.voice.share(max(0, end - filled * HOP), end)
+            speech = row.voice.share(max(0, end - filled * FRAME_SAMPLES), end)
             windows.append(_Ended(i, end, filled, speech, row.skipped))
             row.classified, row.skipped = row.frames, 0
         return windows, torch.cat(values, dim=1)
 
-    def _read(self, pending: _Pending) -> list[Heard]:
+    def _read(self, pending: _Pending) -> list[WindowResult]:
         """The windows with their probabilities: here, and only here, the host waits for the model's device."""
         if not pending:
             return []
@@ -251,7 +251,7 @@ class Inference:
         labels = len(self.model.labels)
         inner = labels + self.window_frames  # where the embedding begins
         return [
-            Heard(
+            WindowResult(
                 row=window.row,
                 end=window.end,
                 frames=window.frames,

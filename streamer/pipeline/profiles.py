@@ -10,7 +10,7 @@ from streamer.feed.board import Board
 Learnt = VoiceProfile | ProfileError  # a voice, or why it was not learnt
 
 
-class Voices:
+class ProfileStore:
     """Tells the board what becomes of profiles.
 
     Args:

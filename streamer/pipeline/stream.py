@@ -12,13 +12,13 @@ from streamer.arrays import Samples
 from streamer.audio.meter import rms_and_peak_dbfs
 from streamer.audio.ring import Chunk
 from streamer.audio.source import Source, SourceState, SourceStatus
-from streamer.constants import HOP, SAMPLE_RATE
+from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.emotion.enrolment import Enrolment
 from streamer.emotion.tracker import ClaimRule, Observation, Tracker, TrackerOutput, TrackerSettings
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Status, Window
 
 if TYPE_CHECKING:  # it loads torch
-    from streamer.pipeline.inference import Heard
+    from streamer.pipeline.inference import WindowResult
 
 BEHIND_S = 2.0  # a window skipped within this time means that the machine does not keep up
 HEALTH_S = 1.0  # how often health is measured; publishers thin it out
@@ -51,7 +51,7 @@ class StreamSettings:
     @property
     def hop_samples(self) -> int:
         """Samples between two windows."""
-        return self.hop_frames * HOP
+        return self.hop_frames * FRAME_SAMPLES
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class StreamRuntime:
         return chunk
 
     def pause(self) -> list[Event]:
-        """Muted, or the device is lost: once all that came before was heard, what is held is over."""
+        """Muted, or the device is lost: once all that came before was result, what is held is over."""
         silent = self.source.status().state in ("muted", "lost")
         if not silent or self.hops_waiting or self._newest is None:
             return []
@@ -136,25 +136,25 @@ class StreamRuntime:
         """Note what a step over so many samples cost."""
         self._figures.spent(compute_s, samples / SAMPLE_RATE)
 
-    def hear(self, heard: "Heard", wall: float) -> tuple[list[Event], TrackerOutput]:
+    def events_of(self, result: "WindowResult", wall: float) -> tuple[list[Event], TrackerOutput]:
         """What one window gives: transitions, the state, and the window itself, in this order."""
-        end = self._origin + heard.end
+        end = self._origin + result.end
         self._time = max(self._time, self._wall_time(end, wall))
         observation = Observation(
             time=self._time,
             end_s=end / SAMPLE_RATE,
-            probs=None if heard.probs is None else dict(zip(self._settings.labels, heard.probs, strict=True)),
-            speech=heard.speech,
-            warming=heard.frames < self._settings.window_frames,
+            probs=None if result.probs is None else dict(zip(self._settings.labels, result.probs, strict=True)),
+            speech=result.speech,
+            warming=result.frames < self._settings.window_frames,
         )
         output = self._tracker.update(observation)
-        window = self._newest = self._window(heard, observation, end, wall)
+        window = self._newest = self._window(result, observation, end, wall)
         self._seq += 1
         self._dropped = 0
-        self._figures.skipped += heard.skipped
+        self._figures.skipped += result.skipped
         if window.latency_ms is not None:
             self._figures.latencies_ms.append(window.latency_ms)
-        self._learn_voice(heard, window)
+        self._learn_voice(result, window)
         return [*self._changes(output), window], output
 
     def close(self) -> list[Event]:
@@ -198,28 +198,28 @@ class StreamRuntime:
             skipped_windows=figures.skipped,
         )
 
-    def _learn_voice(self, heard: "Heard", window: Window) -> None:
+    def _learn_voice(self, result: "WindowResult", window: Window) -> None:
         """Only full windows of speech count: what a profile will be applied to."""
-        if self.enrolment is not None and heard.embedding and window.probs and not window.warming:
-            moved_s = self._settings.hop_s * (1 + heard.skipped)
-            self.enrolment.take(heard.embedding, heard.speech, moved_s, window.rms_dbfs)
+        if self.enrolment is not None and result.embedding and window.probs and not window.warming:
+            moved_s = self._settings.hop_s * (1 + result.skipped)
+            self.enrolment.take(result.embedding, result.speech, moved_s, window.rms_dbfs)
 
-    def _window(self, heard: "Heard", observation: Observation, end: int, wall: float) -> Window:
+    def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:
         probs = observation.probs
         rms_dbfs, peak_dbfs = rms_and_peak_dbfs(self._hop_before(end))
         return Window(
             stream=self.name,
             seq=self._seq,
             time=observation.time,
-            start_s=max(self._origin, end - heard.frames * HOP) / SAMPLE_RATE,
+            start_s=max(self._origin, end - result.frames * FRAME_SAMPLES) / SAMPLE_RATE,
             end_s=observation.end_s,
             label=self._settings.rule.label(observation),
             confidence=None if probs is None else max(probs.values()),
             probs=probs,
-            speech=heard.speech,
+            speech=result.speech,
             rms_dbfs=rms_dbfs,
             peak_dbfs=peak_dbfs,
-            latency_ms=max(0.0, wall - observation.time) * 1000 if self.source.live else None,
+            latency_ms=max(0.0, wall - observation.time) * 1000 if self.source.realtime else None,
             dropped_samples=self._dropped,
             warming=observation.warming,
         )
@@ -255,7 +255,7 @@ class StreamRuntime:
         return "silence" if self._newest.probs is None else "live"
 
     def _wall_time(self, position: int, wall: float) -> float:
-        """When the sample before `position` was heard: by the capture clock, or as if the file began when we did."""
+        """When the sample before `position` was result: by the capture clock, or as if the file began when we did."""
         captured = self.source.ring.time_of(position)
         if captured is not None:
             return captured

@@ -23,7 +23,7 @@ from streamer.feed.snapshot import EnrolmentView
 from streamer.pipeline.stream import StreamRuntime, StreamSettings
 
 if TYPE_CHECKING:  # it loads torch, and the screen is there before that is through
-    from streamer.pipeline.inference import Heard, Inference
+    from streamer.pipeline.inference import Inference, WindowResult
 
 BEHIND_HOPS = 3  # so many hops waiting mean that the worker is behind: larger steps, windows in between skipped
 MOST_HOPS = 8  # the largest step, so that one stream that is far behind does not hold up the others
@@ -201,7 +201,7 @@ class Worker:
             self._board.log("note", NOT_CALIBRATABLE, name)
             return
         self._rows[row].enrolment = None if wanted_s is None else Enrolment(wanted_s)
-        self._inference.reveal(row, wanted_s is not None)
+        self._inference.include_embedding(row, wanted_s is not None)
         self._board.enrolment(name, None if wanted_s is None else EnrolmentView(0.0, wanted_s))
 
     def _follow_enrolment(self, row: int, *, over: bool = False) -> None:
@@ -221,7 +221,7 @@ class Worker:
 
     def _apply_voice(self, row: int, stream: StreamRuntime, mean: tuple[float, ...]) -> None:
         assert self._settings.neutral_mean is not None, "voices are known only to checkpoints that have a middle"
-        self._inference.shift(row, shift_of(mean, self._settings.neutral_mean))
+        self._inference.set_profile_offset(row, shift_of(mean, self._settings.neutral_mean))
         self._calibrated.add(stream.name)
         self._board.calibrated(stream.name, True)
 
@@ -250,7 +250,7 @@ class Worker:
     def _hear(self) -> bool:
         audio, behind = {}, set()
         for row, stream in self._rows.items():
-            if stream.source.live and stream.hops_waiting >= BEHIND_HOPS:
+            if stream.source.realtime and stream.hops_waiting >= BEHIND_HOPS:
                 behind.add(row)
             chunk = stream.read(MOST_HOPS)
             if chunk is None:
@@ -260,20 +260,20 @@ class Worker:
                 self._send(stream.restart(chunk, self._clock.time()))
             audio[row] = chunk.samples
         began = self._clock.monotonic()
-        heard = self._inference.hear(audio, newest_only=behind) if audio else []
+        results = self._inference.step(audio, newest_only=behind) if audio else []
         spent_s = self._clock.monotonic() - began
         for row, samples in audio.items():
             self._rows[row].spent(spent_s, len(samples))
-        for item in heard:
-            self._emit(self._rows[item.row], item)
-            self._follow_enrolment(item.row)
+        for result in results:
+            self._emit(self._rows[result.row], result)
+            self._follow_enrolment(result.row)
         return bool(audio)
 
     def _finish_ended(self) -> None:
         """A stream whose source ended and whose ring is empty gives its last window and closes its emotion."""
         for row, stream in list(self._rows.items()):
             if stream.exhausted:
-                last = self._inference.finish(row)
+                last = self._inference.flush(row)
                 if last is not None:
                     self._emit(stream, last)
                 self._follow_enrolment(row, over=True)
@@ -284,11 +284,11 @@ class Worker:
         status, detail, device = stream.look(self._clock.monotonic())
         self._board.status(stream.name, status, detail, device)
 
-    def _emit(self, stream: StreamRuntime, heard: "Heard") -> None:
-        events, output = stream.hear(heard, self._clock.time())
+    def _emit(self, stream: StreamRuntime, result: "WindowResult") -> None:
+        events, output = stream.events_of(result, self._clock.time())
         self._send(events)
         smoothed = None if output.smoothed is None else tuple(output.smoothed.items())
-        self._board.inner(stream.name, heard.attention, smoothed)
+        self._board.inner(stream.name, result.attention, smoothed)
 
     def _send(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from streamer.events import Event, to_json
 from streamer.publish.publisher import PublisherStats
-from streamer.publish.throttle import Pace
+from streamer.publish.throttle import Throttle
 
 MAX_LINES = 1_000  # four minutes of one stream at four windows a second
 _CLOSE_S = 1.0
@@ -33,13 +33,13 @@ class JsonLines:
         *,
         wait: bool = False,
         on_closed: Callable[[], None] = lambda: None,
-        pace: Pace | None = None,
+        pace: Throttle | None = None,
         max_lines: int = MAX_LINES,
     ) -> None:
         self._write = _writer(stream)
         self._wait = wait
         self._on_closed = on_closed
-        self._pace = pace or Pace()
+        self._pace = pace or Throttle()
         self._max_lines = max_lines
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()

@@ -11,7 +11,7 @@ from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.outbox import Message, Outbox
 from streamer.publish.publisher import PublisherStats
-from streamer.publish.throttle import Pace
+from streamer.publish.throttle import Throttle
 from streamer.publish.topics import OFFLINE, ONLINE
 
 _DRAIN_S = 0.5  # on closing, for what is still queued
@@ -32,7 +32,7 @@ class MqttPublisher:
         self._url = str(settings.broker)
         self._topics = settings.topics
         self._timing = timing or Timing()
-        self._pace = Pace(settings.window_every, settings.state_every_s, settings.health_every_s)
+        self._pace = Throttle(settings.window_every, settings.state_every_s, settings.health_every_s)
         self._outbox = Outbox()
         self._transition_news = asyncio.Event()
         self._telemetry_news = asyncio.Event()

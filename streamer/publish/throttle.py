@@ -6,7 +6,7 @@ from streamer.events import Event, Health, State, Window
 _EARLY = 0.95  # a sender that keeps the same beat itself must not be halved by its jitter
 
 
-class Pace:
+class Throttle:
     """Thins events by their own time, so that real time and `--fast` give the same messages.
 
     A state goes out when it changes, at once, and otherwise as a heartbeat; likewise health when its status changes; of

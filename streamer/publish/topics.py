@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from streamer.errors import UsageError
 from streamer.events import Event, Info
-from streamer.names import reduce_name
+from streamer.names import slugify
 
 KINDS = ("window", "state", "transition", "health")
 ONLINE, OFFLINE = b"online", b"offline"
@@ -13,7 +13,7 @@ ONLINE, OFFLINE = b"online", b"offline"
 
 def default_node() -> str:
     """This host's name, reduced to [a-z0-9_-]."""
-    return reduce_name(socket.gethostname(), "node")
+    return slugify(socket.gethostname(), "node")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from streamer.arrays import Float32Array
-from streamer.audio.level import level
-from streamer.constants import FRAME_RATE, HOP
+from streamer.audio.level import normalize_batch
+from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation, non_speech, speed
 from streamer.corpora.corpus import LABELS, Clip, Corpus
@@ -60,7 +60,7 @@ class Cut:
     stretch: float = 1.0  # seconds of the recording in a second of what the teacher has heard
 
 
-class Inputs(Protocol):
+class WindowSource(Protocol):
     """Where windows are cut from."""
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
@@ -70,7 +70,7 @@ class Inputs(Protocol):
         """Rows of several lengths to one tensor, and the frames of each."""
 
 
-class AudioInputs:
+class AudioWindows:
     """Augmented anew at every draw, then levelled as a stream that begins with the window.
 
     Args:
@@ -84,25 +84,27 @@ class AudioInputs:
         self._voices = tuple(audio[key] for key in talkers)
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
-        """See `Inputs.cut`."""
+        """See `WindowSource.cut`."""
         if key == NON_SPEECH:
-            return Cut(non_speech(frames * HOP, rng), key, 0.0, 1.0)
+            return Cut(non_speech(frames * FRAME_SAMPLES, rng), key, 0.0, 1.0)
         # The teacher hears the recording, not what is made of it here: it stays near.
         pace = float(rng.uniform(0.9, 1.1)) if rng.random() < self.augmentation.speed else 1.0
         wanted = min(int(frames * pace), self.audio.frames(key))
         first = int(rng.integers(self.audio.frames(key) - wanted + 1))
-        window = self.audio[key][first * HOP : (first + wanted) * HOP]
+        window = self.audio[key][first * FRAME_SAMPLES : (first + wanted) * FRAME_SAMPLES]
         if pace != 1.0:
             window = speed(window, pace)
-        return Cut(self.augmentation(window[: frames * HOP], rng, self._voices), key, first / FRAME_RATE, pace)
+        return Cut(
+            self.augmentation(window[: frames * FRAME_SAMPLES], rng, self._voices), key, first / FRAME_RATE, pace
+        )
 
     def collate(self, rows: Sequence[Float32Array]) -> tuple[Tensor, list[int]]:
-        """See `Inputs.collate`: `[B, F x 320]`."""
-        audio, frames = level(rows)
+        """See `WindowSource.collate`: `[B, F x 320]`."""
+        audio, frames = normalize_batch(rows)
         return torch.from_numpy(audio), frames
 
 
-class StemInputs:
+class StemWindows:
     """From the stored versions of features below the layers that learn.
 
     Args:
@@ -115,7 +117,7 @@ class StemInputs:
         self._non_speech = list(store.non_speech)[:noises]
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
-        """See `Inputs.cut`."""
+        """See `WindowSource.cut`."""
         name, stretch = key, 1.0
         if key == NON_SPEECH:
             features = self.store.non_speech[self._non_speech[rng.integers(len(self._non_speech))]]
@@ -127,7 +129,7 @@ class StemInputs:
         return Cut(features[first : first + frames], name, first / FRAME_RATE, 1.0, stretch)
 
     def collate(self, rows: Sequence[Float32Array]) -> tuple[Tensor, list[int]]:
-        """See `Inputs.collate`: `[B, F, D]`."""
+        """See `WindowSource.collate`: `[B, F, D]`."""
         padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(np.array(row)) for row in rows], batch_first=True)
         return padded, [len(row) for row in rows]
 
@@ -148,7 +150,7 @@ class Windows:
     def __init__(
         self,
         corpora: Sequence[Corpus],
-        inputs: Inputs,
+        inputs: WindowSource,
         teacher: TeacherStore | None,
         softness: Softness,
         frames: int,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from streamer.arrays import Float32Array
-from streamer.constants import FRAME_RATE, HOP, SAMPLE_RATE
+from streamer.constants import FRAME_RATE, FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip
@@ -65,11 +65,11 @@ class DescriptorStore:
 
 def log_mel(audio: Float32Array) -> Float32Array:
     """`[T]` at 24 kHz, T >= 1, to `[F, 64]` at 75 a second: log10 of mel power of the 1,024 samples that end each frame."""
-    frames = max(1, len(audio) // HOP)
-    padded = np.zeros(_FFT - HOP + frames * HOP, dtype=np.float32)
-    padded[_FFT - HOP :][: len(audio)] = audio[: frames * HOP]
+    frames = max(1, len(audio) // FRAME_SAMPLES)
+    padded = np.zeros(_FFT - FRAME_SAMPLES + frames * FRAME_SAMPLES, dtype=np.float32)
+    padded[_FFT - FRAME_SAMPLES :][: len(audio)] = audio[: frames * FRAME_SAMPLES]
     spectrum = torch.stft(
-        torch.from_numpy(padded), _FFT, HOP, window=torch.hann_window(_FFT), center=False, return_complex=True
+        torch.from_numpy(padded), _FFT, FRAME_SAMPLES, window=torch.hann_window(_FFT), center=False, return_complex=True
     )  # [513, F]
     filters = torch.from_numpy(mel_filters(MELS, _FFT, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ))  # [64, 513]
     log: Float32Array = (filters @ spectrum.abs().square()).clamp(min=1e-8).log10().T.numpy()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class EvaluatedModel:
     """What the card says of a model's answers."""
 
     calibrations: tuple[Calibration, ...]
@@ -35,11 +35,11 @@ class Worth:
 _WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
 
 
-def finish(
+def export_checkpoint(
     model: EmotionDetectionModel,
     corpora: Sequence[Corpus],
     origin: CheckpointCard | None,
-    worth: Worth,
+    worth: EvaluatedModel,
     split: Split,
     neutral_mean: tuple[float, ...] | None,
     output: Path,

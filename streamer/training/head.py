@@ -31,8 +31,8 @@ from streamer.progress import Progress
 from streamer.training.batches import NON_SPEECH, EpochBatches, Windows, draw_epoch
 from streamer.training.losses import Softness, masked_cross_entropy
 from streamer.training.neutral_mean import differences
-from streamer.training.optim import rate_scale
-from streamer.training.predict import Inputs
+from streamer.training.optim import cosine_with_warmup
+from streamer.training.predict import ClipBatch
 from streamer.training.recipe import Recipe
 
 LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
@@ -100,7 +100,7 @@ def pooled_store(
 def pool_windows(
     model: EmotionDetectionModel,
     to_frames: Callable[[Tensor], Tensor],
-    load: Callable[[Sequence[Clip]], Inputs],
+    load: Callable[[Sequence[Clip]], ClipBatch],
     windows: Windows,
     clips: Sequence[Clip],
     non_speech: float,
@@ -123,7 +123,7 @@ def pool_windows(
         store: of `pooled_store`; what is there is not encoded again.
         progress: shows how far it is.
         draws: how often each clip is encoded.
-        known: whose neutral voices are the middle that others differ from, as `corpus/speaker`; everyone's if None.
+        known: whose neutral voices are the balanced_mean that others differ from, as `corpus/speaker`; everyone's if None.
     """
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
@@ -175,7 +175,7 @@ _WARM_UP_STEPS = 50
 _CALIBRATED = 0.5  # share of windows without their speaker's neutral voice
 
 
-def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:
+def fit_head(model: EmotionDetectionModel, windows: PooledWindows, steps: int, seed: int) -> None:
     """Give the model a classifier that learnt from the windows in so many steps; the rest stays as it is.
 
     It learns from standardised values, of which some are left out at every step (Srivastava et al. 2014); in the end it
@@ -191,7 +191,7 @@ def settle(model: EmotionDetectionModel, windows: PooledWindows, steps: int, see
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * rate_scale(step, _WARM_UP_STEPS, step / steps, 0.0)
+            group["lr"] = _RATE * cosine_with_warmup(step, _WARM_UP_STEPS, step / steps, 0.0)
         rows = torch.from_numpy(rng.choice(len(shares), _BATCH, p=shares)).to(device)
         calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
         pooled = take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows])

@@ -100,7 +100,7 @@ def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list
     return optimizers
 
 
-def rate_scale(step: int, warm_up_steps: int, progress: float, last: float) -> float:
+def cosine_with_warmup(step: int, warm_up_steps: int, progress: float, last: float) -> float:
     """Share of the peak rate: a linear start, then half a cosine down to `last` (Loshchilov & Hutter 2017).
 
     Args:

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from streamer.audio.level import level
+from streamer.audio.level import normalize_batch
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.constants import FRAME_RATE, HOP
+from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import LABELS, Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
@@ -19,7 +19,7 @@ from streamer.training.losses import label_mask
 from streamer.training.metrics import uar
 from streamer.training.stems import StemStore
 
-_STEP = round(0.24 * FRAME_RATE) * HOP  # the monitor's default hop: 18 frames
+_STEP = round(0.24 * FRAME_RATE) * FRAME_SAMPLES  # the monitor's default hop: 18 frames
 
 
 class StreamedFrames:
@@ -47,7 +47,7 @@ class StreamedFrames:
 
 
 Logits = npt.NDArray[np.float64]
-Inputs = tuple[Tensor, list[int]]  # [B, F x 320] audio or [B, F, 512] features, and the frames of each row
+ClipBatch = tuple[Tensor, list[int]]  # [B, F x 320] audio or [B, F, 512] features, and the frames of each row
 _BATCH = 16
 
 
@@ -84,7 +84,7 @@ class Predictions:
 def predict(
     model: EmotionDetectionModel,
     to_frames: Callable[[Tensor], Tensor],
-    load: Callable[[Sequence[Clip]], Inputs],
+    load: Callable[[Sequence[Clip]], ClipBatch],
     corpora: Sequence[Corpus],
     clips: Sequence[Clip],
     windows_s: Sequence[float | None] = (None,),
@@ -114,7 +114,7 @@ def predictions_of(
 def pooled_vectors(
     model: EmotionDetectionModel,
     to_frames: Callable[[Tensor], Tensor],
-    load: Callable[[Sequence[Clip]], Inputs],
+    load: Callable[[Sequence[Clip]], ClipBatch],
     clips: Sequence[Clip],
     windows_s: Sequence[float | None] = (None,),
 ) -> npt.NDArray[np.float32]:
@@ -153,20 +153,20 @@ def encoded_by(model: EmotionDetectionModel) -> Callable[[Tensor], Tensor]:
     return encode
 
 
-def load_audio(audio: AudioStore) -> Callable[[Sequence[Clip]], Inputs]:
+def load_audio(audio: AudioStore) -> Callable[[Sequence[Clip]], ClipBatch]:
     """Whole clips through the level normaliser: `[B, F x 320]`."""
 
-    def load(clips: Sequence[Clip]) -> Inputs:
-        levelled, frames = level([audio[clip.key] for clip in clips])
+    def load(clips: Sequence[Clip]) -> ClipBatch:
+        levelled, frames = normalize_batch([audio[clip.key] for clip in clips])
         return torch.from_numpy(levelled), frames
 
     return load
 
 
-def load_stems(store: StemStore) -> Callable[[Sequence[Clip]], Inputs]:
+def load_stems(store: StemStore) -> Callable[[Sequence[Clip]], ClipBatch]:
     """Stored features of the clean clips, below the layers that learn: `[B, F, D]`."""
 
-    def load(clips: Sequence[Clip]) -> Inputs:
+    def load(clips: Sequence[Clip]) -> ClipBatch:
         rows = [torch.from_numpy(np.array(store.versions[0][clip.key])) for clip in clips]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
 

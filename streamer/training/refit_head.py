@@ -18,21 +18,28 @@ from streamer.constants import FRAME_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import talkers_of
 from streamer.corpora.corpus import LABELS, Clip, Corpus, clips_of
-from streamer.corpora.splits import Split, describe_split, keep_parts, speaker_of, speakers_known_to, split_speakers
+from streamer.corpora.splits import (
+    Split,
+    describe_split,
+    pin_known_speakers,
+    speaker_of,
+    speakers_known_to,
+    split_speakers,
+)
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
 from streamer.errors import UsageError
 from streamer.progress import Log, Progress
-from streamer.training.batches import AudioInputs, Windows
-from streamer.training.export import Worth, finish
-from streamer.training.head import LONGEST_S, TOLD, PooledWindows, pool_windows, pooled_store, settle
+from streamer.training.batches import AudioWindows, Windows
+from streamer.training.export import EvaluatedModel, export_checkpoint
+from streamer.training.head import LONGEST_S, TOLD, PooledWindows, fit_head, pool_windows, pooled_store
 from streamer.training.neutral_mean import neutral_mean
 from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
 from streamer.training.recipe import Recipe
 from streamer.training.validation import WINDOWS_S, calibrate
 
 
-def final_fit(
+def refit_head(
     corpora: Sequence[Corpus],
     recipe: Recipe,
     checkpoint: str | Path,
@@ -80,7 +87,7 @@ def final_fit(
         for answers, window_s in zip(fit.in_turn(windows, checked, WINDOWS_S, progress), WINDOWS_S, strict=True)
     )
     answers = fit.in_turn(windows, tested, [None], progress)[0]
-    settle(model, windows, recipe.settling, recipe.seed)
+    fit_head(model, windows, recipe.settling, recipe.seed)
     everyone = split.together()
     notes = (
         f"The encoder is {card.name}'s. The classifier learnt from all {len(everyone.train)} speakers ({recipe.versions} "
@@ -88,9 +95,9 @@ def final_fit(
         "validation and test speakers, whom the encoder has not heard, each answered by a classifier that learnt from all "
         f"others. Of {card.name}: {card.notes}"
     )
-    middle = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
-    worth = Worth(calibrations, answers, notes, "each in turn, by a classifier that learnt from all others")
-    return finish(model, corpora, card, worth, everyone, middle, output, log)
+    balanced_mean = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
+    worth = EvaluatedModel(calibrations, answers, notes, "each in turn, by a classifier that learnt from all others")
+    return export_checkpoint(model, corpora, card, worth, everyone, balanced_mean, output, log)
 
 
 def _card_and_split(
@@ -102,7 +109,7 @@ def _card_and_split(
     assert card is not None, "whose speakers are known has a card"
     if tuple(card.labels) != LABELS:
         raise UsageError(f"{checkpoint} names other labels than {', '.join(LABELS)}; give another checkpoint.")
-    split = keep_parts(split_speakers(corpora, seed), known, "test")
+    split = pin_known_speakers(split_speakers(corpora, seed), known, "test")
     for part, purpose in (("validation", "tune"), ("test", "measure")):
         if not getattr(split, part):
             raise UsageError(
@@ -126,12 +133,12 @@ class _Fit:
     def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
         """Windows of all clips, in which nothing of one left-out speaker is in another's.
 
-        So there is no teacher, whose opinions learn from labels, and babble and the middle of neutral voices are of the
+        So there is no teacher, whose opinions learn from labels, and babble and the balanced_mean of neutral voices are of the
         speakers who are `known`: those of the training part.
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         talkers = talkers_of([clip for clip in clips if speaker_of(clip) in known])
-        inputs = AudioInputs(self.audio, recipe.augmentation, talkers)
+        inputs = AudioWindows(self.audio, recipe.augmentation, talkers)
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
         store = pooled_store(self.work, self.model, recipe, clips, talkers)
@@ -152,7 +159,7 @@ class _Fit:
         logits = np.empty((len(windows_s), len(clips), len(LABELS)))
         said_by = np.array([speaker_of(clip) for clip in clips])
         for speaker in progress(sorted(set(said_by.tolist())), "speakers left out in turn"):
-            settle(model, windows.without(speaker), recipe.settling, recipe.seed)
+            fit_head(model, windows.without(speaker), recipe.settling, recipe.seed)
             rows = np.flatnonzero(said_by == speaker)
             own = [clips[row] for row in rows.tolist()]
             for place, of_length in enumerate(pooled):

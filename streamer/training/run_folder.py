@@ -52,7 +52,7 @@ def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
     return recipe, split
 
 
-def need_parts(corpora: Sequence[Corpus], split: Split) -> None:
+def require_all_parts(corpora: Sequence[Corpus], split: Split) -> None:
     """See that each part has speakers of every corpus.
 
     Raises:

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.arrays import Samples
-from streamer.audio.level import LEVEL_VERSION, level
+from streamer.audio.level import LEVEL_VERSION, normalize_batch
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.augment import Augmentation, generator, non_speech
 from streamer.corpora.corpus import Clip
-from streamer.corpora.speed_versions import Voices
+from streamer.corpora.speed_versions import SpeedVersions
 from streamer.progress import Progress
 
 LSTM_LAYER = 13  # of `Encoder.model`; below it are convolutions alone
@@ -107,7 +107,7 @@ class StemStore:
         self,
         folder: Path,
         encoder: Encoder,
-        voices: Voices,
+        voices: SpeedVersions,
         cut: int,
         seed: int,
         changes: Augmentation,
@@ -166,7 +166,7 @@ class StemStore:
         device = next(encoder.parameters()).device
         for first in progress(range(0, len(keys), _STEM_BATCH), what):
             batch = keys[first : first + _STEM_BATCH]
-            levelled = level([heard(key) for key in batch])
+            levelled = normalize_batch([heard(key) for key in batch])
             with torch.no_grad():
                 features = stem(encoder, torch.from_numpy(levelled[0]).to(device), dtype, self._cut)
             for key, row, frames in zip(batch, features.float().cpu().numpy(), levelled[1], strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 from streamer.arrays import Float32Array
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import LABELS, Clip
-from streamer.corpora.speed_versions import Voices
+from streamer.corpora.speed_versions import SpeedVersions
 from streamer.corpora.splits import speaker_of
 from streamer.progress import Progress
 from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTeacher, slow
@@ -20,14 +20,14 @@ _INVERSE_REGULARISATION = 0.005  # 1,536 features, some thousand clips
 
 
 @dataclass(frozen=True)
-class Listener:
+class CrossFittedProbe:
     """A logistic regression that was fitted to all speakers of a corpus but some."""
 
     pipeline: Any  # of scikit-learn: scaling and regression
     corpus: str
     unknown: frozenset[str]  # speakers that it was not fitted to, as `corpus/speaker`
 
-    def may_hear(self, clip: Clip) -> bool:
+    def is_held_out(self, clip: Clip) -> bool:
         """Whether its opinion of the clip says something: one that knows the speaker would repeat the label."""
         return clip.corpus != self.corpus or speaker_of(clip) in self.unknown
 
@@ -50,7 +50,7 @@ def regression() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=500, random_state=0))
 
 
-def fit_listeners(features: Float32Array, clips: Sequence[Clip]) -> list[Listener]:
+def fit_probes(features: Float32Array, clips: Sequence[Clip]) -> list[CrossFittedProbe]:
     """One for each fold of speakers; none where the corpus has one speaker.
 
     Args:
@@ -69,7 +69,7 @@ def fit_listeners(features: Float32Array, clips: Sequence[Clip]) -> list[Listene
         if len(set(labels[known])) < 2:
             continue
         listeners.append(
-            Listener(
+            CrossFittedProbe(
                 regression().fit(features[known], labels[known]),
                 clips[0].corpus,
                 frozenset(speakers[row] for row in unknown),
@@ -101,7 +101,12 @@ class TeacherStore:
     """
 
     def __init__(
-        self, folder: Path, corpora: Sequence[str], teacher: WhisperTeacher, clips: Sequence[Clip], voices: Voices
+        self,
+        folder: Path,
+        corpora: Sequence[str],
+        teacher: WhisperTeacher,
+        clips: Sequence[Clip],
+        voices: SpeedVersions,
     ) -> None:
         heard = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, voices.identity)
         fitted = fingerprint(heard, sorted((clip.key, clip.label, clip.speaker) for clip in clips))
@@ -159,9 +164,9 @@ class TeacherStore:
         if not left:
             return
         features = np.concatenate([self._statistics[clip.key] for clip in clips])  # [N, 1536]
-        listeners = fit_listeners(features, clips)
+        listeners = fit_probes(features, clips)
         for name in left:
-            if heard := [listener for listener in listeners if listener.may_hear(names[name])]:
+            if heard := [listener for listener in listeners if listener.is_held_out(names[name])]:
                 store.append(name, _mean_opinion(heard, self._statistics[name]))
 
     def _opinion(self, corpus: str, name: str) -> Float32Array:
@@ -190,7 +195,7 @@ class TeacherStore:
         return Projection(stored["fm"], stored["fx"]), Projection(stored["um"], stored["ux"])
 
 
-def _mean_opinion(listeners: Sequence[Listener], statistics: Float32Array) -> Float32Array:
+def _mean_opinion(listeners: Sequence[CrossFittedProbe], statistics: Float32Array) -> Float32Array:
     """`[1, 8]`: the mean of their logits, centred over the labels they know."""
     logits = np.mean([listener.logits(statistics) for listener in listeners], axis=0)
     known = np.isfinite(logits)

@@ -17,25 +17,25 @@ from streamer.constants import FRAME_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import talkers_of
 from streamer.corpora.corpus import LABELS, Corpus, clips_of
-from streamer.corpora.speed_versions import Voices
-from streamer.corpora.splits import Split, keep_parts, refuse_heard, split_speakers
+from streamer.corpora.speed_versions import SpeedVersions
+from streamer.corpora.splits import Split, check_no_leakage, pin_known_speakers, split_speakers
 from streamer.errors import StreamerError, UsageError
-from streamer.extras import need_sklearn
+from streamer.extras import require_sklearn
 from streamer.progress import Log, Progress
-from streamer.training.batches import AudioInputs, EpochBatches, StemInputs, Windows, draw_epoch
+from streamer.training.batches import AudioWindows, EpochBatches, StemWindows, Windows, draw_epoch
 from streamer.training.descriptors import DescriptorStore
-from streamer.training.export import finish
-from streamer.training.head import LONGEST_S, TOLD, PooledWindows, pool_windows, pooled_store, settle
+from streamer.training.export import export_checkpoint
+from streamer.training.head import LONGEST_S, TOLD, PooledWindows, fit_head, pool_windows, pooled_store
 from streamer.training.neutral_mean import neutral_mean
-from streamer.training.optim import optimizers_for, rate_scale
-from streamer.training.predict import Inputs, Predictions, load_audio, load_stems, predict
+from streamer.training.optim import cosine_with_warmup, optimizers_for
+from streamer.training.predict import ClipBatch, Predictions, load_audio, load_stems, predict
 from streamer.training.recipe import Recipe
-from streamer.training.run_folder import BEST, STATE, RunState, begin, need_parts, resumed
+from streamer.training.run_folder import BEST, STATE, RunState, begin, require_all_parts, resumed
 from streamer.training.stems import StemStore
 from streamer.training.student import Student, batch_losses, initial_model
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.teacher_targets import COMPONENTS, TeacherStore
-from streamer.training.validation import is_over, score, worth_of
+from streamer.training.validation import evaluate_model, is_over, score
 
 _WARM_UP_STEPS = 100
 _LAST_RATE = 0.02  # of the peak, at the end of the cosine
@@ -86,9 +86,9 @@ class Trainer:
         model = initial_model(recipe.start, len(LABELS))
         self.origin = model.card
         known = None if self.origin is None else self.origin.speakers
-        self.split = split or keep_parts(split_speakers(corpora, recipe.seed), known, "train")
-        refuse_heard(self.split, known, recipe.start)
-        need_parts(corpora, self.split)
+        self.split = split or pin_known_speakers(split_speakers(corpora, recipe.seed), known, "train")
+        check_no_leakage(self.split, known, recipe.start)
+        require_all_parts(corpora, self.split)
         self.student = Student(model, COMPONENTS, len(corpora), self.recipe.tune, self.recipe.dropout).to(device)
         if tuple(self.student.model.labels) != LABELS:
             raise UsageError(
@@ -133,10 +133,12 @@ class Trainer:
         best = torch.load(self.work / BEST, map_location=self.device, weights_only=True)
         self.kept.model.load_state_dict(best)
         if self.recipe.settling:
-            settle(self.kept.model, self._pool(progress), self.recipe.settling, self.recipe.seed)
+            fit_head(self.kept.model, self._pool(progress), self.recipe.settling, self.recipe.seed)
             self._say(f"classifier settled in {self.recipe.settling} steps{score(self)[1]}")
-        model, middle = self.kept.model, self._neutral_mean()
-        return finish(model, self.corpora, self.origin, worth_of(self), self.split, middle, output, self._say)
+        model, balanced_mean = self.kept.model, self._neutral_mean()
+        return export_checkpoint(
+            model, self.corpora, self.origin, evaluate_model(self), self.split, balanced_mean, output, self._say
+        )
 
     def _pool(self, progress: Progress[Any]) -> PooledWindows:
         """Windows of the training speakers for the classifier to learn anew from."""
@@ -182,22 +184,22 @@ class Trainer:
         learning = self.split.select(clips, "train")
         audio = AudioStore(self.work)
         audio.prepare(clips, progress)
-        voices = Voices(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
+        voices = SpeedVersions(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
         teacher = None
         if recipe.teacher is not None:
-            need_sklearn("A teacher's opinions need", "or leave it out with --no-teacher")
+            require_sklearn("A teacher's opinions need", "or leave it out with --no-teacher")
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
             teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora], asked, learning, voices)
             teacher.prepare(recipe.seed, progress)
-        self._load: Callable[[Any], Inputs]
+        self._load: Callable[[Any], ClipBatch]
         descriptors = None
         if recipe.weights.descriptors:
             descriptors = DescriptorStore(self.work)
             descriptors.prepare(learning, audio, recipe.seed, progress)
         talkers = talkers_of(learning)
-        inputs: AudioInputs | StemInputs
+        inputs: AudioWindows | StemWindows
         if recipe.tune == "all":
-            inputs = AudioInputs(audio, recipe.augmentation, talkers)
+            inputs = AudioWindows(audio, recipe.augmentation, talkers)
             self._load = load_audio(audio)
         else:
             encoder = self.student.model.encoder
@@ -205,7 +207,7 @@ class Trainer:
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)
-            inputs, self._load = StemInputs(stems, noises), load_stems(stems)
+            inputs, self._load = StemWindows(stems, noises), load_stems(stems)
         frames = round(recipe.window_s * FRAME_RATE)
         self._windows = Windows(self.corpora, inputs, teacher, recipe.softness, frames, recipe.delay_s, descriptors)
         self._learning, self._inputs = learning, inputs
@@ -251,7 +253,7 @@ class Trainer:
         """Over epochs or minutes, which end first."""
         if self.recipe.minutes is not None:
             progress = max(progress, (self.state.seconds + epoch_s) / (60 * self.recipe.minutes))
-        scale = rate_scale(self.state.steps, _WARM_UP_STEPS, progress, _LAST_RATE)
+        scale = cosine_with_warmup(self.state.steps, _WARM_UP_STEPS, progress, _LAST_RATE)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * scale

@@ -11,7 +11,7 @@ from streamer.training.temperature import choose_threshold, fit_temperature, pro
 
 if TYPE_CHECKING:
     from streamer.training.trainer import Trainer
-from streamer.training.export import Worth
+from streamer.training.export import EvaluatedModel
 
 WINDOWS_S = (1.0, 2.0, 3.0, 5.0)  # lengths that are calibrated
 
@@ -33,7 +33,7 @@ def is_over(recipe: Recipe, state: RunState) -> bool:
     return state.epoch > 0 and (late or stale or state.epoch >= recipe.epochs)
 
 
-def worth_of(trainer: "Trainer") -> Worth:
+def evaluate_model(trainer: "Trainer") -> EvaluatedModel:
     """Of the finished model: validation speakers say how sure its answers are, test speakers how good."""
     calibrations = tuple(
         calibrate(predictions, window_s)
@@ -48,7 +48,7 @@ def worth_of(trainer: "Trainer") -> Worth:
         "Speakers of training, validation and test differ. "
         "Acted speech: how people sound when they act an emotion, not what a person feels."
     )
-    return Worth(calibrations, trainer.test()[0], notes)
+    return EvaluatedModel(calibrations, trainer.test()[0], notes)
 
 
 def calibrate(predictions: Predictions, window_s: float) -> Calibration:

@@ -74,7 +74,7 @@ def test_whatever_libsndfile_reads_is_heard_whole(tmp_path: Path, suffix: str, r
     status = playback.status()
     assert (status.state, status.detail, status.device) == ("ended", "", path.name)
     assert (status.native_rate_hz, status.effective_rate_hz) == (rate_hz, None)
-    assert not playback.live
+    assert not playback.realtime
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "mp3"])
@@ -108,7 +108,7 @@ def test_a_file_plays_in_real_time_without_drift(tmp_path: Path) -> None:
     playback.start()
     wait_for(lambda: ring.stats().ended)
     assert time.monotonic() - began >= 0.5
-    assert playback.live
+    assert playback.realtime
     times = [ring.time_of(position) or 0.0 for position in (0, 1_000, 5_000, 12_000)]
     np.testing.assert_allclose(np.array(times) - times[0], np.array([0, 1_000, 5_000, 12_000]) / SAMPLE_RATE, atol=1e-3)
     assert began_epoch - 0.01 <= times[0] < began_epoch + 2.0
@@ -283,7 +283,7 @@ def test_a_live_pipe_is_timed_on_arrival_dropped_while_muted_and_can_be_stopped_
     with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb", buffering=0) as writer:
         playback = Playback("stdin", Pipe(reader, PcmFormat("s16le", 24_000, 1)), ring, "as it comes")
         playback.start()
-        assert playback.live
+        assert playback.realtime
         before = time.time()
         writer.write(np.full(2_400, 1_000, dtype="<i2").tobytes())
         wait_for(lambda: ring.stats().written >= 2_400)

@@ -6,7 +6,7 @@ import soxr
 
 from streamer.audio.resample import Resampler, check_channel, to_mono
 from streamer.audio.ring import RingBuffer
-from streamer.audio.ring_writer import Inlet
+from streamer.audio.ring_writer import RingWriter
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
 
@@ -71,12 +71,12 @@ def test_numbers_that_are_not_finite_become_silence_and_are_counted() -> None:
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
 def test_the_resamplers_delay_does_not_shift_the_time(rate_hz: int) -> None:
     ring = RingBuffer(100_000)
-    inlet = Inlet(ring, rate_hz)
+    writer = RingWriter(ring, rate_hz)
     block = rate_hz // 50
     for index in range(50):
-        inlet.write(to_mono(noise(block)), 1000.0 + (index + 1) / 50)
+        writer.write(to_mono(noise(block)), 1000.0 + (index + 1) / 50)
     assert ring.stats().written < SAMPLE_RATE  # some is held back
     for position in (1_000, 12_345, ring.stats().written):
         assert ring.time_of(position) == pytest.approx(1000.0 + position / SAMPLE_RATE, abs=1e-4)
-    inlet.finish()
+    writer.finish()
     assert ring.stats().written == SAMPLE_RATE

@@ -105,7 +105,7 @@ def test_a_microphone_cannot_be_heard_faster(kind: str) -> None:
 @pytest.mark.parametrize("spec", [SourceSpec("demo"), SourceSpec("recording", "a.wav"), SourceSpec("pipe")])
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_source_is_live_unless_fast(spec: SourceSpec, fast: bool) -> None:
-    assert open_source(spec, fast=fast, stdin=io.BytesIO()).live is not fast
+    assert open_source(spec, fast=fast, stdin=io.BytesIO()).realtime is not fast
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(0, 1), (16_000, 0), (-1, 1)])

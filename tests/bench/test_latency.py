@@ -8,7 +8,7 @@ from streamer.errors import StreamerError
 
 CONDITIONS = Conditions("Mosquitto", "made up", "cpu", 240.0, 20.0, None)
 BLOCK = 480  # samples of a callback
-HOP = 5_760
+HOP_SAMPLES = 5_760
 DELAY = 600  # samples the resampler keeps back
 # milliseconds from the callback on
 WRITTEN, READ, ENCODE, ENCODED, SENT, ARRIVED = 1, 3, 6, 26, 28, 31
@@ -28,7 +28,7 @@ def completing(position: int) -> float:
 
 def windows(count: int) -> list[Emitted]:
     def emitted(seq: int) -> Emitted:
-        end = (seq + 1) * HOP
+        end = (seq + 1) * HOP_SAMPLES
         called_s = completing(end)
         moments = [called_s + ms / 1000 for ms in (READ, ENCODE, ENCODED, SENT)]
         return Emitted(seq, end, end / 24_000, *moments)
@@ -67,11 +67,11 @@ def test_before_the_promise_come_the_device_the_resampler_and_the_rest_of_the_ho
 
 
 def test_a_click_is_followed_to_the_first_window_that_holds_it() -> None:
-    found = measured(played_s=[0.45], clicks=[3 * HOP - 1])
-    arrived_s = completing(3 * HOP) + ARRIVED / 1000
+    found = measured(played_s=[0.45], clicks=[3 * HOP_SAMPLES - 1])
+    arrived_s = completing(3 * HOP_SAMPLES) + ARRIVED / 1000
     assert found.from_click.p50 == pytest.approx(1000 * (arrived_s - 0.45))
-    found = measured(played_s=[0.45], clicks=[3 * HOP])
-    arrived_s = completing(4 * HOP) + ARRIVED / 1000
+    found = measured(played_s=[0.45], clicks=[3 * HOP_SAMPLES])
+    arrived_s = completing(4 * HOP_SAMPLES) + ARRIVED / 1000
     assert found.from_click.p50 == pytest.approx(1000 * (arrived_s - 0.45)), "a window's end is the sample after it"
 
 

@@ -10,7 +10,7 @@ from streamer.bench.program import Usage
 from streamer.bench.soak_audit import Audit, Row, SoakKind, judge
 from streamer.events import Health, Window, to_json
 
-HOP = 18 * 320
+HOP_SAMPLES = 18 * 320
 RATE = 24_000
 BEGAN_S = 1_800_000_000.0
 USAGE = Usage(rss_mb=440.0, open_files=14, threads=7, cpu_s=1.0)
@@ -20,7 +20,7 @@ class Stream:
     """A stream whose windows the test hands to an audit, through the JSON that the program writes."""
 
     def __init__(self) -> None:
-        self.audit = Audit(HOP)
+        self.audit = Audit(HOP_SAMPLES)
         self.seq = 0
         self.position = 0
 
@@ -28,7 +28,7 @@ class Stream:
         self, *, hops: int = 1, lost: int = 0, late_ms: float = 0.0, warming: bool = False, **changed: Any
     ) -> None:
         """One that ends `hops` hops and `lost` counted samples further on, and is created 40 ms after its end."""
-        self.position += hops * HOP + lost
+        self.position += hops * HOP_SAMPLES + lost
         end_s = self.position / RATE
         time_s = BEGAN_S + end_s + late_ms / 1000
         event = Window(

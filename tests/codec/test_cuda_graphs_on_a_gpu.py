@@ -103,5 +103,5 @@ def test_hearing_waits_only_for_the_probabilities(no_waiting, monkeypatch):
     monkeypatch.setattr(Inference, "_read", read_waiting)
     torch.cuda.set_sync_debug_mode("error")
     samples = (np.random.default_rng(0).standard_normal(3 * PREPARED) * 0.05).astype(np.float32)
-    heard = inference.hear({row: samples[: (row + 1) * PREPARED] for row in range(3)}, newest_only=[2])
+    heard = inference.step({row: samples[: (row + 1) * PREPARED] for row in range(3)}, newest_only=[2])
     assert [h.row for h in heard].count(1) == 2

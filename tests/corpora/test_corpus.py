@@ -10,7 +10,7 @@ from streamer.constants import SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import LABELS, read_corpora, read_corpus
-from streamer.corpora.speed_versions import Voices
+from streamer.corpora.speed_versions import SpeedVersions
 from streamer.errors import StreamerError, UsageError
 from tests.support.training_corpus import write_corpus
 
@@ -102,7 +102,7 @@ def test_files_of_one_name_in_two_folders_are_two_clips(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("path,label,speaker\nanna/1@2.wav,happy,anna\nben/1@2.wav,sad,ben\n", encoding="utf-8")
     clips = read_corpus(file).clips
-    voices = Voices(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
+    voices = SpeedVersions(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
     voices.audio.prepare(clips, lambda items, what: items)
     assert [float(voices.spoken(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
     assert len(voices.spoken(voices.name(clips[0].key, 1))) != 2400

@@ -10,10 +10,10 @@ from streamer.corpora.splits import (
     PARTS,
     Part,
     Split,
+    check_no_leakage,
     fold_speakers,
-    keep_parts,
+    pin_known_speakers,
     read_split,
-    refuse_heard,
     speaker_of,
     split_speakers,
 )
@@ -136,22 +136,22 @@ KNOWN = Speakers(train=("a/000", "a/001"), validation=("a/002",), test=("a/003",
 @pytest.mark.parametrize("strangers", ["train", "test"])
 def test_nobody_changes_sides_whom_a_checkpoint_has_heard(strangers: Part) -> None:
     drawn = split_speakers([corpus_of("a", 9), corpus_of("b", 9)])
-    kept = keep_parts(drawn, KNOWN, strangers)
+    kept = pin_known_speakers(drawn, KNOWN, strangers)
     for part in PARTS:
         assert set(getattr(KNOWN, part)) <= set(getattr(kept, part))
     assert {f"a/{number:03d}" for number in range(4, 9)} <= set(getattr(kept, strangers))
     assert {name for name in kept.test if name[0] == "b"} == {name for name in drawn.test if name[0] == "b"}
-    refuse_heard(kept, KNOWN, "it")
+    check_no_leakage(kept, KNOWN, "it")
 
 
 def test_a_checkpoint_that_says_nothing_changes_no_split() -> None:
     drawn = split_speakers([corpus_of("a", 9)])
-    assert keep_parts(drawn, None, "test") == drawn
-    refuse_heard(drawn, None, "it")
+    assert pin_known_speakers(drawn, None, "test") == drawn
+    check_no_leakage(drawn, None, "it")
 
 
 @pytest.mark.parametrize("heard", ["a/001", "a/002"])
 def test_a_test_speaker_who_was_heard_is_refused(heard: str) -> None:
     split = Split(1, train=("a/003",), validation=("a/004",), test=(heard, "a/005"))
     with pytest.raises(UsageError, match=f"{heard} is a test speaker"):
-        refuse_heard(split, KNOWN, "it")
+        check_no_leakage(split, KNOWN, "it")

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.constants import HOP
+from streamer.constants import FRAME_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Heard, Inference
+from streamer.pipeline.inference import Inference, WindowResult
 
 HOP_FRAMES, WINDOW_FRAMES = 18, 75
-HOP_SAMPLES = HOP_FRAMES * HOP
+HOP_SAMPLES = HOP_FRAMES * FRAME_SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def inference(model: EmotionDetectionModel, rows: int = 1, window_frames: int = 
 def feed(it: Inference, audio: np.ndarray, sizes: list[int], row: int = 0) -> list:
     heard, start = [], 0
     for size in sizes:
-        heard += it.hear({row: audio[start : start + size]})
+        heard += it.step({row: audio[start : start + size]})
         start += size
-    heard += it.hear({row: audio[start:]})
-    last = it.finish(row)
+    heard += it.step({row: audio[start:]})
+    last = it.flush(row)
     return heard + ([last] if last else [])
 
 
@@ -47,7 +47,7 @@ def test_streaming_and_offline_give_the_same_probabilities(model: EmotionDetecti
     with torch.inference_mode():
         offline = torch.softmax(model(torch.from_numpy(audio)[None, None]), dim=-1)[0]
     assert heard[-1].end == len(audio)
-    assert heard[-1].frames == -(-len(audio) // HOP)
+    assert heard[-1].frames == -(-len(audio) // FRAME_SAMPLES)
     assert heard[-1].probs == pytest.approx(offline.tolist(), abs=1e-4)
 
 
@@ -65,7 +65,7 @@ def test_the_chunks_do_not_matter(model: EmotionDetectionModel) -> None:
 
 def test_attention_covers_the_frames_of_the_window_and_sums_to_one(model: EmotionDetectionModel) -> None:
     for heard in feed(inference(model), noise(1.5), []):
-        assert len(heard.attention) == heard.frames == min(-(-heard.end // HOP), WINDOW_FRAMES)
+        assert len(heard.attention) == heard.frames == min(-(-heard.end // FRAME_SAMPLES), WINDOW_FRAMES)
         assert sum(heard.attention) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -75,7 +75,7 @@ def test_streams_in_one_batch_give_what_each_gives_alone(model: EmotionDetection
     heard = []
     for start in range(0, 24_000, HOP_SAMPLES):
         live = {row: audio[row][start : start + HOP_SAMPLES] for row in range(3) if row != 1 or start < 12_000}
-        heard += together.hear(live)
+        heard += together.step(live)
     for row in (0, 2):
         alone = [h for h in feed(inference(model), audio[row], []) if h.end % HOP_SAMPLES == 0]
         mine = [h for h in heard if h.row == row]
@@ -85,9 +85,9 @@ def test_streams_in_one_batch_give_what_each_gives_alone(model: EmotionDetection
 
 def test_a_row_that_is_reset_begins_anew_and_leaves_the_others(model: EmotionDetectionModel) -> None:
     it, audio = inference(model, rows=2), noise(1.0)
-    it.hear({0: noise(0.7, 5), 1: audio[:16_800]})
+    it.step({0: noise(0.7, 5), 1: audio[:16_800]})
     it.reset(0)
-    heard = it.hear({0: audio, 1: audio[16_800:]})
+    heard = it.step({0: audio, 1: audio[16_800:]})
     fresh = feed(inference(model), audio, [])
     for row in (0, 1):
         newest = [h for h in heard if h.row == row][-1]
@@ -97,15 +97,15 @@ def test_a_row_that_is_reset_begins_anew_and_leaves_the_others(model: EmotionDet
 
 def test_only_the_newest_window_is_given_when_asked_so_and_the_rest_is_counted(model: EmotionDetectionModel) -> None:
     audio = noise(1.2)
-    (newest,) = inference(model).hear({0: audio}, newest_only=[0])
-    every = inference(model).hear({0: audio})
+    (newest,) = inference(model).step({0: audio}, newest_only=[0])
+    every = inference(model).step({0: audio})
     assert (newest.end, newest.skipped) == (every[-1].end, len(every) - 1)
     assert newest.probs == pytest.approx(every[-1].probs, abs=1e-5)
 
 
 def test_noise_is_no_voice_and_gets_no_probabilities(model: EmotionDetectionModel) -> None:
     it = Inference(model, 1, window_frames=WINDOW_FRAMES, hop_frames=HOP_FRAMES, min_speech=0.3)
-    heard = it.hear({0: noise(1.0)})
+    heard = it.step({0: noise(1.0)})
     assert {h.probs for h in heard} == {None}
 
 
@@ -113,8 +113,8 @@ def test_warming_up_leaves_no_trace(model: EmotionDetectionModel) -> None:
     warmed = inference(model)
     warmed.warm_up()
     audio = noise(0.5)
-    expected = inference(model).hear({0: audio})
-    heard = warmed.hear({0: audio})
+    expected = inference(model).step({0: audio})
+    heard = warmed.step({0: audio})
     assert [h.end for h in heard] == [h.end for h in expected]
     assert heard[-1].probs == pytest.approx(expected[-1].probs, abs=1e-6)
 
@@ -123,16 +123,16 @@ def test_warming_up_takes_the_largest_step_too(model: EmotionDetectionModel, mon
     it = inference(model)
     samples: list[int] = []
 
-    def note(audio: dict[int, np.ndarray]) -> list[Heard]:
+    def note(audio: dict[int, np.ndarray]) -> list[WindowResult]:
         samples.append(len(audio[0]))
         return []
 
-    monkeypatch.setattr(it, "hear", note)
+    monkeypatch.setattr(it, "step", note)
     it.warm_up(8)
-    assert max(samples) == 8 * HOP_FRAMES * HOP
+    assert max(samples) == 8 * HOP_FRAMES * FRAME_SAMPLES
 
 
-def assert_same_windows(actual: list[Heard], expected: list[Heard]) -> None:
+def assert_same_windows(actual: list[WindowResult], expected: list[WindowResult]) -> None:
     """In everything but the last bits of what the model computes, which depend on how many rows a product has."""
     assert [(h.end, h.frames, h.speech, h.skipped) for h in actual] == [
         (h.end, h.frames, h.speech, h.skipped) for h in expected
@@ -157,32 +157,32 @@ def test_a_stream_does_not_notice_that_others_come_and_go(
     for step, size in enumerate(sizes):
         chunk = audio[start : start + size]
         start += size
-        expected += alone.hear({0: chunk})
+        expected += alone.step({0: chunk})
         if step == comes:
             guest = crowded.add()
         if step == comes + stays and guest is not None:
             crowded.remove(guest)
             guest = None
         both = {0: chunk} if guest is None else {0: chunk, guest: noise(1.0, seed=step)[:other]}
-        actual += [h for h in crowded.hear(both) if h.row == 0]
+        actual += [h for h in crowded.step(both) if h.row == 0]
     assert_same_windows(actual, expected)
 
 
 def test_a_row_that_is_given_again_starts_fresh(model: EmotionDetectionModel) -> None:
     it, audio = inference(model, rows=2), noise(1.0)
-    it.hear({0: audio, 1: noise(0.7, 5)})
+    it.step({0: audio, 1: noise(0.7, 5)})
     it.remove(1)
     row = it.add()
     assert row == 1
-    heard = [h for h in it.hear({0: audio, row: audio}) if h.row == row]
-    assert_same_windows(heard, inference(model).hear({0: audio}))
+    heard = [h for h in it.step({0: audio, row: audio}) if h.row == row]
+    assert_same_windows(heard, inference(model).step({0: audio}))
 
 
 def test_rows_are_added_without_end(model: EmotionDetectionModel) -> None:
     it, audio = inference(model), noise(0.3)
     rows = [0] + [it.add() for _ in range(4)]
     assert rows == [0, 1, 2, 3, 4]
-    heard = it.hear(dict.fromkeys(rows, audio))
+    heard = it.step(dict.fromkeys(rows, audio))
     assert [h.row for h in heard] == rows
     assert len({h.end for h in heard}) == 1
 
@@ -191,7 +191,7 @@ def test_rows_that_are_late_share_their_steps_with_the_others(
     model: EmotionDetectionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it, audio = inference(model, rows=4), noise(2.0)
-    it.hear(dict.fromkeys(range(4), audio[:HOP_SAMPLES]))
+    it.step(dict.fromkeys(range(4), audio[:HOP_SAMPLES]))
     steps, step = [], it._encoder.step
 
     def counting(block: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -199,7 +199,7 @@ def test_rows_that_are_late_share_their_steps_with_the_others(
         return step(block, mask)
 
     monkeypatch.setattr(it._encoder, "step", counting)
-    heard = it.hear({row: audio[: hops * HOP_SAMPLES] for row, hops in enumerate((1, 1, 2, 4))}, newest_only=[3])
+    heard = it.step({row: audio[: hops * HOP_SAMPLES] for row, hops in enumerate((1, 1, 2, 4))}, newest_only=[3])
     assert steps == [(1, 4), (1, 2), (2, 1)]
     assert sorted((h.row, h.end // HOP_SAMPLES, h.skipped) for h in heard) == [
         (0, 2, 0), (1, 2, 0), (2, 2, 0), (2, 3, 0), (3, 5, 3),
@@ -218,7 +218,7 @@ def test_hops_of_all_rows_go_the_encoders_short_way_and_give_the_same_to_the_las
     monkeypatch.setattr(long._encoder, "_in_stride", lambda audio: False)
     taken, encode = [], short._encoder._encode
     monkeypatch.setattr(short._encoder, "_encode", lambda *args: taken.append(1) or encode(*args))
-    assert [short.hear(hop) for hop in hops] == [long.hear(hop) for hop in hops]
+    assert [short.step(hop) for hop in hops] == [long.step(hop) for hop in hops]
     assert len(taken) == 1  # the start
 
 
@@ -227,7 +227,7 @@ def test_the_encoder_may_compute_in_half_precision(model: EmotionDetectionModel)
     half, full = (
         Inference(
             model, 1, window_frames=WINDOW_FRAMES, hop_frames=HOP_FRAMES, min_speech=0.0, encoder_dtype=dtype
-        ).hear({0: audio})
+        ).step({0: audio})
         for dtype in precisions
     )
     assert [h.end for h in half] == [h.end for h in full]
@@ -238,7 +238,7 @@ def test_the_encoder_may_compute_in_half_precision(model: EmotionDetectionModel)
 
 def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on `meta` have no values: whoever asks for one gets an error."""
-    hop, window_frames = 7 * HOP, 14
+    hop, window_frames = 7 * FRAME_SAMPLES, 14
     it = Inference(
         EmotionDetectionModel(8), 3, window_frames=window_frames, hop_frames=7, device="meta", min_speech=0.0
     )
@@ -246,9 +246,9 @@ def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch
     monkeypatch.setattr(Inference, "_read", lambda _, pending: reads.append(pending) or [])
     it.warm_up()
     reads.clear()
-    it.hear({row: noise(0.5)[: hops * hop] for row, hops in enumerate((1, 2, 4))}, newest_only=[2])
+    it.step({row: noise(0.5)[: hops * hop] for row, hops in enumerate((1, 2, 4))}, newest_only=[2])
     it.remove(1)
-    it.hear(dict.fromkeys((0, it.add(), it.add()), noise(0.1)[:hop]))
+    it.step(dict.fromkeys((0, it.add(), it.add()), noise(0.1)[:hop]))
     assert [sum(len(windows) for windows, _ in pending) for pending in reads] == [4, 3]
     for pending in reads:
         assert {values.device.type for _, values in pending} == {"meta"}
@@ -257,13 +257,13 @@ def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch
 
 def last_probs(it: Inference, audio: dict[int, np.ndarray]) -> dict[int, tuple[float, ...]]:
     """The probabilities of each row's newest window."""
-    return {heard.row: heard.probs for heard in it.hear(audio) if heard.probs is not None}
+    return {heard.row: heard.probs for heard in it.step(audio) if heard.probs is not None}
 
 
 def test_a_shift_of_zeros_changes_nothing(model: EmotionDetectionModel) -> None:
     audio = {0: noise(1.0), 1: noise(1.0, seed=1)}
     plain, shifted = inference(model, rows=2), inference(model, rows=2)
-    shifted.shift(0, (0.0,) * 128)
+    shifted.set_profile_offset(0, (0.0,) * 128)
     assert last_probs(shifted, audio) == last_probs(plain, audio)
 
 
@@ -272,15 +272,15 @@ def test_a_shift_moves_its_own_row_only_and_as_it_would_offline(model: EmotionDe
     audio = {1: noise(1.0, seed=1)} | ({row: noise(1.0, seed=row) for row in (0, 2)} if also_other else {})
     plain, shifted = inference(model, rows=3), inference(model, rows=3)
     by = np.random.default_rng(0).standard_normal(128).astype(np.float32)
-    shifted.shift(1, by.tolist())
+    shifted.set_profile_offset(1, by.tolist())
     before, after = last_probs(plain, audio), last_probs(shifted, audio)
     assert [row for row in audio if before[row] != after[row]] == [1]
-    shifted.reveal(1, True)
+    shifted.include_embedding(1, True)
     shifted.reset(1)
-    heard = shifted.hear({1: audio[1]})[-1]
+    heard = shifted.step({1: audio[1]})[-1]
     assert heard.probs == pytest.approx(after[1], abs=1e-5)  # resets leave it in place
     with torch.inference_mode():
-        frames = model.get_embeddings(torch.from_numpy(audio[1])[None, None])[:, :, : heard.end // HOP]
+        frames = model.get_embeddings(torch.from_numpy(audio[1])[None, None])[:, :, : heard.end // FRAME_SAMPLES]
         pooled, _ = model.pooling(frames[:, :, -WINDOW_FRAMES:])
         assert heard.embedding == pytest.approx(pooled[0, :128].tolist(), abs=1e-4)  # without the shift
         pooled[0, :128] -= torch.from_numpy(by)
@@ -290,12 +290,12 @@ def test_a_shift_moves_its_own_row_only_and_as_it_would_offline(model: EmotionDe
 
 def test_only_the_row_that_was_asked_shows_its_embedding(model: EmotionDetectionModel) -> None:
     it = inference(model, rows=2)
-    it.reveal(1, True)
-    heard = it.hear({0: noise(0.5), 1: noise(0.5)})
+    it.include_embedding(1, True)
+    heard = it.step({0: noise(0.5), 1: noise(0.5)})
     assert [(h.row, h.embedding is None) for h in heard] == [(0, True), (1, False)] * (len(heard) // 2)
     assert sum(heard[0].attention) == pytest.approx(1.0, abs=1e-5)
-    it.reveal(1, False)
-    assert {h.embedding for h in it.hear({1: noise(0.5)})} == {None}
+    it.include_embedding(1, False)
+    assert {h.embedding for h in it.step({1: noise(0.5)})} == {None}
 
 
 def test_a_row_that_is_given_to_another_stream_has_no_shift_and_new_rows_have_none(
@@ -303,7 +303,7 @@ def test_a_row_that_is_given_to_another_stream_has_no_shift_and_new_rows_have_no
 ) -> None:
     audio, it = noise(0.5), inference(model, rows=1)
     fresh = last_probs(inference(model), {0: audio})[0]
-    it.shift(0, (3.0,) * 128)
+    it.set_profile_offset(0, (3.0,) * 128)
     grown = it.add()
     assert last_probs(it, {grown: audio})[grown] == pytest.approx(fresh, abs=1e-5)
     it.remove(0)

@@ -11,12 +11,12 @@ from streamer.emotion.profile import load_profile, profile_of, save_profile, shi
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.feed.board import Board
 from streamer.feed.snapshot import EnrolmentView, StreamView
-from streamer.pipeline.profiles import Voices
+from streamer.pipeline.profiles import ProfileStore
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
 from tests.support.fakes import FakeClock, FakeInference, FakeSource
 
-HOP = 18 * 320
+HOP_SAMPLES = 18 * 320
 HOP_S = 0.24
 MIDDLE = (0.5,) * 128
 VOICE = MeasuredVoice(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
@@ -54,7 +54,7 @@ class Bench:
     def speak(self, hops: int, *names: str) -> None:
         for _ in range(hops):
             for name in names or self.sources:
-                self.sources[name].ring.write(np.full(HOP, 0.1, dtype=np.float32))
+                self.sources[name].ring.write(np.full(HOP_SAMPLES, 0.1, dtype=np.float32))
             self.worker.tick()
 
     def view(self, name: str) -> StreamView:
@@ -80,7 +80,7 @@ def test_a_voice_is_learnt_from_full_windows_of_speech_and_applied_at_once() -> 
 
 
 def test_silence_does_not_count() -> None:
-    bench = Bench("desk", answer=lambda row, end: (0.2, 0.8) if end > 10 * HOP else None)
+    bench = Bench("desk", answer=lambda row, end: (0.2, 0.8) if end > 10 * HOP_SAMPLES else None)
     bench.worker.enrol("desk", 10.0)
     bench.speak(10)
     assert bench.view("desk").enrolment == EnrolmentView(0.0, 10.0)
@@ -169,9 +169,9 @@ def test_a_voice_of_a_stream_that_is_gone_is_not_waited_for() -> None:
     assert bench.learnt == []
 
 
-def kept(sha: str = "ab", wanted: bool = True) -> tuple[Voices, Board]:
+def kept(sha: str = "ab", wanted: bool = True) -> tuple[ProfileStore, Board]:
     board = Board(["desk"])
-    voices = Voices(board)
+    voices = ProfileStore(board)
     voices.begin(sha, wanted=wanted)
     return voices, board
 

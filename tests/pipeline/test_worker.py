@@ -19,7 +19,7 @@ from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
 from tests.support.fakes import FakeClock, FakeInference, FakeSource
 
-HOP = 18 * 320  # samples
+HOP_SAMPLES = 18 * 320  # samples
 LABELS = ("neutral", "happy")
 
 
@@ -58,7 +58,7 @@ class Bench:
 
     def feed(self, hops: float, source: FakeSource | None = None, captured: float | None = None) -> None:
         ring = (source or self.source).ring
-        samples = np.full(round(hops * HOP), 0.1, dtype=np.float32)
+        samples = np.full(round(hops * HOP_SAMPLES), 0.1, dtype=np.float32)
         position = ring.stats().written + len(samples)
         ring.write(samples, None if captured is None else (position, captured))
 
@@ -84,7 +84,7 @@ def test_every_hop_gives_a_window_whose_end_is_its_sample_position() -> None:
         bench.feed(1)
         bench.worker.tick()
     assert [w.seq for w in bench.windows] == list(range(25))
-    assert [w.end_s for w in bench.windows] == [(i + 1) * HOP / 24_000 for i in range(25)]
+    assert [w.end_s for w in bench.windows] == [(i + 1) * HOP_SAMPLES / 24_000 for i in range(25)]
     assert all(w.end_s - w.start_s == pytest.approx(0.48) for w in bench.windows[1:])
 
 
@@ -114,20 +114,20 @@ def test_after_a_gap_the_state_is_reset_and_windows_warm_up_again() -> None:
     bench.worker.tick()
     assert bench.inference.resets == [0]
     assert [w.warming for w in bench.windows] == [True, False, True, False]
-    assert bench.windows[2].start_s == 2 * HOP / 24_000
+    assert bench.windows[2].start_s == 2 * HOP_SAMPLES / 24_000
 
 
 def test_overwritten_samples_are_counted_exactly_and_reset_the_state() -> None:
-    bench = Bench(FakeSource(capacity=4 * HOP))
+    bench = Bench(FakeSource(capacity=4 * HOP_SAMPLES))
     bench.feed(1)
     bench.worker.tick()
     bench.feed(6)
     bench.worker.tick()
     assert bench.inference.resets == [0]
-    assert sum(w.dropped_samples for w in bench.windows) == 2 * HOP
+    assert sum(w.dropped_samples for w in bench.windows) == 2 * HOP_SAMPLES
     bench.clock.now += 2
     bench.worker.tick()
-    assert bench.of(Health)[-1].dropped_samples == 2 * HOP
+    assert bench.of(Health)[-1].dropped_samples == 2 * HOP_SAMPLES
 
 
 def test_when_behind_steps_grow_and_skipped_windows_are_counted() -> None:
@@ -136,18 +136,18 @@ def test_when_behind_steps_grow_and_skipped_windows_are_counted() -> None:
     bench.worker.tick()
     bench.clock.now += 2
     bench.worker.tick()
-    assert bench.inference.steps == [{0: 8 * HOP}]
-    assert [w.end_s for w in bench.windows] == [8 * HOP / 24_000]
+    assert bench.inference.steps == [{0: 8 * HOP_SAMPLES}]
+    assert [w.end_s for w in bench.windows] == [8 * HOP_SAMPLES / 24_000]
     assert bench.of(Health)[-1].skipped_windows == 7
 
 
 def test_with_fast_nothing_is_skipped_and_no_latency_is_claimed() -> None:
-    bench = Bench(FakeSource(live=False))
+    bench = Bench(FakeSource(realtime=False))
     bench.feed(8)
     bench.worker.tick()
     assert len(bench.windows) == 8
     assert {w.latency_ms for w in bench.windows} == {None}
-    assert bench.windows[-1].time - bench.windows[0].time == pytest.approx(7 * HOP / 24_000)
+    assert bench.windows[-1].time - bench.windows[0].time == pytest.approx(7 * HOP_SAMPLES / 24_000)
 
 
 def test_time_comes_from_the_capture_clock_and_never_runs_backwards() -> None:
@@ -166,7 +166,7 @@ def test_the_end_of_a_source_gives_its_last_window_and_closes_its_emotion() -> N
     bench.feed(3.5)
     bench.source.ring.end()
     bench.worker.run()
-    assert [w.end_s for w in bench.windows] == [HOP * n / 24_000 for n in (3, 3.5)]
+    assert [w.end_s for w in bench.windows] == [HOP_SAMPLES * n / 24_000 for n in (3, 3.5)]
     started, ended = bench.of(EmotionStarted), bench.of(EmotionEnded)
     assert [e.id for e in started] == [e.id for e in ended]
     assert bench.of(State)[-1].label is None
@@ -201,7 +201,7 @@ def test_stop_closes_what_is_open() -> None:
 
 
 def test_an_emotion_that_takes_over_ends_the_one_before_first() -> None:
-    bench = Bench(answer=lambda row, end: (0.9, 0.1) if end > 4 * HOP else (0.1, 0.9))
+    bench = Bench(answer=lambda row, end: (0.9, 0.1) if end > 4 * HOP_SAMPLES else (0.1, 0.9))
     for _ in range(6):
         bench.feed(1)
         bench.worker.tick()
@@ -257,7 +257,7 @@ def test_streams_are_heard_in_one_step_and_a_stalled_one_holds_up_nobody() -> No
     bench.worker.tick()
     bench.feed(1, desk)
     bench.worker.tick()
-    assert bench.inference.steps == [{0: HOP, 1: HOP}, {0: HOP}]
+    assert bench.inference.steps == [{0: HOP_SAMPLES, 1: HOP_SAMPLES}, {0: HOP_SAMPLES}]
     assert (len(bench.of(Window, "desk")), len(bench.of(Window, "door"))) == (2, 1)
 
 
@@ -273,7 +273,7 @@ def test_the_ids_of_two_streams_never_meet() -> None:
 def test_the_level_is_that_of_the_newest_hop() -> None:
     bench = Bench()
     bench.feed(1)
-    bench.source.ring.write(np.zeros(HOP, dtype=np.float32))
+    bench.source.ring.write(np.zeros(HOP_SAMPLES, dtype=np.float32))
     bench.worker.tick()
     assert [w.rms_dbfs for w in bench.windows] == [pytest.approx(-20.0), -120.0]
 
@@ -299,8 +299,8 @@ def test_a_stream_that_comes_is_heard_beside_the_others() -> None:
     for source in (bench.source, door):
         bench.feed(1, source)
     bench.worker.tick()
-    assert bench.inference.steps == [{0: HOP}, {0: HOP, 1: HOP}]
-    assert [w.end_s for w in bench.of(Window, "door")] == [HOP / 24_000]
+    assert bench.inference.steps == [{0: HOP_SAMPLES}, {0: HOP_SAMPLES, 1: HOP_SAMPLES}]
+    assert [w.end_s for w in bench.of(Window, "door")] == [HOP_SAMPLES / 24_000]
     assert bench.rosters == [("desk", "door")]
     assert bench.board.status_of("door") == "warming"
 
@@ -355,7 +355,7 @@ def test_a_stream_that_ended_leaves_its_row_to_another() -> None:
     bench.worker.add(hall)
     bench.feed(1, hall)
     bench.worker.tick()
-    assert bench.inference.steps[-1] == {1: HOP}
+    assert bench.inference.steps[-1] == {1: HOP_SAMPLES}
     assert [w.stream for w in bench.of(Window, "hall")] == ["hall"]
     bench.worker.remove("door")
     bench.worker.tick()

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import UsageError
-from streamer.publish.throttle import Pace
+from streamer.publish.throttle import Throttle
 from tests.support.event_samples import INFO, health, state, transition, window
 
 
 def test_a_state_goes_out_when_it_changes_and_every_ten_seconds() -> None:
-    pace = Pace()
+    pace = Throttle()
     said = [t / 4 for t in range(140) if pace.due(state("angry" if 50 <= t < 52 else "happy", at_s=t / 4))]
     assert said == [0.0, 9.5, 12.5, 13.0, 22.5, 32.0]
 
@@ -18,7 +18,7 @@ def test_a_state_goes_out_when_it_changes_and_every_ten_seconds() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([None, "happy", "sad"]), st.integers(0, 3)), min_size=1))
 def test_the_last_state_that_was_said_is_the_last_there_was(history: list[tuple[str | None, int]]) -> None:
-    pace, at_s, said = Pace(), 0.0, None
+    pace, at_s, said = Throttle(), 0.0, None
     for label, step_s in history:
         at_s += step_s
         if pace.due(state(label, at_s=at_s)):
@@ -27,30 +27,30 @@ def test_the_last_state_that_was_said_is_the_last_there_was(history: list[tuple[
 
 
 def test_the_same_emotion_anew_is_a_change() -> None:
-    pace = Pace()
+    pace = Throttle()
     assert pace.due(state("happy", at_s=1, since_s=0))
     assert pace.due(state("happy", at_s=2, since_s=2))
 
 
 def test_a_sender_that_keeps_the_same_beat_is_not_halved_by_its_jitter() -> None:
-    pace = Pace()
+    pace = Throttle()
     assert all(pace.due(state("happy", at_s=at_s)) for at_s in (0, 9.9, 19.85, 29.8))
 
 
 def test_a_clock_that_was_set_back_silences_nobody() -> None:
-    pace = Pace()
+    pace = Throttle()
     assert pace.due(state("happy", at_s=0))
     assert pace.due(state("happy", at_s=-3600))
 
 
 def test_health_goes_out_every_thirty_seconds_and_when_the_status_changes() -> None:
-    pace = Pace()
+    pace = Throttle()
     said = [t for t in range(70) if pace.due(health("behind" if t == 40 else "live", at_s=t))]
     assert said == [0, 29, 40, 41]
 
 
 def test_streams_have_their_own_beat() -> None:
-    pace = Pace()
+    pace = Throttle()
     assert pace.due(state(stream="desk"))
     assert pace.due(state(stream="door"))
     assert pace.due(health(stream="desk"))
@@ -59,15 +59,15 @@ def test_streams_have_their_own_beat() -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 5])
 def test_every_nth_window_goes_out_beginning_with_the_first(every: int) -> None:
-    pace = Pace(window_every=every)
+    pace = Throttle(window_every=every)
     assert [n for n in range(20) if pace.due(window(n))] == list(range(0, 20, every))
 
 
 def test_transitions_and_info_always_go_out() -> None:
-    pace = Pace(window_every=100)
+    pace = Throttle(window_every=100)
     assert all(pace.due(event) for event in (transition(0), transition(0), INFO, INFO))
 
 
 def test_windows_are_counted_from_one() -> None:
     with pytest.raises(UsageError, match="window_every"):
-        Pace(window_every=0)
+        Throttle(window_every=0)

@@ -7,8 +7,8 @@ import numpy as np
 
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import SourceState, SourceStatus
-from streamer.constants import EMBEDDING_DIM, HOP
-from streamer.pipeline.inference import Heard
+from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
+from streamer.pipeline.inference import WindowResult
 
 
 @dataclass
@@ -16,7 +16,7 @@ class FakeSource:
     """Feeds its ring from the test."""
 
     name: str = "desk"
-    live: bool = True
+    realtime: bool = True
     capacity: int = 200_000
     state: SourceState = "live"
     overflow_events: int = 0
@@ -59,20 +59,20 @@ class FakeInference:
     def remove(self, row: int) -> None:
         del self.samples[row]
 
-    def shift(self, row: int, by: tuple[float, ...] | None) -> None:
+    def set_profile_offset(self, row: int, by: tuple[float, ...] | None) -> None:
         self.shifts[row] = by
 
-    def reveal(self, row: int, wanted: bool) -> None:
+    def include_embedding(self, row: int, wanted: bool) -> None:
         (self.revealed.add if wanted else self.revealed.discard)(row)
 
     def reset(self, row: int) -> None:
         self.resets.append(row)
         self.samples[row] = 0
 
-    def hear(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[Heard]:
+    def step(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[WindowResult]:
         self.steps.append({row: len(samples) for row, samples in audio.items()})
         heard = []
-        hop = self.hop_frames * HOP
+        hop = self.hop_frames * FRAME_SAMPLES
         for row, samples in audio.items():
             before = self.samples[row]
             self.samples[row] += len(samples)
@@ -81,15 +81,15 @@ class FakeInference:
             heard += [self._heard(row, end, len(ends) - len(wanted)) for end in wanted]
         return heard
 
-    def finish(self, row: int) -> Heard | None:
-        left = self.samples[row] % (self.hop_frames * HOP)
+    def flush(self, row: int) -> WindowResult | None:
+        left = self.samples[row] % (self.hop_frames * FRAME_SAMPLES)
         return self._heard(row, self.samples[row], 0) if left else None
 
-    def _heard(self, row: int, end: int, skipped: int) -> Heard:
-        frames = min(-(-end // HOP), self.window_frames)
+    def _heard(self, row: int, end: int, skipped: int) -> WindowResult:
+        frames = min(-(-end // FRAME_SAMPLES), self.window_frames)
         probs = self.answer(row, end)
         embedding = (float(row + 1),) * EMBEDDING_DIM if row in self.revealed else None
-        return Heard(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped, embedding)
+        return WindowResult(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped, embedding)
 
 
 @dataclass

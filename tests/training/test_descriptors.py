@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.constants import HOP, SAMPLE_RATE
+from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import clips_of, read_corpora
 from streamer.training.descriptors import DESCRIPTORS, MELS, DescriptorStore, log_mel, low_level_extractor
@@ -22,9 +22,9 @@ def tone(pitch_hz: float, seconds: float = 1.0) -> Any:
     return (0.1 * np.sin(2 * np.pi * pitch_hz * np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE)).astype(np.float32)
 
 
-@pytest.mark.parametrize("samples", [1, HOP - 1, HOP, 10 * HOP + 7])
+@pytest.mark.parametrize("samples", [1, FRAME_SAMPLES - 1, FRAME_SAMPLES, 10 * FRAME_SAMPLES + 7])
 def test_there_is_a_row_for_every_whole_frame(samples: int) -> None:
-    assert log_mel(np.ones(samples, dtype=np.float32)).shape == (max(1, samples // HOP), MELS)
+    assert log_mel(np.ones(samples, dtype=np.float32)).shape == (max(1, samples // FRAME_SAMPLES), MELS)
 
 
 def test_a_higher_tone_lies_in_a_higher_band() -> None:
@@ -34,7 +34,7 @@ def test_a_higher_tone_lies_in_a_higher_band() -> None:
 
 def test_log_mel_hears_nothing_of_the_future() -> None:
     sound = tone(300)
-    changed = np.concatenate([sound[: 30 * HOP], 5 * sound[30 * HOP :]])
+    changed = np.concatenate([sound[: 30 * FRAME_SAMPLES], 5 * sound[30 * FRAME_SAMPLES :]])
     assert np.array_equal(log_mel(sound)[:30], log_mel(changed)[:30])
     assert not np.allclose(log_mel(sound)[30:], log_mel(changed)[30:])
 

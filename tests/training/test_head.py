@@ -8,7 +8,7 @@ from streamer.constants import EMBEDDING_DIM
 from streamer.corpora.corpus import LABELS
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.training.head import PooledWindows, settle
+from streamer.training.head import PooledWindows, fit_head
 
 SPEAKERS = 6
 TOLD = 24  # times that a pooled window tells its label
@@ -55,7 +55,7 @@ def test_a_settled_classifier_knows_what_profiles_do_and_does_without() -> None:
     torch.manual_seed(0)
     model = EmotionDetectionModel(len(LABELS))
     learnt, labels = windows_of(range(SPEAKERS), 0)
-    settle(model, learnt, steps=250, seed=1)
+    fit_head(model, learnt, steps=250, seed=1)
     never_heard, their_labels = windows_of(range(SPEAKERS, SPEAKERS + 4), 1)
     assert accuracy(model, never_heard, their_labels, calibrated=True) > 0.9
     assert accuracy(model, learnt, labels, calibrated=False) > 0.5  # twice what chance has
@@ -81,7 +81,7 @@ def test_a_label_that_no_corpus_has_is_never_said_not_even_of_noise() -> None:
         speakers=learnt.speakers + noise.speakers,
         kinds=learnt.kinds + noise.kinds,
     )
-    settle(model, both, steps=50, seed=1)
+    fit_head(model, both, steps=50, seed=1)
     with torch.no_grad():
         likely = model.eval().classifier(both.vectors).softmax(dim=1)
     assert likely[:, 4:].max() < 1e-6
@@ -94,8 +94,8 @@ def test_to_settle_moves_the_classifier_alone_and_always_alike() -> None:
     twin.load_state_dict(model.state_dict())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     learnt, _ = windows_of(range(SPEAKERS), 0)
-    settle(model, learnt, steps=3, seed=1)
-    settle(twin, learnt, steps=3, seed=1)
+    fit_head(model, learnt, steps=3, seed=1)
+    fit_head(twin, learnt, steps=3, seed=1)
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if name.startswith("classifier.")}
     for name, value in twin.state_dict().items():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.codec import Encoder
-from streamer.constants import HOP
+from streamer.constants import FRAME_SAMPLES
 from streamer.corpora.corpus import LABELS
 from streamer.training.losses import (
     Softness,
@@ -34,7 +34,7 @@ from streamer.training.temperature import choose_threshold, fit_temperature, pro
 def test_stem_and_upper_part_are_the_encoder(frames: int, cut: int) -> None:
     torch.manual_seed(0)
     encoder = Encoder()
-    audio = 0.1 * torch.randn(2, frames * HOP)
+    audio = 0.1 * torch.randn(2, frames * FRAME_SAMPLES)
     with torch.no_grad():
         whole = encoder(audio[:, None])
         features = stem(encoder, audio, end=cut)
@@ -47,7 +47,7 @@ def test_stem_and_upper_part_are_the_encoder(frames: int, cut: int) -> None:
 def test_gradients_reach_the_first_convolution_in_bfloat16() -> None:
     torch.manual_seed(0)
     encoder = Encoder()
-    stem(encoder, 0.1 * torch.randn(1, 8 * HOP), torch.bfloat16).float().square().mean().backward()
+    stem(encoder, 0.1 * torch.randn(1, 8 * FRAME_SAMPLES), torch.bfloat16).float().square().mean().backward()
     gradient = next(encoder.parameters()).grad
     assert gradient is not None
     assert gradient.dtype == torch.float32

@@ -8,7 +8,7 @@ import torch
 
 from streamer.corpora.corpus import Clip
 from streamer.emotion import EmotionDetectionModel
-from streamer.training.neutral_mean import middle, neutral_mean
+from streamer.training.neutral_mean import balanced_mean, neutral_mean
 from streamer.training.predict import encoded_by
 
 
@@ -19,7 +19,7 @@ def clip(corpus: str, speaker: str, label: str = "neutral", number: int = 0) -> 
 def test_speakers_count_alike_in_their_corpus_and_corpora_count_alike() -> None:
     clips = [clip("a", "1", number=0), clip("a", "1", number=1), clip("a", "2"), clip("b", "1")]
     vectors = np.array([[0.0], [2.0], [3.0], [10.0]])
-    assert middle(vectors, clips).tolist() == [((1.0 + 3.0) / 2 + 10.0) / 2]
+    assert balanced_mean(vectors, clips).tolist() == [((1.0 + 3.0) / 2 + 10.0) / 2]
 
 
 def loaded(clips: list[Clip]) -> tuple[torch.Tensor, list[int]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamer.corpora.corpus import LABELS
-from streamer.training.optim import optimizers_for, rate_scale
+from streamer.training.optim import cosine_with_warmup, optimizers_for
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student, Tune, initial_model
 
@@ -48,6 +48,6 @@ def test_an_encoder_s_matrices_and_kernels_go_to_muon() -> None:
 
 
 def test_the_rate_rises_over_the_first_steps_and_falls_to_its_last_share() -> None:
-    assert [rate_scale(step, 4, 0.0, 0.1) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert rate_scale(100, 4, 0.5, 0.1) == pytest.approx(0.55)
-    assert rate_scale(100, 4, 1.0, 0.1) == rate_scale(100, 4, 7.0, 0.1) == pytest.approx(0.1)
+    assert [cosine_with_warmup(step, 4, 0.0, 0.1) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert cosine_with_warmup(100, 4, 0.5, 0.1) == pytest.approx(0.55)
+    assert cosine_with_warmup(100, 4, 1.0, 0.1) == cosine_with_warmup(100, 4, 7.0, 0.1) == pytest.approx(0.1)

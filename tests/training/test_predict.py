@@ -2,11 +2,18 @@ import pytest
 import torch
 
 from streamer.codec import Encoder
-from streamer.constants import HOP
+from streamer.constants import FRAME_SAMPLES
 from streamer.training.predict import StreamedFrames
 
 
-@pytest.mark.parametrize("shapes", [[(3, 40 * HOP)], [(1, 5 * HOP), (3, 19 * HOP), (2, HOP)], [(7, 8 * HOP)]])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(3, 40 * FRAME_SAMPLES)],
+        [(1, 5 * FRAME_SAMPLES), (3, 19 * FRAME_SAMPLES), (2, FRAME_SAMPLES)],
+        [(7, 8 * FRAME_SAMPLES)],
+    ],
+)
 def test_recordings_one_call_after_the_other_give_the_frames_of_the_offline_encoder(
     shapes: list[tuple[int, int]],
 ) -> None:

@@ -10,10 +10,10 @@ from streamer.commands.train import run_training
 from streamer.corpora.corpus import read_corpora
 from streamer.emotion import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
-from streamer.training.export import Worth
-from streamer.training.head import PooledWindows, settle
+from streamer.training.export import EvaluatedModel
+from streamer.training.head import PooledWindows, fit_head
 from streamer.training.recipe import Recipe
-from streamer.training.refit_head import final_fit
+from streamer.training.refit_head import refit_head
 from tests.support.training_corpus import write_corpus
 
 QUICK = Recipe(versions=1, non_speech=0, settling=5)
@@ -26,10 +26,10 @@ def silent(items: Any, what: str) -> Any:
 
 def final(corpus: Path, work: Path, checkpoint: str | Path, recipe: Recipe = QUICK) -> Path:
     corpora, output = read_corpora([corpus]), work / "final.safetensors"
-    return final_fit(corpora, recipe, checkpoint, work, output, torch.device("cpu"), lambda line: None, silent)
+    return refit_head(corpora, recipe, checkpoint, work, output, torch.device("cpu"), lambda line: None, silent)
 
 
-def heard_by(path: Path, train: str, validation: str, test: str) -> Path:
+def known_speakers(path: Path, train: str, validation: str, test: str) -> Path:
     """A checkpoint that was trained, tuned and tested on one of four speakers each, and does not know the fourth."""
     stored = load_checkpoint("measured")
     assert stored.card.speakers is not None
@@ -46,7 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """Trained on speaker 01, tuned on 02, tested on 03; 04 is a stranger."""
-    return heard_by(tmp_path / "made.safetensors", "ravdess/01", "ravdess/02", "ravdess/03")
+    return known_speakers(tmp_path / "made.safetensors", "ravdess/01", "ravdess/02", "ravdess/03")
 
 
 def test_it_hears_everyone_and_is_measured_on_those_whom_its_encoder_has_not_heard(
@@ -69,7 +69,7 @@ def test_whoever_is_measured_is_answered_by_a_classifier_that_has_heard_all_othe
 
     def listening(model: Any, windows: PooledWindows, steps: int, seed: int) -> None:
         learnt.append({speaker for speaker in windows.speakers if speaker})
-        settle(model, windows, steps, seed)
+        fit_head(model, windows, steps, seed)
 
     monkeypatch.setattr("streamer.training.refit_head.settle", listening)
     final(corpus, tmp_path, made)
@@ -83,7 +83,7 @@ def test_a_speaker_s_own_labels_do_not_change_his_answers(
     """Each test speaker's own labels may be wrong without a change in the answers that are given for him."""
     answered: list[Any] = []
 
-    def asking(model: Any, corpora: Any, origin: Any, worth: Worth, *rest: Any) -> None:
+    def asking(model: Any, corpora: Any, origin: Any, worth: EvaluatedModel, *rest: Any) -> None:
         answered.append(worth.tested)
 
     monkeypatch.setattr("streamer.training.refit_head.finish", asking)
@@ -99,7 +99,7 @@ def test_a_speaker_s_own_labels_do_not_change_his_answers(
         )
         for one in told
     ]
-    final_fit(wrong, QUICK, made, tmp_path, tmp_path / "w.safetensors", torch.device("cpu"), lambda line: None, silent)
+    refit_head(wrong, QUICK, made, tmp_path, tmp_path / "w.safetensors", torch.device("cpu"), lambda line: None, silent)
     rows = [[clip.speaker == "03" for clip in predictions.clips] for predictions in answered]
     assert np.allclose(answered[0].logits[rows[0]], answered[1].logits[rows[1]], equal_nan=True)
 

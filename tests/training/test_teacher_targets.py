@@ -11,9 +11,9 @@ import torch
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import LABELS, Clip, clips_of, read_corpora
-from streamer.corpora.speed_versions import Voices
+from streamer.corpora.speed_versions import SpeedVersions
 from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_listeners
+from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_probes
 from tests.support.training_corpus import write_corpus
 
 
@@ -33,20 +33,20 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def voices(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Voices:
+def voices(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> SpeedVersions:
     audio = AudioStore(tmp_path_factory.mktemp("audio"))
     audio.prepare(clips, silent)
-    return Voices(audio, 2, 0, Augmentation(speed=1.0))
+    return SpeedVersions(audio, 2, 0, Augmentation(speed=1.0))
 
 
-def asked(teacher: WhisperTeacher, clips: list[Clip], voices: Voices, folder: Path) -> TeacherStore:
+def asked(teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, folder: Path) -> TeacherStore:
     store = TeacherStore(folder, ["ravdess"], teacher, clips, voices)
     store.prepare(0, silent)
     return store
 
 
 def test_every_clip_has_frames_a_summary_and_an_answer(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     store = asked(teacher, clips, voices, tmp_path)
     for clip in clips:
@@ -59,7 +59,7 @@ def test_every_clip_has_frames_a_summary_and_an_answer(
 
 
 def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     other = {"neutral": "angry", "angry": "neutral"}
     turned = [replace(clip, label=other[clip.label]) if clip.speaker == "02" else clip for clip in clips]
@@ -77,7 +77,7 @@ def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
 
 
 def test_one_speaker_alone_gets_no_answers(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     alone = [clip for clip in clips if clip.speaker == "01"]
     store = asked(teacher, alone, voices, tmp_path)
@@ -86,7 +86,7 @@ def test_one_speaker_alone_gets_no_answers(
 
 
 def test_what_was_answered_is_not_asked_again(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     asked(teacher, clips, voices, tmp_path)
     again = TeacherStore(tmp_path, ["ravdess"], teacher, clips, voices)
@@ -95,7 +95,7 @@ def test_what_was_answered_is_not_asked_again(
 
 
 def test_another_teacher_answers_for_itself(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     first = asked(teacher, clips, voices, tmp_path)
     torch.manual_seed(2)
@@ -104,7 +104,7 @@ def test_another_teacher_answers_for_itself(
 
 
 def test_opinions_are_asked_anew_where_others_are_learnt_from(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     """Those of an earlier split were told the labels of speakers who are tested now."""
     asked(teacher, clips, voices, tmp_path)
@@ -120,7 +120,7 @@ def test_opinions_are_asked_anew_where_others_are_learnt_from(
 
 
 def test_a_voice_of_another_size_is_heard_anew(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     store = asked(teacher, clips, voices, tmp_path)
     key = clips[0].key
@@ -133,9 +133,9 @@ def test_a_voice_of_another_size_is_heard_anew(
     assert store.answer("ravdess", name) is not None
 
 
-def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: Voices, clips: list[Clip]) -> None:
+def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: SpeedVersions, clips: list[Clip]) -> None:
     key = clips[0].key
-    unchanged = Voices(voices.audio, 3, 0, Augmentation(speed=0.0))
+    unchanged = SpeedVersions(voices.audio, 3, 0, Augmentation(speed=0.0))
     assert unchanged.names(key) == [key]
     assert [unchanged.pace(key, version) for version in range(3)] == [1, 1, 1]
     assert voices.names(key) == [key, f"{key}@1"]
@@ -144,7 +144,7 @@ def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: Vo
 
 
 def test_every_corpus_has_an_opinion_of_every_clip(
-    teacher: WhisperTeacher, clips: list[Clip], voices: Voices, tmp_path: Path
+    teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     other = [replace(clip, corpus="other", label="sad" if clip.label == "angry" else "happy") for clip in clips]
     voices.audio.prepare(other, silent)
@@ -160,8 +160,8 @@ def test_every_corpus_has_an_opinion_of_every_clip(
 
 def test_a_listener_hears_other_corpora_and_speakers_it_was_not_fitted_to(clips: list[Clip]) -> None:
     features = np.random.default_rng(0).standard_normal((len(clips), 5)).astype(np.float32)
-    listeners = fit_listeners(features, clips)
+    listeners = fit_probes(features, clips)
     assert len(listeners) == 4  # a fold for each of four speakers
     for clip in clips:
-        assert sum(listener.may_hear(clip) for listener in listeners) == 1
-        assert all(listener.may_hear(replace(clip, corpus="other")) for listener in listeners)
+        assert sum(listener.is_held_out(clip) for listener in listeners) == 1
+        assert all(listener.is_held_out(replace(clip, corpus="other")) for listener in listeners)

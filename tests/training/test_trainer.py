@@ -21,7 +21,7 @@ from streamer.training.recipe import Recipe
 from streamer.training.stems import DEEP_LAYER
 from streamer.training.student import batch_losses, initial_model
 from streamer.training.trainer import Trainer
-from streamer.training.validation import worth_of
+from streamer.training.validation import evaluate_model
 from tests.support.training_corpus import write_corpus
 
 QUICK = Recipe(
@@ -287,7 +287,7 @@ def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path,
 def test_a_card_names_what_training_began_with_and_no_folder(corpus: Path, tmp_path: Path) -> None:
     start = tmp_path / "mine.safetensors"
     shutil.copy(shipped_path("measured"), start)
-    notes = worth_of(trainer(corpus, tmp_path / "work", replace(QUICK, start=str(start)))).notes
+    notes = evaluate_model(trainer(corpus, tmp_path / "work", replace(QUICK, start=str(start)))).notes
     assert notes.startswith("Started from mine.safetensors, ")
     assert str(tmp_path) not in notes
 
