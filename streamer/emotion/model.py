@@ -10,6 +10,7 @@ from streamer.audio.level import normalize
 from streamer.codec import Encoder
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM, AttentionPooling
 
 
@@ -22,9 +23,6 @@ class Classifier(nn.Linear):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(POOLED_DIM, num_classes)
-
-
-DEFAULT_LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
 
 class EmotionDetectionModel(nn.Module):
@@ -59,8 +57,8 @@ class EmotionDetectionModel(nn.Module):
         self.classifier = Classifier(num_classes)
         # Not a weight: it belongs to the card's calibration, so `state_dict` is without it.
         self.register_buffer("temperature", torch.ones(()), persistent=False)
-        known = num_classes == len(DEFAULT_LABELS)
-        self.labels = DEFAULT_LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
+        known = num_classes == len(LABELS)
+        self.labels = LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
         self.card: CheckpointCard | None = None
         self.sha256: str | None = None
 

@@ -18,7 +18,8 @@ from streamer.arrays import Samples
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint_of_weights
 from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import LABELS, Clip
+from streamer.corpora.corpus import Clip
+from streamer.emotion.labels import LABELS
 from streamer.evaluation.cross_validation import Folds
 from streamer.progress import Progress
 from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows

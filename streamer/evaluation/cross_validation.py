@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.corpora.splits import Split, shuffled_speakers, speaker_of
+from streamer.emotion.labels import LABELS
 from streamer.extras import require_sklearn
 
 Protocol = Literal["holdout", "kfold", "loso"]

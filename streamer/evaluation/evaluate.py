@@ -12,7 +12,7 @@ from streamer.audio.level import LEVEL_VERSION
 from streamer.codec.device import choose_device
 from streamer.corpora.array_store import RaggedStore, fingerprint
 from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import LABELS, Clip, Corpus, clips_of
+from streamer.corpora.corpus import Clip, Corpus, clips_of
 from streamer.corpora.splits import (
     DEFAULT_SEED,
     Split,
@@ -25,6 +25,7 @@ from streamer.corpora.splits import (
 )
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
+from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.errors import UsageError
 from streamer.evaluation.baselines import PeerResult, fit_loudness, peer_results

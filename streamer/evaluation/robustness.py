@@ -13,8 +13,9 @@ from streamer.arrays import Samples
 from streamer.audio.level import normalize_batch
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Generator, babble, band_limit, clip, colored_noise, gain, generator, mix, room
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.evaluation.baselines import Classify, loudness_features
 from streamer.progress import Progress
 from streamer.training.predict import ClipBatch, encoded_by, predict

@@ -21,9 +21,10 @@ from streamer.config import ModelConfig, Settings, WindowConfig
 from streamer.constants import FRAME_RATE, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import colored_noise, gain, generator
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
+from streamer.emotion.labels import LABELS
 from streamer.events import EmotionStarted, Event, Info, Window
 from streamer.feed.board import Board
 from streamer.pipeline.build import build_inference, stream_settings

@@ -12,8 +12,9 @@ import torch
 from streamer.arrays import Float32Array
 from streamer.constants import EMBEDDING_DIM
 from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.emotion.profile import shift_of
 from streamer.emotion.shift import take_out
 from streamer.progress import Progress

@@ -15,7 +15,8 @@ from streamer.audio.level import normalize_batch
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation, non_speech, speed
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
+from streamer.emotion.labels import LABELS
 from streamer.training.descriptors import DESCRIPTORS, DescriptorStore
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
 from streamer.training.stems import StemStore

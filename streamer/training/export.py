@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
 from streamer.constants import SAMPLE_RATE
-from streamer.corpora.corpus import LABELS, Corpus
+from streamer.corpora.corpus import Corpus
 from streamer.corpora.splits import DEFAULT_SEED, Split, speaker_of
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Accuracy, Calibration, CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
+from streamer.emotion.labels import LABELS
 from streamer.progress import Log
 from streamer.training.metrics import Measures, measure
 from streamer.training.predict import Predictions

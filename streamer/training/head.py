@@ -21,9 +21,10 @@ from torch import Tensor
 from streamer.audio.level import LEVEL_VERSION
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
-from streamer.corpora.corpus import LABELS, Clip
+from streamer.corpora.corpus import Clip
 from streamer.corpora.splits import speaker_of
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.emotion.model import Classifier
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.emotion.shift import take_out

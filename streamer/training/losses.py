@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamer.arrays import Float32Array
-from streamer.corpora.corpus import LABELS
+from streamer.emotion.labels import LABELS
 
 
 @dataclass(frozen=True, slots=True)

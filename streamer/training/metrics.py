@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.arrays import Float64Array
-from streamer.corpora.corpus import LABELS
+from streamer.emotion.labels import LABELS
 
 Integers = npt.NDArray[np.int64]
 

@@ -12,8 +12,9 @@ from streamer.audio.level import normalize_batch
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.losses import label_mask
 from streamer.training.metrics import uar

@@ -17,7 +17,7 @@ from torch import Tensor
 from streamer.constants import FRAME_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import talkers_of
-from streamer.corpora.corpus import LABELS, Clip, Corpus, clips_of
+from streamer.corpora.corpus import Clip, Corpus, clips_of
 from streamer.corpora.splits import (
     Split,
     describe_split,
@@ -28,6 +28,7 @@ from streamer.corpora.splits import (
 )
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
+from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
 from streamer.progress import Log, Progress
 from streamer.training.batches import AudioWindows, Windows

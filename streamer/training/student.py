@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from streamer.codec.weights import fetch_pretrained, load_encoder
 from streamer.constants import EMBEDDING_DIM
-from streamer.corpora.corpus import LABELS
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.checkpoint import FORMAT
+from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS

@@ -9,9 +9,10 @@ import numpy as np
 
 from streamer.arrays import Float32Array
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
-from streamer.corpora.corpus import LABELS, Clip
+from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.corpora.splits import speaker_of
+from streamer.emotion.labels import LABELS
 from streamer.progress import Progress
 from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTeacher, slow
 

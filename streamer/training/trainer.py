@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from streamer.constants import FRAME_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import talkers_of
-from streamer.corpora.corpus import LABELS, Corpus, clips_of
+from streamer.corpora.corpus import Corpus, clips_of
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.corpora.splits import Split, check_no_leakage, pin_known_speakers, split_speakers
+from streamer.emotion.labels import LABELS
 from streamer.errors import StreamerError, UsageError
 from streamer.extras import require_sklearn
 from streamer.progress import Log, Progress

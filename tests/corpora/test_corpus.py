@@ -9,8 +9,9 @@ from streamer.audio.files import read_recording
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
-from streamer.corpora.corpus import LABELS, read_corpora, read_corpus
+from streamer.corpora.corpus import read_corpora, read_corpus
 from streamer.corpora.speed_versions import SpeedVersions
+from streamer.emotion.labels import LABELS
 from streamer.errors import StreamerError, UsageError
 from tests.support.training_corpus import write_corpus
 

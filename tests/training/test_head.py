@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from streamer.constants import EMBEDDING_DIM
-from streamer.corpora.corpus import LABELS
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.head import PooledWindows, fit_head
 

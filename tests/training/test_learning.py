@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamer.codec import Encoder
 from streamer.constants import FRAME_SAMPLES
-from streamer.corpora.corpus import LABELS
+from streamer.emotion.labels import LABELS
 from streamer.training.losses import (
     Softness,
     label_mask,

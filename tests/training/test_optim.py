@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from streamer.corpora.corpus import LABELS
+from streamer.emotion.labels import LABELS
 from streamer.training.optim import cosine_with_warmup, optimizers_for
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student, Tune, initial_model

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE
-from streamer.corpora.corpus import LABELS, Clip, Corpus
+from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.labels import LABELS
 from streamer.training.batches import Cut, Windows
 from streamer.training.head import DRAWS, SHORTEST_S, PooledWindows, cut_anywhere, pool_windows, pooled_store
 from streamer.training.losses import Softness

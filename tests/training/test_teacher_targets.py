@@ -10,8 +10,9 @@ import torch
 
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
-from streamer.corpora.corpus import LABELS, Clip, clips_of, read_corpora
+from streamer.corpora.corpus import Clip, clips_of, read_corpora
 from streamer.corpora.speed_versions import SpeedVersions
+from streamer.emotion.labels import LABELS
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_probes
 from tests.support.training_corpus import write_corpus

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from streamer.corpora.augment import Augmentation
-from streamer.corpora.corpus import LABELS, clips_of, read_corpora
+from streamer.corpora.corpus import clips_of, read_corpora
 from streamer.corpora.splits import Split
 from streamer.emotion import EmotionDetectionModel, load_checkpoint
 from streamer.emotion.checkpoint import CheckpointError, shipped_path
+from streamer.emotion.labels import LABELS
 from streamer.errors import StreamerError, UsageError
 from streamer.training.batches import NON_SPEECH, draw_epoch
 from streamer.training.losses import Weights, masked_cross_entropy
