@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.audio.source import Source
 from streamer.config import Settings
 from streamer.emotion.profile import (
@@ -51,12 +51,14 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
     wake = threading.Event()
     heard = open_source(
         spec,
+        SourceOptions(
+            ring_s=settings.audio.ring_s,
+            fast=spec.kind != "mic",
+            channel=channel if isinstance(channel, int) else None,
+            block_ms=settings.audio.block_ms,
+        ),
         name=name,
-        ring_s=settings.audio.ring_s,
         on_write=wake,
-        fast=spec.kind != "mic",
-        channel=channel if isinstance(channel, int) else None,
-        block_ms=settings.audio.block_ms,
     )
     learnt: SimpleQueue[Learnt] = SimpleQueue()
     monitor = Monitor(settings, [heard], [], mqtt=None, wake=wake, ended=threading.Event(), enrolled=learnt.put)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.audio.source import PcmFormat, Source
 from streamer.commands.mqtt import mqtt_settings
 from streamer.commands.terminal_session import open_log, show
@@ -78,15 +78,17 @@ def _open_sources(
     return [
         open_source(
             spec,
+            SourceOptions(
+                ring_s=settings.audio.ring_s,
+                fast=fast,
+                loop=not headless,
+                pcm=pcm,
+                channel=channel if isinstance(channel, int) else None,
+                block_ms=settings.audio.block_ms,
+            ),
             name=name,
-            ring_s=settings.audio.ring_s,
             on_write=wake,
-            fast=fast,
-            loop=not headless,
-            pcm=pcm,
             stdin=_pipe_beside_the_keyboard() if spec.kind == "pipe" and not headless else None,
-            channel=channel if isinstance(channel, int) else None,
-            block_ms=settings.audio.block_ms,
         )
         for name, spec, channel in wanted
     ]

@@ -1,8 +1,8 @@
-"""How the bundled recording was made.
+"""Synthesise the bundled recording, `streamer/audio/synthetic-speech.ogg`.
 
-Run `python -m streamer.audio.synthetic synthetic-speech.ogg`, with espeak-ng installed. Nobody's voice is in it: a
-synthesiser speaks made-up sentences in several moods, as far as pitch, its range, pace, loudness and voice can carry
-a mood.
+Run `python -m tests.audio.synthetic_speech synthetic-speech.ogg`, with espeak-ng installed. It holds no human voice:
+a synthesiser speaks made-up sentences in several moods, as far as pitch, its range, pace, loudness and voice can
+carry a mood.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ ESPEAK_FULL_LOUDNESS = 100  # -a 100 is espeak-ng's normal loudness
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A sentence and how it is said."""
+    """A sentence and how it is spoken."""
 
     mood: str
     voice: str
@@ -60,7 +60,7 @@ UTTERANCES = (
 
 
 def speak(utterance: Utterance) -> Samples:
-    """`utterance` as [n] float32 at 24 kHz."""
+    """Return `utterance` spoken, [n] float32 at 24 kHz."""
     ssml = f'<speak><prosody range="{utterance.pitch_range}">{utterance.text}</prosody></speak>'
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "utterance.wav"

@@ -1,0 +1,114 @@
+"""Parsing the name of a source, and opening it."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamer.audio.microphone import Microphone
+from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
+from streamer.audio.playback import Playback
+from streamer.audio.portaudio import PortAudio, PortAudioMissingError
+from streamer.constants import SAMPLE_RATE
+from streamer.errors import UsageError
+from tests.audio.fake_sounddevice import FakeSounddevice, device
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("auto", SourceSpec("auto")),
+        ("mic", SourceSpec("mic")),
+        ("mic:Blue Yeti", SourceSpec("mic", "Blue Yeti")),
+        ("mic: 3 ", SourceSpec("mic", "3")),
+        ("mic:hw:1,0", SourceSpec("mic", "hw:1,0")),
+        ("-", SourceSpec("pipe")),
+        ("demo", SourceSpec("demo")),
+        ("talks/demo.wav", SourceSpec("recording", "talks/demo.wav")),
+        ("./mic", SourceSpec("recording", "./mic")),
+        (r"C:\talks\a.wav", SourceSpec("recording", r"C:\talks\a.wav")),
+    ],
+)
+def test_a_word_means_a_source(text: str, spec: SourceSpec) -> None:
+    assert parse_source(text) == spec
+
+
+@pytest.mark.parametrize("text", ["", "  ", "mic:", "mic: "])
+def test_a_word_that_names_nothing_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo or a file"):
+        parse_source(text)
+
+
+def with_devices(*devices: dict) -> PortAudio:
+    fake = FakeSounddevice(list(devices))
+    return PortAudio(lambda: fake)
+
+
+def without_portaudio() -> PortAudio:
+    def load() -> object:
+        raise PortAudioMissingError("Microphones need the PortAudio library, which is missing: install it.")
+
+    return PortAudio(load)
+
+
+def test_auto_is_a_microphone_where_there_is_one() -> None:
+    source = open_source(SourceSpec("auto"), portaudio=with_devices(device("Yeti")))
+    assert isinstance(source, Microphone)
+    assert source.name == "mic"
+
+
+@pytest.mark.parametrize(
+    ("portaudio", "reason"),
+    [
+        (without_portaudio(), "because microphones need the PortAudio library, which is missing: install it."),
+        (with_devices(), "because there is no microphone: plug one in"),
+    ],
+    ids=["no PortAudio", "no device"],
+)
+def test_auto_is_the_bundled_recording_elsewhere_and_says_why(portaudio: PortAudio, reason: str) -> None:
+    source = open_source(SourceSpec("auto"), portaudio=portaudio)
+    assert isinstance(source, Playback)
+    assert source.name == "demo"
+    assert source.status().detail.startswith("The bundled synthetic speech plays, ")
+    assert reason in source.status().detail
+    assert "synthetic" in source.status().device
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "reduced"),
+    [
+        (SourceSpec("recording", "talks/Grüße 1.wav"), None, "grue-1"),
+        (SourceSpec("recording", "talks/a.wav"), "Talk A", "talk-a"),
+        (SourceSpec("pipe"), None, "stdin"),
+        (SourceSpec("demo"), None, "demo"),
+        (SourceSpec("mic", "Yeti"), None, "mic"),
+        (SourceSpec("mic", "Yeti"), "Desk", "desk"),
+    ],
+)
+def test_a_stream_is_named_after_its_source_unless_it_has_a_name(
+    spec: SourceSpec, name: str | None, reduced: str
+) -> None:
+    source = open_source(spec, name=name, stdin=io.BytesIO(), portaudio=with_devices())
+    assert source.name == reduced
+    assert source.ring.capacity == 30 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("kind", ["auto", "mic"])
+def test_a_microphone_cannot_be_read_faster_than_real_time(kind: str) -> None:
+    with pytest.raises(UsageError, match="--fast reads recordings and pipes, not a microphone"):
+        open_source(SourceSpec(kind), SourceOptions(fast=True), portaudio=with_devices(device("Yeti")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spec", [SourceSpec("demo"), SourceSpec("recording", "a.wav"), SourceSpec("pipe")])
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_source_is_live_unless_fast(spec: SourceSpec, fast: bool) -> None:
+    assert open_source(spec, SourceOptions(fast=fast), stdin=io.BytesIO()).realtime is not fast
+
+
+def test_parsing_a_source_loads_nothing_heavy(tmp_path: Path) -> None:
+    heavy = {"numpy", "soxr", "soundfile", "sounddevice", "torch"}
+    program = f"import sys, streamer.audio.open as s; s.parse_source('mic'); print({heavy} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"
