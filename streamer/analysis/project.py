@@ -12,10 +12,12 @@ from sklearn.decomposition import PCA  # type: ignore[import-untyped]
 from sklearn.manifold import TSNE  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
+from streamer.extras import install_command
+
 SEED = 0
 PERPLEXITY = 30.0  # van der Maaten and Hinton, 2008, advise 5 to 50
 MIN_RECORDINGS = 5  # fewer are no cloud
-UMAP_HINT = "UMAP is left out: it is not installed (pip install 'streamer[umap]')."
+UMAP_HINT = f"UMAP is left out: it is not installed ({install_command('umap')})."
 
 Matrix = npt.NDArray[np.floating[Any]]
 

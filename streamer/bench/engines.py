@@ -12,6 +12,7 @@ from torch import Tensor
 from streamer.bench.onnx_stream import OnnxStream
 from streamer.codec import Encoder, import_encodec
 from streamer.constants import FRAME_SAMPLES
+from streamer.extras import install_command
 
 Call = Callable[[], object]
 
@@ -47,7 +48,7 @@ def installed() -> Peers:
     if find_spec("onnxruntime") and find_spec("onnx"):
         steps.append(StepPeer("onnxruntime", _onnxruntime))
     else:
-        missing.append("onnxruntime is not timed: pip install 'streamer[bench]'")
+        missing.append(f"onnxruntime is not timed: {install_command('bench')}")
     if find_spec("transformers"):
         windows.append(WindowPeer("transformers, re-encoding", _transformers))
     else:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from streamer.analysis.dataset import read_set
 from streamer.errors import StreamerError
+from streamer.extras import install_command
 
 REPORT = "report.html"
 
@@ -29,7 +30,7 @@ def run_analyze(folder: Path, *, out: Path | None = None, neighbours_of: str | N
         from streamer.analysis import analyze, project
     except ImportError as error:
         raise StreamerError(
-            f"streamer analyze needs {error.name}, which is not installed; pip install 'streamer[analysis]'."
+            f"streamer analyze needs {error.name}, which is not installed; {install_command('analysis')}."
         ) from error
     screen = Console(stderr=True)
     with screen.status("analysing") as status:

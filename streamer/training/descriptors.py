@@ -16,6 +16,7 @@ from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip
 from streamer.errors import UsageError
+from streamer.extras import install_command
 from streamer.progress import Progress
 from streamer.training.teacher import mel_filters
 
@@ -85,7 +86,7 @@ def low_level_extractor() -> Callable[[Float32Array, int], Float32Array]:
     try:
         import opensmile  # type: ignore[import-untyped]
     except ImportError as error:
-        raise UsageError("Descriptors are computed by openSMILE; install streamer[train].") from error
+        raise UsageError(f"Descriptors need openSMILE, which is not installed; {install_command('train')}.") from error
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors)
 
     def extract(audio: Float32Array, frames: int) -> Float32Array:

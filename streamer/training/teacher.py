@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from streamer.arrays import Float32Array
 from streamer.constants import FRAME_RATE, SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
+from streamer.extras import install_command
 
 TEACHER_RATE = 16_000  # Hz
 TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convolution's stride
@@ -179,7 +180,7 @@ def _fetch(name: str) -> Path:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise UsageError(
-            f"The teacher {name} is fetched by the package huggingface_hub; install streamer[train], or {cure}."
+            f"The teacher {name} is fetched by the package huggingface_hub; {install_command('train')}, or {cure}."
         ) from error
     try:
         return Path(hf_hub_download(name, "model.safetensors"))

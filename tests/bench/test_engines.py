@@ -9,13 +9,14 @@ from streamer.bench import engines
 from streamer.bench.onnx_stream import OnnxStream
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.codec.layers import ConvState
+from streamer.extras import install_command
 from tests.conftest import missing
 
 
 def needs(*packages):
     for package in packages:
         if find_spec(package) is None:
-            missing(package, "pip install 'streamer[bench]'")
+            missing(package, install_command("bench"))
 
 
 @pytest.fixture
@@ -80,5 +81,5 @@ def test_what_is_not_installed_is_said_with_the_cure(monkeypatch):
     assert not found.steps
     assert [peer.name for peer in found.windows] == ["encodec, re-encoding"]
     onnx, transformers = found.missing
-    assert "pip install 'streamer[bench]'" in onnx
+    assert install_command("bench") in onnx
     assert "pip install transformers" in transformers
