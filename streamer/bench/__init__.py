@@ -1,1 +1,1 @@
-"""Measurements of the whole program and of its parts, by `streamer bench`."""
+"""Measurements of the whole program and of its parts: `streamer bench`. See README.md in this folder."""

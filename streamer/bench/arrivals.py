@@ -1,7 +1,7 @@
-"""A subscriber of its own process, as any other client of the broker: `python -m streamer.bench.arrivals URL FILTER`.
+"""Subscribe in a process of its own, like any other MQTT client: `python -m streamer.bench.arrivals URL FILTER`.
 
-Prints `ready` when the broker has granted the subscription, then for every message a line of JSON: the monotonic moment
-of its arrival (one clock for all processes of a machine), its topic, and its payload.
+Prints `ready` once the broker has granted the subscription, then one line of JSON per message: the monotonic time of its
+arrival (all processes of a machine share that clock), its topic, and its payload.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from streamer.publish.mqtt_settings import BrokerUrl
 
 
 async def print_arrivals(url: str, topic_filter: str) -> None:
-    """Listen until the broker goes away."""
+    """Print every message with its arrival time, until the connection ends."""
     broker = BrokerUrl.parse(url)
     async with aiomqtt.Client(broker.host, broker.port) as client:
         await client.subscribe(topic_filter)

@@ -1,4 +1,4 @@
-"""What else does the encoder's work, where it is installed, to be timed beside it."""
+"""The other engines that can run the encoder here, to be timed beside ours."""
 
 import warnings
 from collections.abc import Callable
@@ -18,42 +18,42 @@ Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class StepPeer:
+class StepEngine:
     """Encodes chunk by chunk, as the streaming encoder does."""
 
     name: str
-    make: Callable[[Encoder, Tensor, int], Call]  # same weights, chunks [B, 1, S], threads: a call that takes one step
+    make: Callable[[Encoder, Tensor, int], Call]  # same weights, chunks [B, 1, S], threads → a call that runs one step
 
 
 @dataclass(frozen=True, slots=True)
-class WindowPeer:
-    """Encodes the whole last window of every stream anew with every chunk: what is done without a streaming encoder."""
+class WindowEngine:
+    """Re-encodes the last window of every stream with every chunk: the way to do it without a streaming encoder."""
 
     name: str
-    make: Callable[[Tensor], Call]  # windows [B, 1, T]: a call that encodes them; the weights are random
+    make: Callable[[Tensor], Call]  # windows [B, 1, T] → a call that encodes them; the weights are random
 
 
 @dataclass(frozen=True, slots=True)
-class Peers:
-    """Those that are installed, and a line for each that is not."""
+class Engines:
+    """The engines that are installed, and one line for each that is not."""
 
-    steps: tuple[StepPeer, ...]
-    windows: tuple[WindowPeer, ...]
+    steps: tuple[StepEngine, ...]
+    windows: tuple[WindowEngine, ...]
     missing: tuple[str, ...]
 
 
-def installed() -> Peers:
-    """Looks for every peer's packages."""
-    steps, windows, missing = [], [WindowPeer("encodec, re-encoding", _encodec)], []
+def find_engines() -> Engines:
+    """Look for the packages of every engine."""
+    steps, windows, missing = [], [WindowEngine("encodec, re-encoding", _encodec)], []
     if find_spec("onnxruntime") and find_spec("onnx"):
-        steps.append(StepPeer("onnxruntime", _onnxruntime))
+        steps.append(StepEngine("onnxruntime", _onnxruntime))
     else:
         missing.append(f"onnxruntime is not timed: {install_command('bench')}")
     if find_spec("transformers"):
-        windows.append(WindowPeer("transformers, re-encoding", _transformers))
+        windows.append(WindowEngine("transformers, re-encoding", _transformers))
     else:
         missing.append("transformers is not timed: pip install transformers")
-    return Peers(tuple(steps), tuple(windows), tuple(missing))
+    return Engines(tuple(steps), tuple(windows), tuple(missing))
 
 
 def _onnxruntime(encoder: Encoder, chunks: Tensor, threads: int) -> Call:
@@ -76,7 +76,7 @@ def _transformers(windows: Tensor) -> Call:
 
 
 def _one_by_one(encoder: Any, windows: Tensor) -> Call:
-    """Windows one after the other: as a batch they take longer, being too large for the caches."""
+    """Encode windows one after the other: as one batch they take longer, being too large for the caches."""
 
     def encode() -> None:
         with torch.inference_mode():

@@ -1,13 +1,15 @@
-"""What every measurement of this room gives: percentiles, criteria with their verdict, tables for a README."""
+"""Shared by every measurement here: percentiles, criteria and their verdict."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+
+from streamer.markdown import markdown_table
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing that must hold, and whether it does."""
+    """One requirement, and whether the measurement meets it."""
 
     name: str
     limit: str  # what is allowed, in words
@@ -17,7 +19,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of many values: three nearest ranks."""
+    """Three nearest-rank percentiles of one figure."""
 
     p50: float
     p95: float
@@ -25,10 +27,10 @@ class Percentiles:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank: the smallest of `values` that at least `share` (0 to 1) of them do not exceed.
+    """Return the nearest rank: the smallest of `values` that at least `share` (0 to 1) of them do not exceed.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: `values` is empty.
     """
     if not values:
         raise ValueError("No values have no percentile.")
@@ -36,19 +38,18 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:
-    """p50, p95 and p99 of `values`. Raises ValueError where there are none."""
+    """Return p50, p95 and p99 of `values`; raise ValueError if there are none."""
     return Percentiles(*(percentile(values, share) for share in (0.50, 0.95, 0.99)))
 
 
-def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are figures."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def all_met(criteria: Sequence[Criterion]) -> bool:
+    """Return the verdict: whether every criterion is met."""
+    return all(criterion.met for criterion in criteria)
 
 
 def verdict_table(criteria: Sequence[Criterion]) -> str:
-    """The criteria as a Markdown table."""
-    return markdown(
+    """Return the criteria as a Markdown table."""
+    return markdown_table(
         ("criterion", "limit", "measured", "met"),
         [(c.name, c.limit, c.measured, "yes" if c.met else "NO") for c in criteria],
     )

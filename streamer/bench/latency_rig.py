@@ -1,4 +1,4 @@
-"""The run behind `streamer bench --latency`: the monitor's parts between a virtual microphone and a subscriber."""
+"""Run `streamer bench --latency`: the monitor's parts between a virtual microphone and a subscriber."""
 
 import json
 import subprocess
@@ -27,23 +27,23 @@ from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 
 PLAYER_RATE = 48_000  # Hz
-BLOCK_S = 0.01  # what the player is given at once
+BLOCK_S = 0.01  # audio written to the player at once
 CLICK_S = 0.001
 CLICK_AMPLITUDE = 0.8
-LEAST_APART_S = 0.4
-SPREAD_S = 0.24  # more than that a random share of this: clicks fall on every phase of a hop
+CLICK_DISTANCE_S = 0.4  # the least time between two clicks …
+CLICK_SPREAD_S = 0.24  # … plus a random share of this: clicks fall on every phase of a hop
 START_S = 30.0
 LEAD_S = 3.0  # before the first click: sound servers fill their buffers, the capture clock settles
-TAIL_S = 1.5  # after the last: its window is on its way
+TAIL_S = 1.5  # after the last click, for its window
 
 OnClick = Callable[[int, int], None]  # clicks played, clicks in all
 
 
 def measure_latency(clicks: int, on_click: OnClick) -> LatencyReport:
-    """Play `clicks` clicks, about two a second, and report. The default settings hold.
+    """Play `clicks` clicks, about two a second, with the default settings, and report.
 
     Raises:
-        StreamerError: PulseAudio or PortAudio is missing, the microphone is not heard, or messages went missing.
+        StreamerError: PulseAudio or PortAudio is missing, no audio is captured, or messages are lost.
     """
     settings = Settings()
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def measure_latency(clicks: int, on_click: OnClick) -> LatencyReport:
         stack.callback(rig.stop)
         train = _Train(player, clicks)
         train.thread.start()
-        rig.require_life(arrivals)
+        rig.wait_for_first_message(arrivals)
         time.sleep(LEAD_S)
         first = len(rig.step.emitted)
         for number in range(clicks):
@@ -68,9 +68,9 @@ def measure_latency(clicks: int, on_click: OnClick) -> LatencyReport:
         time.sleep(TAIL_S)
         train.over.set()
         last = len(rig.step.emitted)
-        time.sleep(TAIL_S)  # for the messages of those
+        time.sleep(TAIL_S)  # for the messages of these windows
         if rig.ring.broken or rig.microphone.status().overflow_events:
-            raise StreamerError("Audio was lost on the way; measure on a machine that is less busy.")
+            raise StreamerError("Audio was lost during the run; measure on a machine that is less busy.")
         conditions = Conditions(
             broker=broker.name,
             microphone="a null sink of PulseAudio",
@@ -84,7 +84,7 @@ def measure_latency(clicks: int, on_click: OnClick) -> LatencyReport:
 
 
 class _Rig:
-    """The monitor's parts as `streamer run mic --headless` joins them, with a stopwatch at their seams."""
+    """The monitor's parts, connected as in `streamer run mic --headless`, with a stopwatch between them."""
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._portaudio = StopwatchPortAudio()
@@ -124,20 +124,20 @@ class _Rig:
         self._thread.join(5.0)
         self._publisher.close()
 
-    def require_life(self, arrivals: "_Arrivals") -> None:
-        """Wait for the first message."""
+    def wait_for_first_message(self, arrivals: "_Arrivals") -> None:
+        """Wait until a message has arrived; raise StreamerError after START_S."""
         deadline = time.monotonic() + START_S
         while not arrivals.seen_s:
             if time.monotonic() > deadline:
-                why = self.microphone.status().detail or self._publisher.stats().detail or "nothing says why."
+                why = self.microphone.status().detail or self._publisher.stats().detail or "the reason is unknown."
                 raise StreamerError(
-                    f"No message came from the virtual microphone (is libasound2-plugins there?): {why}"
+                    f"No message came from the virtual microphone (is libasound2-plugins installed?): {why}"
                 )
             time.sleep(0.05)
 
 
 class _Arrivals:
-    """The subscriber's process; `seen_s` tells when each window's message came."""
+    """The subscriber's process; `seen_s` holds the arrival time of each window's message."""
 
     def __init__(self, url: str, topic: str) -> None:
         self.seen_s: dict[int, float] = {}
@@ -151,7 +151,7 @@ class _Arrivals:
         assert self._process.stdout is not None
         if self._process.stdout.readline().strip() != "ready":
             self.__exit__()
-            raise StreamerError("The subscriber does not reach the broker; end what else uses its port.")
+            raise StreamerError("The subscriber does not reach the broker; end the program that uses its port.")
         self._thread.start()
         return self
 
@@ -170,7 +170,7 @@ class _Arrivals:
 
 @dataclass
 class _Train:
-    """Feeds the player in real time: silence, and clicks when asked, never too close to each other."""
+    """Writes to the player in real time: silence, and a click on request, never too close to the one before."""
 
     player: "subprocess.Popen[bytes]"
     clicks: int
@@ -201,7 +201,7 @@ class _Train:
             if clicks:
                 self.played_s.append(now_s)
                 self.play.clear()
-                click_due_s = now_s + LEAST_APART_S + SPREAD_S * random.random()
+                click_due_s = now_s + CLICK_DISTANCE_S + CLICK_SPREAD_S * random.random()
                 self.played.release()
             due_s += BLOCK_S
             time.sleep(max(0.0, due_s - time.monotonic()))

@@ -1,4 +1,4 @@
-"""A broker of the measurement's own, in a process of its own: Mosquitto where it is installed, else the embedded one."""
+"""A private broker in its own process: Mosquitto if it is installed, else the embedded broker."""
 
 import os
 import shutil
@@ -12,38 +12,40 @@ from pathlib import Path
 from streamer.bench.program import end
 from streamer.errors import StreamerError
 
-START_S = 20.0  # importing the embedded one takes a second or two on a small machine
-_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")  # servers are not on every user's path
+START_S = 20.0  # importing the embedded broker takes a second or two on a small machine
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")  # servers are not on every user's path
 
 
 class LocalBroker:
-    """A context manager; `url` is where clients of this machine find it, `name` what it is."""
+    """A context manager; `url` is its address on this machine, `name` the kind of broker."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="broker-")
         self._process: subprocess.Popen[bytes] | None = None
         self._port = _free_port()
         self.url = f"mqtt://127.0.0.1:{self._port}"
-        self._mosquitto = shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_ELSEWHERE)))
+        self._mosquitto = shutil.which(
+            "mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM_FOLDERS))
+        )
         self.name = "Mosquitto" if self._mosquitto else "the embedded broker"
 
     def __enter__(self) -> "LocalBroker":
-        """Start it, and wait until it accepts connections.
+        """Start the broker and wait until it accepts connections.
 
         Raises:
-            StreamerError: it does not.
+            StreamerError: it does not start.
         """
         self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + START_S
         while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
-                raise StreamerError(f"{self.name} does not start on {self.url}; end what else uses that port.")
+                raise StreamerError(f"{self.name} does not start on {self.url}; end the program that uses that port.")
             time.sleep(0.05)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """End the broker and remove its files."""
         if self._process is not None:
             end(self._process)
             self._process = None
@@ -55,7 +57,7 @@ class LocalBroker:
         config = Path(self._folder.name) / "mosquitto.conf"
         lines = [f"listener {self._port} 127.0.0.1", "persistence false", "allow_anonymous true"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            lines.append("user root")  # else it gives its rights up, and cannot read the folder
+            lines.append("user root")  # else it drops its privileges and cannot read the folder
         config.write_text("\n".join(lines) + "\n")
         return [self._mosquitto, "-c", str(config)]
 
@@ -68,7 +70,7 @@ class LocalBroker:
 
 
 def _free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

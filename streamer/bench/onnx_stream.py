@@ -1,7 +1,7 @@
-"""The streaming encoder as a plain ONNX graph, run by ONNX Runtime: what it costs without any work of ours.
+"""The streaming encoder as a plain ONNX graph in ONNX Runtime: its cost without our own kernels.
 
-One node for each layer as ONNX has it (Conv, Elu, LSTM, Add), the tails of the convolutions and the LSTM's state as
-inputs and outputs. Shapes are fixed, which is the best case for the runtime.
+The graph has one node per layer (Conv, Elu, LSTM, Add); the convolutions' tails and the LSTM's state are inputs and
+outputs. Shapes are fixed, which is the best case for the runtime.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 
 Array = npt.NDArray[Any]
 
-OPSET, IR_VERSION = 17, 9  # of 2022: every ONNX Runtime that is around reads them
+OPSET, IR_VERSION = 17, 9  # of 2022: every ONNX Runtime in use reads them
 
 
 class OnnxStream:
-    """`batch_size` streams in steps of `frames` frames. Needs the packages onnx and onnxruntime.
+    """Encodes `batch_size` streams in steps of `frames` frames. Needs the packages onnx and onnxruntime.
 
     Streams begin with tails of zeros instead of EnCodec's mirrored samples, which takes as long.
 
@@ -39,7 +39,7 @@ class OnnxStream:
         self.states: dict[str, Array] = {state.name: np.zeros(state.shape, np.float32) for state in states}
 
     def step(self, audio: npt.NDArray[np.float32]) -> Array:
-        """`[B, 1, frames * 320]` to `[B, 128, frames]`."""
+        """Encode audio `[B, 1, frames * 320]` into embeddings `[B, 128, frames]`."""
         embeddings, *states = self._session.run(None, {"audio": audio, **self.states})
         self.states = dict(zip(self.states, states, strict=True))
         return embeddings  # type: ignore[no-any-return]
@@ -63,7 +63,7 @@ class _Graph:
         self._outputs.insert(0, self._value(x, batch_size, EMBEDDING_DIM, frames))
 
     def model(self) -> Any:
-        """The whole as an onnx.ModelProto, checked."""
+        """Return the whole graph as an onnx.ModelProto, checked."""
         from onnx import checker
 
         graph = self._helper.make_graph(self._nodes, "encoder", self._inputs, self._outputs, self._constants)
@@ -132,6 +132,6 @@ class _Graph:
 
 
 def _onnx_gates(parameter: Array) -> Array:
-    """torch's gate order i, f, g, o along axis 0 as ONNX's i, o, f, g."""
+    """Reorder torch's gates i, f, g, o along axis 0 to ONNX's i, o, f, g."""
     i, f, g, o = np.split(parameter, 4)
     return np.concatenate((i, o, f, g))

@@ -1,4 +1,4 @@
-"""`streamer run` in a process of its own, heard from outside: its JSON lines with their arrival, and what it uses."""
+"""`streamer run` in its own process, observed from outside: its JSON lines with their arrival times, and its resources."""
 
 import contextlib
 import json
@@ -20,13 +20,15 @@ import psutil
 from streamer.config import PREFIX
 from streamer.errors import StreamerError
 
-PATIENCE_S = 5.0
+TERMINATE_S = 5.0  # before a process is killed
+END_S = 15.0  # the same for a monitor
+MB = 1e6
 
 
-def end(process: subprocess.Popen[Any], patience_s: float = PATIENCE_S) -> int:
-    """Ask it to end, insist where it does not, and return its exit code. Safe to call twice.
+def end(process: subprocess.Popen[Any], patience_s: float = TERMINATE_S) -> int:
+    """Terminate a process, kill it after `patience_s`, close its standard input, and return its exit code.
 
-    What nobody else reads or writes is closed: its standard input.
+    Safe to call twice.
     """
     if process.poll() is None:
         process.terminate()
@@ -36,18 +38,14 @@ def end(process: subprocess.Popen[Any], patience_s: float = PATIENCE_S) -> int:
         process.kill()
         code = process.wait()
     if process.stdin is not None:
-        with contextlib.suppress(OSError, ValueError):  # what was not written yet goes nowhere
+        with contextlib.suppress(OSError, ValueError):  # whatever is still unwritten is lost
             process.stdin.close()
     return code
 
 
-END_S = 15.0
-MB = 1e6
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One event, as its JSON says it, and when it came."""
+    """One event as parsed JSON, and its arrival time on two clocks."""
 
     event: dict[str, Any]
     monotonic_s: float
@@ -56,18 +54,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the process holds at one moment."""
+    """The resources of the process at one moment."""
 
     rss_mb: float  # resident, in millions of bytes
     open_files: int  # file descriptors; handles on Windows
     threads: int
-    cpu_s: float  # since it began
+    cpu_s: float  # since its start
 
 
 class Program:
-    """A context manager around one run with the default settings, or with `config` (TOML) over them.
+    """A context manager around one run with the default settings, overridden by `config` (TOML).
 
-    Neither the user's own config.toml nor STREAMER_ variables reach it, so that figures compare.
+    It sees neither the user's config.toml nor STREAMER_ variables, so that figures are comparable.
     """
 
     def __init__(
@@ -85,9 +83,9 @@ class Program:
             stderr=subprocess.PIPE,
         )
         self._uses = psutil.Process(self.process.pid)
-        self._lines: SimpleQueue[Line | None] = SimpleQueue()  # None: the program says no more
-        self._said: deque[str] = deque(maxlen=20)
-        for task in (self._read, self._listen):
+        self._lines: SimpleQueue[Line | None] = SimpleQueue()  # None: standard output has ended
+        self._stderr: deque[str] = deque(maxlen=20)  # its last lines
+        for task in (self._read_events, self._read_stderr):
             threading.Thread(target=task, daemon=True).start()
 
     def __enter__(self) -> "Program":
@@ -98,10 +96,10 @@ class Program:
         self._folder.cleanup()
 
     def line(self, within_s: float) -> Line | None:
-        """The next event; None where none came in time.
+        """Return the next event, or None if none arrives in time.
 
         Raises:
-            EOFError: the program will say no more.
+            EOFError: the program has closed its standard output.
         """
         try:
             line = self._lines.get(timeout=within_s)
@@ -113,10 +111,10 @@ class Program:
         return line
 
     def first(self, kind: str, within_s: float) -> Line:
-        """The first event of this type from now on.
+        """Return the next event of type `kind`.
 
         Raises:
-            StreamerError: it did not come in time, or the program ended before.
+            StreamerError: none arrived in time, or the program ended before.
         """
         deadline = time.monotonic() + within_s
         try:
@@ -126,15 +124,15 @@ class Program:
                     return line
         except EOFError:
             raise self.failure() from None
-        raise StreamerError(f"The monitor gave no {kind} within {within_s:g} s; {self.last_words()}.")
+        raise StreamerError(f"The monitor sent no {kind} within {within_s:g} s; {self.last_message()}.")
 
     def usage(self) -> Usage:
-        """What it holds now.
+        """Return its resources now.
 
         Raises:
             StreamerError: it has ended.
         """
-        if self.process.poll() is not None:  # what is left of it would be told to hold nothing
+        if self.process.poll() is not None:  # a process that has ended would count as using nothing
             raise self.failure()
         try:
             with self._uses.oneshot():
@@ -146,18 +144,18 @@ class Program:
             raise self.failure() from None
 
     def failure(self) -> StreamerError:
-        """What to raise where it ended by itself."""
-        return StreamerError(f"The monitor that was measured ended by itself; {self.last_words()}.")
+        """Return the error to raise when the program ended by itself."""
+        return StreamerError(f"The measured monitor ended by itself; {self.last_message()}.")
 
-    def last_words(self) -> str:
-        """What it said last on standard error."""
-        return f"it said last: {self._said[-1]}" if self._said else "it said nothing"
+    def last_message(self) -> str:
+        """Return its last line on standard error, as the end of a sentence."""
+        return f"its last message: {self._stderr[-1]}" if self._stderr else "it printed no message"
 
     def end(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """Terminate the program and return its exit code."""
         return end(self.process, END_S)
 
-    def _read(self) -> None:
+    def _read_events(self) -> None:
         assert self.process.stdout is not None
         for text in self.process.stdout:
             monotonic_s, epoch_s = time.monotonic(), time.time()
@@ -165,8 +163,8 @@ class Program:
         self.process.stdout.close()
         self._lines.put(None)
 
-    def _listen(self) -> None:
+    def _read_stderr(self) -> None:
         assert self.process.stderr is not None
         for text in self.process.stderr:
-            self._said.append(text.decode(errors="replace").strip().rstrip("."))
+            self._stderr.append(text.decode(errors="replace").strip().rstrip("."))
         self.process.stderr.close()

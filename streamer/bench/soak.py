@@ -1,8 +1,8 @@
-"""The program for hours: does it grow, does it lose audio without saying so, does its time stay true?
+"""Endurance test: run the program for hours and check memory, lost audio and timestamps.
 
-The real `streamer run` runs in a process of its own and is looked at from outside. Live, it hears a virtual microphone
-that speaks without end, and publishes to a broker; fast, raw PCM comes through a pipe as fast as it is taken. A row of
-JSON a minute goes into a file with the verdict so far, so that a soak that is cut off still tells.
+The real `streamer run` runs in its own process and is observed from outside. A live soak captures a virtual microphone that
+plays speech endlessly, and publishes to a broker; a fast soak reads raw PCM from a pipe as fast as the model goes. One row
+of JSON a minute, with the verdict so far, is appended to a file, so that an interrupted soak still has a result.
 """
 
 import json
@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from streamer.audio.open import DEMO
-from streamer.bench.figures import Criterion
+from streamer.bench.figures import Criterion, all_met
 from streamer.bench.local_broker import LocalBroker
 from streamer.bench.program import Program, end
 from streamer.bench.soak_audit import Audit, Row, SoakKind, judge, none_of
@@ -33,36 +33,27 @@ from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.errors import StreamerError
 
 START_S = 60.0  # for the first window
-LOADED_START_S = 240.0  # for the same, of a program that is made to be too much for the machine
-SILENCE_S = 300.0  # a monitor that says nothing for so long hangs: a machine can be busy with other things, too
-LOAD_STREAMS = 16  # a core: more than the whole program carries in real time, so that every core stays busy
-HELD_SAMPLES = 2 * SAMPLE_RATE  # the end of a fast soak, held back until the program was looked at for the last time
-HEARD = "mic"  # the stream that is audited under load
+LOADED_START_S = 240.0  # the same, under a load that is more than the machine can serve
+HANG_S = 300.0  # a monitor without any event for so long hangs; shorter pauses may be a busy machine
+LOAD_STREAMS = 16  # per core: more than the whole program carries in real time, so that every core stays busy
+HELD_SAMPLES = 2 * SAMPLE_RATE  # the end of a fast soak, held back until the last row is taken
+AUDITED = "mic"  # the stream that is audited under load
 
 OnRow = Callable[[Row], None]
 
 
 @dataclass(frozen=True, slots=True)
 class SoakReport:
-    """The whole soak."""
+    """The rows of a whole soak, and its criteria."""
 
     kind: SoakKind
     rows: tuple[Row, ...]
     criteria: tuple[Criterion, ...]
 
-    @property
-    def met(self) -> bool:
-        """Every criterion is."""
-        return all(criterion.met for criterion in self.criteria)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass
-class _Book:
-    """Rows as they are taken, on their way into the file."""
+class _SoakLog:
+    """Takes rows and writes them into the file."""
 
     program: Program
     audit: Audit
@@ -73,7 +64,7 @@ class _Book:
     _cpu: tuple[float, float] | None = None  # (monotonic, CPU seconds) at the row before
 
     def write(self) -> None:
-        """A row of this moment."""
+        """Take a row now."""
         usage, now_s = self.program.usage(), time.monotonic()
         before_s, before_cpu_s = self._cpu or (self.program.began_s, 0.0)
         self._cpu = (now_s, usage.cpu_s)
@@ -84,12 +75,12 @@ class _Book:
         self.on_row(row)
 
     def close(self, fed_samples: int | None = None) -> SoakReport:
-        """The verdict."""
+        """Write the verdict and return the report; `fed_samples` must all have been processed."""
         criteria = judge(self.rows, self.kind)
         if fed_samples is not None:
-            criteria.append(none_of("samples fed and not heard", fed_samples - self.audit.position))
+            criteria.append(none_of("samples fed and not processed", fed_samples - self.audit.position))
         report = SoakReport(self.kind, tuple(self.rows), tuple(criteria))
-        self._append({"kind": self.kind, "met": report.met, "criteria": [asdict(c) for c in report.criteria]})
+        self._append({"kind": self.kind, "met": all_met(criteria), "criteria": [asdict(c) for c in report.criteria]})
         return report
 
     def _append(self, values: dict[str, Any]) -> None:
@@ -98,16 +89,16 @@ class _Book:
 
 
 def soak_live(minutes: float, file: Path, on_row: OnRow, *, load: bool = False) -> SoakReport:
-    """Hear a virtual microphone for `minutes` of wall time; with `load` beside as many streams as saturate all cores.
+    """Capture a virtual microphone for `minutes` of wall time; `load` adds as many streams as saturate all cores.
 
     Raises:
-        StreamerError: a part is missing, or the monitor ended or fell silent.
+        StreamerError: a part is missing, or the monitor ended or hangs.
     """
     kind: SoakKind = "live, all cores loaded" if load else "live"
     with ExitStack() as stack:
         microphone = stack.enter_context(VirtualMicrophone())
         broker = stack.enter_context(LocalBroker())
-        config = f'[[stream]]\nname = "{HEARD}"\nsource = "mic"\n'
+        config = f'[[stream]]\nname = "{AUDITED}"\nsource = "mic"\n'
         if load:
             tables = _load_tables(stack, minutes)
             config += tables
@@ -116,45 +107,44 @@ def soak_live(minutes: float, file: Path, on_row: OnRow, *, load: bool = False) 
         program = stack.enter_context(Program("--mqtt", broker.url, env=microphone.env, config=config))
         player = microphone.player(SAMPLE_RATE)
         stack.callback(end, player)
-        threading.Thread(target=_feed, args=(player, _speech_for_ever()), daemon=True).start()
-        book = _Book(program, _audit(), file, kind, on_row)
-        began_s = _until_heard(book, LOADED_START_S if load else START_S)
+        threading.Thread(target=_feed, args=(player, _endless_speech()), daemon=True).start()
+        log = _SoakLog(program, _audit(), file, kind, on_row)
+        began_s = _wait_for_first_window(log, LOADED_START_S if load else START_S)
         row_s = _row_s(minutes)
         for number in range(1, round(60 * minutes / row_s) + 1):
-            while time.monotonic() < began_s + number * row_s and _hear_one(book):
+            while time.monotonic() < began_s + number * row_s and _take_event(log):
                 pass
-            book.write()  # raises where the monitor has ended
-        return book.close()
+            log.write()  # raises where the monitor has ended
+        return log.close()
 
 
 def soak_fast(minutes: float, file: Path, on_row: OnRow) -> SoakReport:
-    """Hear `minutes` of speech from a pipe as fast as the model goes.
+    """Process `minutes` of speech from a pipe as fast as the model goes.
 
     Raises:
-        StreamerError: the monitor ended or fell silent.
+        StreamerError: the monitor ended or hangs.
     """
     audit = _audit()
-    total = (
-        round(60 * minutes * SAMPLE_RATE / audit.hop_samples) * audit.hop_samples
-    )  # whole hops: no shorter last window
-    most = total - 2 * HELD_SAMPLES  # by then the last row is taken
+    hops = round(60 * minutes * SAMPLE_RATE / audit.hop_samples)  # whole hops: no shorter last window
+    total = hops * audit.hop_samples
+    last_row = total - 2 * HELD_SAMPLES  # position by which the last row is taken
     row_samples = round(_row_s(minutes) * SAMPLE_RATE)
     arguments = ("-", "--fast", "--format", "s16le", "--rate", str(SAMPLE_RATE), "--mqtt", "off")
     with Program(*arguments, piped=True) as program:
-        book = _Book(program, audit, file, "fast", on_row)
+        log = _SoakLog(program, audit, file, "fast", on_row)
         rows_taken = threading.Event()
-        blocks = chain(_speech(total - HELD_SAMPLES), _after(rows_taken, _speech(HELD_SAMPLES)))
+        blocks = chain(_speech(total - HELD_SAMPLES), _hold_until(rows_taken, _speech(HELD_SAMPLES)))
         threading.Thread(target=_feed, args=(program.process, blocks), daemon=True).start()
         for due in range(row_samples, total + row_samples, row_samples):
-            while audit.position < min(due, most) and _hear_one(book):
+            while audit.position < min(due, last_row) and _take_event(log):
                 pass
-            book.write()  # raises where the monitor has ended
+            log.write()  # raises where the monitor has ended
         rows_taken.set()
-        while _hear_one(book):
+        while _take_event(log):
             pass
-        if program.process.wait(SILENCE_S) != 0:
+        if program.process.wait(HANG_S) != 0:
             raise program.failure()
-        return book.close(fed_samples=total)
+        return log.close(fed_samples=total)
 
 
 def _audit() -> Audit:
@@ -162,52 +152,52 @@ def _audit() -> Audit:
 
 
 def _row_s(minutes: float) -> float:
-    """A row a minute; a soak of less than four minutes has four."""
+    """Return the length of a row: a minute, or a quarter of a soak of less than four minutes."""
     return min(60.0, 60.0 * minutes / 4)
 
 
-def _until_heard(book: _Book, within_s: float) -> float:
-    """Wait for the audited stream's first window; the monotonic moment of it."""
+def _wait_for_first_window(log: _SoakLog, within_s: float) -> float:
+    """Wait for the audited stream's first window and return its monotonic time."""
     deadline = time.monotonic() + within_s
-    while not book.audit.windows:
+    while not log.audit.windows:
         try:
-            line = book.program.line(1.0)
+            line = log.program.line(1.0)
         except EOFError:
-            raise book.program.failure() from None
+            raise log.program.failure() from None
         if line is not None:
-            _note(book.audit, line.event, line.epoch_s)
+            _record(log.audit, line.event, line.epoch_s)
         elif time.monotonic() > deadline:
             raise StreamerError(
-                f"The monitor does not hear the virtual microphone; {book.program.last_words()}. "
+                f"The monitor gets no audio from the virtual microphone; {log.program.last_message()}. "
                 "ALSA's PulseAudio plugin (libasound2-plugins) may be missing."
             )
     return time.monotonic()
 
 
-def _hear_one(book: _Book) -> bool:
-    """The next event of any stream into the audit; False where the monitor has said all."""
+def _take_event(log: _SoakLog) -> bool:
+    """Pass the next event of any stream to the audit; return False once the monitor has closed its output."""
     try:
-        line = book.program.line(SILENCE_S)
+        line = log.program.line(HANG_S)
     except EOFError:
         return False
     if line is None:
-        raise StreamerError(f"The monitor said nothing for {SILENCE_S:g} s; {book.program.last_words()}.")
-    _note(book.audit, line.event, line.epoch_s)
+        raise StreamerError(f"The monitor sent no event for {HANG_S:g} s; {log.program.last_message()}.")
+    _record(log.audit, line.event, line.epoch_s)
     return True
 
 
-def _note(audit: Audit, event: dict[str, Any], arrived_s: float) -> None:
-    """One event into the audit, if it is of the audited stream."""
-    if event.get("stream") not in (HEARD, "stdin"):
+def _record(audit: Audit, event: dict[str, Any], arrived_s: float) -> None:
+    """Pass one event to the audit if it belongs to the audited stream."""
+    if event.get("stream") not in (AUDITED, "stdin"):
         return
     if event["type"] == "window":
-        audit.hear_window(event, arrived_s)
+        audit.record_window(event, arrived_s)
     elif event["type"] == "health":
-        audit.hear_health(event)
+        audit.record_health(event)
 
 
-def _speech_for_ever() -> Iterator[bytes]:
-    """The bundled speech as blocks of s16le PCM at 24 kHz, again and again."""
+def _endless_speech() -> Iterator[bytes]:
+    """Yield the bundled speech as blocks of s16le PCM at 24 kHz, over and over."""
     audio, rate_hz = soundfile.read(DEMO, dtype="int16")
     assert rate_hz == SAMPLE_RATE
     while True:
@@ -216,23 +206,23 @@ def _speech_for_ever() -> Iterator[bytes]:
 
 
 def _speech(samples: int) -> Iterator[bytes]:
-    """As many samples of it."""
+    """Yield the first `samples` samples of the endless speech."""
     left = 2 * samples  # bytes
-    for block in _speech_for_ever():
+    for block in _endless_speech():
         yield block[:left]
         left -= len(block)
         if left <= 0:
             return
 
 
-def _after(moment: threading.Event, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """`blocks`, from `moment` on."""
-    moment.wait()
+def _hold_until(event: threading.Event, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield `blocks` once `event` is set."""
+    event.wait()
     yield from blocks
 
 
 def _feed(process: Popen[bytes], blocks: Iterator[bytes]) -> None:
-    """Write until the reader is gone or the blocks are over; the pipe sets the pace."""
+    """Write all blocks, or until the reader is gone; the pipe sets the pace."""
     assert process.stdin is not None
     try:
         for block in blocks:
@@ -243,7 +233,7 @@ def _feed(process: Popen[bytes], blocks: Iterator[bytes]) -> None:
 
 
 def _load_tables(stack: ExitStack, minutes: float) -> str:
-    """Settings of so many recordings that their encoder keeps one core busy for longer than the soak lasts."""
+    """Return stream tables of so many recordings that they keep one core busy for longer than the soak lasts."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-load-")))
     recording = folder / "load.wav"
     seconds = 60 * minutes + LOADED_START_S + 60
@@ -254,7 +244,7 @@ def _load_tables(stack: ExitStack, minutes: float) -> str:
 
 
 def _other_monitor(stack: ExitStack, load_tables: str) -> Popen[bytes]:
-    """A monitor for one of the other cores; nobody listens to it."""
+    """Start a monitor that loads one of the other cores; its output is discarded."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-load-")))
     config = folder / "load.toml"
     config.write_text(load_tables)

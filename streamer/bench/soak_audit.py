@@ -1,4 +1,4 @@
-"""The bookkeeping of a soak: what its windows say about lost audio and about time, and what must hold of it."""
+"""The bookkeeping of a soak: derive lost audio and clock errors from the windows, and judge them."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ from streamer.constants import SAMPLE_RATE
 
 SoakKind = Literal["live", "live, all cores loaded", "fast"]
 
-GROWTH_MB = 20.0
-TIME_MS = 50.0
-SETTLE_S = 5.0  # of audio: the capture clock has met an early callback, sound servers have filled their buffers
+GROWTH_MB = 20.0  # of resident memory, beyond the first row
+TIME_MS = 50.0  # of `time`, against either clock
+SETTLE_S = (
+    5.0  # of audio: by then the capture clock has seen an early callback, and sound servers have filled their buffers
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +36,19 @@ class Row:
     overflow_events: int
     dropped_samples: int
     skipped_windows: int
-    uncounted_samples: int  # missing between windows, and neither dropped nor skipped by the program's own counters
+    uncounted_samples: int  # missing between windows, but in none of the program's own counters
     latency_p50_ms: float | None
     latency_p95_ms: float | None
     time_early_ms: float | None  # `time` against the sample clock, relative to the first row: the least …
     time_late_ms: float | None  # … and the most
-    time_to_wall_ms: float | None  # arrival - latency_ms - `time`: p5, since only what looks at it makes it late
+    time_to_wall_ms: float | None  # arrival - latency_ms - `time`: p5, since observing it can only make it late
     sample_clock_ppm: float | None  # samples against the machine's clock since the first row; above 0 they are ahead
     real_time_factor: float | None
 
 
 @dataclass
 class Audit:
-    """Takes every window and health of one stream, as JSON gives them."""
+    """Collects every window and health event of one stream, as parsed JSON."""
 
     hop_samples: int
     windows: int = 0
@@ -61,19 +63,19 @@ class Audit:
     _newest_time: float = -math.inf
     _first_arrival_s: float = 0.0
     _arrived_s: float = 0.0  # the newest window's
-    _base: tuple[float, float] | None = None  # of the first row: its end in audio, and the median of `time` - end_s
-    _settled_s: float = SETTLE_S  # from this end_s on time is judged
+    _base: tuple[float, float] | None = None  # the first row's end in audio, and its median of `time` - end_s
+    _settled_s: float = SETTLE_S  # end_s from which `time` is judged
     _offsets_s: list[float] = field(default_factory=list)  # `time` - end_s, of this row
     _latencies_ms: list[float] = field(default_factory=list)
     _to_wall_ms: list[float] = field(default_factory=list)
 
     @property
     def position(self) -> int:
-        """Samples up to the newest window's end."""
+        """The sample position at the end of the newest window."""
         return 0 if self._newest is None else round(self._newest["end_s"] * SAMPLE_RATE)
 
-    def hear_window(self, window: dict[str, Any], arrived_s: float) -> None:
-        """The next window, which came at `arrived_s` (seconds since the epoch)."""
+    def record_window(self, window: dict[str, Any], arrived_s: float) -> None:
+        """Take the next window, which arrived at `arrived_s` (seconds since the epoch)."""
         position, before = round(window["end_s"] * SAMPLE_RATE), self._newest
         self.inexact += position / SAMPLE_RATE != window["end_s"]
         time_s = datetime.fromisoformat(window["time"]).timestamp()
@@ -95,7 +97,7 @@ class Audit:
             self._to_wall_ms.append(1000 * (arrived_s - time_s) - window["latency_ms"])
 
     def _note_gap(self, window: dict[str, Any]) -> None:
-        """Audio begins anew: what came after the last whole hop ends in no window, and no position tells the pause."""
+        """Restart the clocks after a gap: audio after the last whole hop is in no window, and the pause has no position."""
         self.gaps += 1
         left_over = round(window["start_s"] * SAMPLE_RATE) - self.position
         if 0 <= left_over < self.hop_samples:
@@ -104,14 +106,14 @@ class Audit:
         self._offsets_s.clear()
         self._settled_s = window["end_s"] + SETTLE_S
 
-    def hear_health(self, health: dict[str, Any]) -> None:
-        """The next health: at that moment all that is missing between windows must be in its counters."""
+    def record_health(self, health: dict[str, Any]) -> None:
+        """Take the next health event; its counters must account for all samples that are missing between windows."""
         self.health = health
         missing = self._jumped - health["dropped_samples"] - health["skipped_windows"] * self.hop_samples
         self.uncounted = max(self.uncounted, abs(missing))
 
     def row(self, usage: Usage, cpu_percent: float) -> Row:
-        """What is known now; begins the next row."""
+        """Return the figures up to now, and begin the next row."""
         offsets_s, self._offsets_s = self._offsets_s, []
         latencies_ms, self._latencies_ms = self._latencies_ms, []
         to_wall_ms, self._to_wall_ms = self._to_wall_ms, []
@@ -145,14 +147,14 @@ class Audit:
 
 
 def _ahead_ppm(offsets_s: Sequence[float], base_s: float, over_s: float) -> float | None:
-    """How much faster samples came than seconds passed, over `over_s` of audio; None where that is nothing."""
+    """Return how much faster samples arrived than seconds passed over `over_s` of audio; None without any."""
     return -1e6 * (percentile(offsets_s, 0.5) - base_s) / over_s if offsets_s and over_s > 0 else None
 
 
 def judge(rows: Sequence[Row], kind: SoakKind) -> list[Criterion]:
-    """What must hold of the rows so far. Only of live audio is there a clock to judge.
+    """Judge the rows so far. Only live audio has clocks to judge.
 
-    What says when a window came is our own process: under load its word about the wall clock is worth nothing.
+    Arrival times are taken by this process: under load they are too late to be compared with the wall clock.
     """
     first, last = rows[0], rows[-1]
     growth_mb = max(row.rss_mb for row in rows) - first.rss_mb
@@ -178,7 +180,7 @@ def judge(rows: Sequence[Row], kind: SoakKind) -> list[Criterion]:
 
 
 def none_of(name: str, count: int) -> Criterion:
-    """There must be none."""
+    """Return the criterion that `count` is 0."""
     return Criterion(name, "0", f"{count:,}", count == 0)
 
 
@@ -187,7 +189,7 @@ def _steady(name: str, counts: Sequence[int]) -> Criterion:
 
 
 def _within(name: str, errors_ms: Sequence[float | None]) -> Criterion:
-    """Where nothing is known yet, nothing is wrong yet."""
+    """Return the criterion that all errors are within TIME_MS; met while there are none."""
     worst = max((error for error in errors_ms if error is not None), key=abs, default=None)
     measured = "not yet" if worst is None else f"{worst:+.1f} ms"
     return Criterion(name, f"± {TIME_MS:g} ms", measured, worst is None or abs(worst) <= TIME_MS)

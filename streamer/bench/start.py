@@ -1,13 +1,12 @@
-"""How soon the program answers, and what it weighs: help, the first window, resident memory with one stream."""
+"""Start-up time and memory: `--help`, the first window, resident memory with one stream."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from streamer.bench.figures import Criterion
 from streamer.bench.program import Program
@@ -16,9 +15,9 @@ from streamer.errors import StreamerError
 HELP_S = 0.3
 FIRST_WINDOW_S = 5.0
 RSS_MB = 600.0
-HELPS = 9
+HELPS = 9  # runs of --help
 STARTS = 3
-LISTEN_S = 15.0  # the window is full after 3 s, the allocator has seen every shape long before this is over
+MEMORY_S = 15.0  # the window is full after 3 s, and the allocator has seen every shape long before 15 s
 START_S = 60.0
 
 OnStep = Callable[[str], None]
@@ -26,27 +25,18 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class StartReport:
-    """Every single time, in order, and the memory."""
+    """Every time measured, in order, and the memory."""
 
     help_s: tuple[float, ...]
-    first_window_s: tuple[float, ...]  # from the process's beginning, caches warm
-    rss_mb: float  # the most that was seen
+    first_window_s: tuple[float, ...]  # from the start of the process, caches warm
+    rss_mb: float  # the largest that was seen
     criteria: tuple[Criterion, ...]
-
-    @property
-    def met(self) -> bool:
-        """Every criterion is."""
-        return all(criterion.met for criterion in self.criteria)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def measure_start(on_step: OnStep = lambda step: None) -> StartReport:
-    """Start the real program again and again: default settings, the bundled recording, on the CPU.
+    """Start the real program repeatedly, with default settings and the bundled recording, on the CPU.
 
-    The first start of each sort is not counted: it warms the file cache.
+    The first start of each kind is not counted: it warms the file cache.
 
     Raises:
         StreamerError: the program does not start.
@@ -60,12 +50,12 @@ def measure_start(on_step: OnStep = lambda step: None) -> StartReport:
             first_window_s.append(program.first("window", START_S).monotonic_s - program.began_s)
             if number == STARTS:
                 on_step("memory")
-                rss_mb = _most_rss_mb(program, LISTEN_S)
+                rss_mb = _peak_rss_mb(program, MEMORY_S)
     return report(help_s, first_window_s[1:], rss_mb)
 
 
 def report(help_s: list[float], first_window_s: list[float], rss_mb: float) -> StartReport:
-    """The figures with their verdict."""
+    """Return the figures with their verdict."""
     help_median_s, window_median_s = median(help_s), median(first_window_s)
     return StartReport(
         tuple(help_s),
@@ -86,17 +76,17 @@ def _help_s() -> float:
     began_s = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "streamer", "--help"], capture_output=True, env=dict(os.environ))
     if done.returncode != 0:
-        raise StreamerError("`streamer --help` fails here; install the program anew.")
+        raise StreamerError("`streamer --help` fails here; reinstall the program.")
     return time.monotonic() - began_s
 
 
-def _most_rss_mb(program: Program, seconds: float) -> float:
-    """The largest resident size seen while windows come."""
-    most, deadline = 0.0, time.monotonic() + seconds
+def _peak_rss_mb(program: Program, seconds: float) -> float:
+    """Return the largest resident size seen while windows arrive."""
+    peak, deadline = 0.0, time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
             program.line(0.5)
         except EOFError:
             raise program.failure() from None
-        most = max(most, program.usage().rss_mb)
-    return most
+        peak = max(peak, program.usage().rss_mb)
+    return peak

@@ -1,8 +1,8 @@
-"""Where one stream's audio is when: the moments at the seams of the monitor, taken from outside of its parts.
+"""Record when one stream's audio passes each stage of the monitor, from outside its parts.
 
-The parts carry no stopwatch. A ring notes its writes and reads, a PortAudio notes its callbacks, and the calls into the
-model are wrapped; all moments are of the monotonic clock, which the processes of a machine share. Notes are plain tuples
-appended to lists, so that noting costs the measured threads next to nothing.
+The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and the
+calls into the model are wrapped; all times are of the monotonic clock, which the processes of a machine share. Records are
+plain values appended to lists, so that they cost the measured threads next to nothing.
 """
 
 import threading
@@ -21,23 +21,23 @@ from streamer.constants import SAMPLE_RATE
 from streamer.events import Event, Window
 from streamer.pipeline.inference import Inference
 
-CLICK_LEVEL = 0.25  # a click is played at 0.8; nothing else is in the virtual microphone
+CLICK_LEVEL = 0.25  # a click is played at 0.8; the virtual microphone holds nothing else
 CLICK_APART = SAMPLE_RATE // 5  # samples within which a click still rings
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One callback's audio on its way into the ring."""
+    """One callback's audio, written into the ring."""
 
-    called_s: float  # when the callback came
-    written_s: float  # when its samples stood in the ring
-    heard_position: float  # the stream up to which the callback has brought audio, at 24 kHz
-    written_position: int  # the stream up to which the ring holds it: the resampler keeps some back
+    called_s: float  # when the callback was called
+    written_s: float  # when its samples were in the ring
+    captured_position: float  # captured samples of the stream after this callback, at 24 kHz
+    written_position: int  # samples of the stream in the ring: the resampler holds some back
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """One window, and the moments of the step that gave it."""
+    """One window, and the times of the step that produced it."""
 
     seq: int
     position: int  # of its end
@@ -49,7 +49,7 @@ class Emitted:
 
 
 class StopwatchPortAudio(PortAudio):
-    """Notes when each callback came."""
+    """Records when each callback was called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,33 +59,33 @@ class StopwatchPortAudio(PortAudio):
     def open(
         self, index: int, *, rate_hz: float, channels: int, blocksize: int, callback: Any, source: str = ""
     ) -> InputStream:
-        """As PortAudio's own, with the moments noted and the latency asked for."""
+        """Open the device as PortAudio does; record the callbacks and the latency that it states."""
 
-        def noting(*arguments: Any) -> None:
+        def record(*arguments: Any) -> None:
             self.calls_s.append(time.monotonic())
             callback(*arguments)
 
         stream = super().open(
-            index, rate_hz=rate_hz, channels=channels, blocksize=blocksize, callback=noting, source=source
+            index, rate_hz=rate_hz, channels=channels, blocksize=blocksize, callback=record, source=source
         )
         self.stated_latency_s = getattr(stream, "latency", None)
         return stream
 
 
 class StopwatchRing(RingBuffer):
-    """Notes its live writes beside the callbacks they came from, its reads, and the clicks in what is written."""
+    """Records its live writes with the callbacks they came from, its reads, and the clicks in the audio."""
 
     def __init__(self, capacity: int, on_write: threading.Event, calls_s: list[float]) -> None:
         super().__init__(capacity, on_write)
         self.writes: list[Write] = []
         self.clicks: list[int] = []  # positions at which one begins
         self.read_s = 0.0
-        self.broken = False  # by a gap: writes and callbacks do not pair any more
+        self.broken = False  # by a gap: writes and callbacks no longer pair
         self._calls_s = calls_s
         self._position = 0
 
     def write(self, samples: Samples, captured: tuple[float, float] | None = None) -> None:
-        """As the ring's own."""
+        """Write as the ring does, and record the write and any click in it."""
         super().write(samples, captured)
         written_s = time.monotonic()
         if captured is not None:
@@ -97,12 +97,12 @@ class StopwatchRing(RingBuffer):
         self._position += len(samples)
 
     def mark_gap(self) -> None:
-        """As the ring's own."""
+        """Mark a gap as the ring does, and note that writes and callbacks no longer pair."""
         self.broken = self.broken or self._position > 0
         super().mark_gap()
 
     def read(self, least: int, most: int, multiple: int = 1) -> Chunk | None:
-        """As the ring's own."""
+        """Read as the ring does, and record the time."""
         chunk = super().read(least, most, multiple)
         if chunk is not None:
             self.read_s = time.monotonic()

@@ -1,32 +1,26 @@
-"""What all measurements of steps share: a clock, ranks, threads, and the matrix product to scale by."""
+"""Shared by the measurements of encoder steps: a clock, the number of threads, and a matrix product to scale by."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import ceil
 from statistics import median
 
 import torch
 
 MATRIX = 1024  # rows and columns of the product's matrices
-MATRIX_TURNS = 10
+MATRIX_ROUNDS = 10
 
 
 def time_ms(call: Callable[[], object]) -> float:
-    """The wall time of one call in milliseconds."""
+    """Return the wall time of one call in milliseconds."""
     begin = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - begin)
 
 
-def nearest_rank(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that at least `share` of them do not exceed."""
-    return sorted(values)[ceil(share * len(values)) - 1]
-
-
 @contextmanager
 def cpu_threads(threads: int) -> Iterator[None]:
-    """torch with so many threads; what was set before is set again in the end."""
+    """Run torch with `threads` CPU threads; the number that was set before is restored at the end."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -36,19 +30,19 @@ def cpu_threads(threads: int) -> Iterator[None]:
 
 
 def matrix_gflops(device: torch.device) -> float:
-    """Billions of operations a second of a float32 product of two 1,024 x 1,024 matrices, median."""
+    """Measure a float32 product of two 1,024 x 1,024 matrices: median, in 10^9 operations a second."""
     a, b = torch.randn(2, MATRIX, MATRIX, device=device)
 
     def multiply() -> None:
         torch.mm(a, b)
-        wait_for(device)
+        synchronize(device)
 
     multiply()
-    return 2 * MATRIX**3 / 1e6 / median(time_ms(multiply) for _ in range(MATRIX_TURNS))
+    return 2 * MATRIX**3 / 1e6 / median(time_ms(multiply) for _ in range(MATRIX_ROUNDS))
 
 
-def wait_for(device: torch.device) -> None:
-    """Until everything that was asked of the device is done."""
+def synchronize(device: torch.device) -> None:
+    """Block until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

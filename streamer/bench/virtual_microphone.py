@@ -1,8 +1,7 @@
-"""A microphone without hardware: a private PulseAudio server whose null sink is heard through PortAudio.
+"""A microphone without hardware: a private PulseAudio server whose null sink is captured through PortAudio.
 
-What is played into the sink comes out of its monitor, which is the server's default source. PortAudio reaches it
-through ALSA's PulseAudio plugin. The server, its socket and its files are our own: nothing that runs on the machine is
-asked or changed.
+Audio played into the sink comes out of its monitor, which is the server's default source. PortAudio reaches it through
+ALSA's PulseAudio plugin. Server, socket and files are private: the machine's own sound server is neither used nor changed.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from streamer.bench.program import end
 from streamer.errors import StreamerError
 
 SINK = "vmic"
-PLAYER_BUFFER_MS = 20  # what the player asks the server to hold of what it plays
+PLAYER_BUFFER_MS = 20  # playback latency that the player requests from the server
 START_S = 5.0
 CURE = "sudo apt-get install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 _ASOUNDRC = "pcm.!default { type pulse }\nctl.!default { type pulse }\n"
@@ -33,13 +32,14 @@ class MissingPartError(StreamerError):
 
 
 class VirtualMicrophone:
-    """A context manager. Programs hear it when they run with `env`, this process while it is inside `environment`.
+    """A context manager. Programs run with `env` capture from it; this process does inside `environment`.
 
-    `modules` are loaded into the server beside its socket and the sink.
+    Args:
+        modules: PulseAudio modules to load beside the socket and the sink.
     """
 
     def __init__(self, *modules: str) -> None:
-        # A socket's path may have 107 characters, so the folder has a short name of its own.
+        # A socket's path is limited to 107 characters, so the folder's name is short.
         self._folder = tempfile.TemporaryDirectory(prefix="vmic-")
         self._modules = modules
         self._server: subprocess.Popen[bytes] | None = None
@@ -57,7 +57,7 @@ class VirtualMicrophone:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and plug the microphone in.
+        """Start the server and plug in the microphone.
 
         Raises:
             MissingPartError: PulseAudio, one of its tools, or PortAudio is not installed.
@@ -85,7 +85,7 @@ class VirtualMicrophone:
         self.pactl("set-default-source", f"{SINK}.monitor")
 
     def stop(self) -> None:
-        """End the server and remove its files. Safe to call twice."""
+        """Stop the server and remove its files. Safe to call twice."""
         if self._server is not None:
             end(self._server)
             self._server = None
@@ -93,7 +93,7 @@ class VirtualMicrophone:
 
     @contextlib.contextmanager
     def environment(self) -> Iterator[None]:
-        """Let this process hear it: PortAudio and libpulse read these variables when they are initialised."""
+        """Point this process at the server: PortAudio and libpulse read these variables when they initialise."""
         before = dict(os.environ)
         for name in _FOREIGN:
             os.environ.pop(name, None)
@@ -105,19 +105,19 @@ class VirtualMicrophone:
             os.environ.update(before)
 
     def pactl(self, *arguments: str) -> str:
-        """What `pactl` answers."""
+        """Run `pactl` against the private server and return its output."""
         done = subprocess.run(
             ["pactl", *arguments], env=self.env, check=True, capture_output=True, text=True, timeout=5.0
         )
         return done.stdout
 
     def plug_in(self) -> None:
-        """Load the sink."""
+        """Load the sink: the microphone appears."""
         # Without rewinds the sink renders every 50 ms, as hardware would, and not every 2 s.
         self.pactl("load-module", "module-null-sink", f"sink_name={SINK}", "norewinds=1")
 
     def player(self, rate_hz: int) -> subprocess.Popen[bytes]:
-        """A `pacat` that speaks what it reads on its standard input (mono s16le) into the microphone."""
+        """Start a `pacat` that plays its standard input (mono s16le) into the microphone."""
         return subprocess.Popen(
             ["pacat", "--playback", f"--device={SINK}", "--raw", "--format=s16le", f"--rate={rate_hz}", "--channels=1",
              f"--latency-msec={PLAYER_BUFFER_MS}"],
@@ -126,7 +126,11 @@ class VirtualMicrophone:
 
 
 def require_parts() -> None:
-    """Raise MissingPartError where the sound path cannot be built here."""
+    """Check that the sound path can be built on this machine.
+
+    Raises:
+        MissingPartError: PulseAudio, one of its tools, or PortAudio is not installed.
+    """
     lacking = [program for program in ("pulseaudio", "pactl", "pacat") if shutil.which(program) is None]
     if ctypes.util.find_library("portaudio") is None and sys.platform == "linux":
         lacking.append("PortAudio")  # wheels for other systems carry it

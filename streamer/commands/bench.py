@@ -1,13 +1,14 @@
 """`streamer bench`: the streaming encoder's step times beside its peers', and how many streams it bears."""
 
 import json
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from streamer.bench.capacity import Capacity, CapacityRow, largest
-from streamer.bench.steps import BenchReport, measure
+from streamer.bench.capacity import Capacity, CapacityRow, find_capacity
+from streamer.bench.steps import BenchReport, StepPlan, measure_steps
 from streamer.codec.cpu.pack import Precision
 from streamer.codec.device import choose_device
 from streamer.constants import FRAME_RATE
@@ -26,13 +27,12 @@ def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
         raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("measuring, about two minutes", total=None)
-        report = measure(
-            threads=threads,
-            repeats=repeats,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        report = measure_steps(
+            StepPlan(threads=threads, rounds=repeats),
+            lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(json.dumps(asdict(report), indent=2))
         return
     _print(_steps_table(report))
     for line in report.missing:
@@ -55,9 +55,9 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
         def tell(row: CapacityRow) -> None:
             progress.update(task, description=f"{row.streams} streams: p99 {row.step_p99_ms:.1f} ms; trying others")
 
-        found = largest(hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=tell)
+        found = find_capacity(hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=tell)
     if as_json:
-        print(json.dumps(found.to_dict(), indent=2))
+        print(json.dumps(asdict(found), indent=2))
     else:
         _print(_streams_table(found))
 

@@ -5,18 +5,20 @@ import os
 import platform
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from streamer.bench.figures import markdown, verdict_table
+from streamer.bench.figures import all_met, verdict_table
 from streamer.bench.latency import LatencyReport
 from streamer.bench.latency_rig import measure_latency
 from streamer.bench.soak import SoakReport, soak_fast, soak_live
 from streamer.bench.soak_audit import Row
 from streamer.bench.start import measure_start
 from streamer.errors import UsageError
+from streamer.markdown import markdown_table
 
 LEAST_MINUTES = 0.2  # four rows of three seconds
 
@@ -42,8 +44,8 @@ def run_soak(minutes: float, out: Path, *, fast: bool, load: bool, as_json: bool
 
     _end_in_order()
     report = soak_fast(minutes, out, tell) if fast else soak_live(minutes, out, tell, load=load)
-    print(json.dumps(report.to_dict(), indent=2) if as_json else _soak_text(report))
-    return report.met
+    print(json.dumps(asdict(report), indent=2) if as_json else _soak_text(report))
+    return all_met(report.criteria)
 
 
 def _soak_text(report: SoakReport) -> str:
@@ -63,7 +65,7 @@ def _soak_text(report: SoakReport) -> str:
     return "\n\n".join(
         (
             f"Soak, {report.kind}; {machine()}",
-            markdown(("figure", "value"), figures.items()),
+            markdown_table(("figure", "value"), figures.items()),
             verdict_table(report.criteria),
         )
     )
@@ -103,8 +105,8 @@ def run_latency(clicks: int, *, as_json: bool) -> bool:
         report = measure_latency(
             clicks, lambda done, total: progress.update(task, description="clicking", completed=done, total=total)
         )
-    print(json.dumps(report.to_dict(), indent=2) if as_json else _latency_text(report))
-    return report.met
+    print(json.dumps(asdict(report), indent=2) if as_json else _latency_text(report))
+    return all_met(report.criteria)
 
 
 def _latency_text(report: LatencyReport) -> str:
@@ -122,7 +124,7 @@ def _latency_text(report: LatencyReport) -> str:
         "click played → message": report.from_click,
     }
     rows = [(name, *(f"{value:.1f}" for value in (span.p50, span.p95, span.p99))) for name, span in spans.items()]
-    return "\n\n".join((title, markdown(("stage", "p50", "p95", "p99"), rows), verdict_table(report.criteria)))
+    return "\n\n".join((title, markdown_table(("stage", "p50", "p95", "p99"), rows), verdict_table(report.criteria)))
 
 
 def run_start(*, as_json: bool) -> bool:
@@ -132,7 +134,7 @@ def run_start(*, as_json: bool) -> bool:
         task = progress.add_task("")
         report = measure_start(lambda step: progress.update(task, description=step))
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(json.dumps(asdict(report), indent=2))
     else:
         print(f"Start; {machine()}\n\n{verdict_table(report.criteria)}")
-    return report.met
+    return all_met(report.criteria)

@@ -1,6 +1,7 @@
-"""The search for the largest number of streams, with made-up times."""
+"""The search for the largest number of streams, with invented times."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -8,55 +9,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.bench import capacity
-from streamer.bench.capacity import CapacityRow, largest, search
+from streamer.bench.capacity import CapacityRow, find_capacity, largest_passing
 from streamer.codec.cpu import pack
 from streamer.errors import UsageError
 
 
 @given(most=st.integers(0, 300), limit=st.integers(1, 200))
-def test_the_search_finds_the_largest_that_holds(most, limit):
+def test_the_search_finds_the_largest_number_that_holds(most, limit):
     tried = []
-    found = search(lambda n: tried.append(n) or n <= most, limit)
+    found = largest_passing(lambda n: tried.append(n) or n <= most, limit)
     assert found == min(most, limit)
     assert len(tried) == len(set(tried)) <= 2 * limit.bit_length() + 1
     assert all(1 <= n <= limit for n in tried)
 
 
 @pytest.fixture
-def bearing(monkeypatch):
-    """A machine that bears as many streams as said."""
+def machine(monkeypatch):
+    """A machine that runs a given number of streams in real time."""
 
-    def bear(most):
+    def of(most):
         def attempt(streams, *_):
             return CapacityRow(streams, 100, 1.0 * streams, 2.0 * streams, real_time=streams <= most)
 
-        monkeypatch.setattr(capacity, "_try", attempt)
+        monkeypatch.setattr(capacity, "_time_steps", attempt)
 
-    return bear
+    return of
 
 
-def test_rows_tell_all_that_was_tried_in_rising_order(bearing):
-    bearing(5)
-    told = []
-    found = largest(on_tried=lambda row: told.append(row.streams))
+def test_rows_hold_every_number_tried_in_rising_order(machine):
+    machine(5)
+    tried = []
+    found = find_capacity(on_tried=lambda row: tried.append(row.streams))
     assert found.largest == 5
     assert not found.at_limit
-    assert told == [1, 2, 4, 8, 6, 5]
+    assert tried == [1, 2, 4, 8, 6, 5]
     assert [row.streams for row in found.rows] == [1, 2, 4, 5, 6, 8]
     assert found.hop_ms == pytest.approx(240)
-    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(asdict(found), allow_nan=False))
     assert plain["rows"][0] == {"streams": 1, "steps": 100, "step_p50_ms": 1, "step_p99_ms": 2, "real_time": True}
 
 
 @pytest.mark.parametrize(("most", "largest_found", "at_limit"), [(0, 0, False), (10, 10, True), (99, 10, True)])
-def test_a_machine_may_bear_none_or_more_than_the_limit(most, largest_found, at_limit, bearing):
-    bearing(most)
-    found = largest(limit=10)
+def test_a_machine_may_run_no_stream_or_more_than_the_limit(most, largest_found, at_limit, machine):
+    machine(most)
+    found = find_capacity(limit=10)
     assert (found.largest, found.at_limit) == (largest_found, at_limit)
 
 
 def test_real_steps_are_measured():
-    found = largest(hop_frames=1, steps=2, limit=1)
+    found = find_capacity(hop_frames=1, steps=2, limit=1)
     (row,) = found.rows
     assert row.streams == 1
     assert 0 < row.step_p50_ms <= row.step_p99_ms
@@ -66,22 +67,22 @@ def test_real_steps_are_measured():
 
 def test_steps_end_as_soon_as_too_many_are_late(monkeypatch):
     monkeypatch.setattr(capacity, "time_ms", lambda step: 14.0)  # the hop has 13.3
-    row = largest(hop_frames=1, steps=100, limit=1).rows[0]
+    row = find_capacity(hop_frames=1, steps=100, limit=1).rows[0]
     assert row.steps == 2  # one in a hundred may be late
     assert not row.real_time
 
 
-def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch):
+def test_an_unsupported_precision_is_refused(monkeypatch):
     monkeypatch.setattr(pack, "supported", lambda precision: precision != "int8")
     with pytest.raises(UsageError, match="VNNI"):
-        largest(precision="int8")
+        find_capacity(precision="int8")
 
 
-def test_threads_are_those_asked_for(bearing, monkeypatch):
-    bearing(1)
+def test_the_number_of_threads_is_set_for_the_measurement_only(machine, monkeypatch):
+    machine(1)
     before = torch.get_num_threads()
     during = []
     monkeypatch.setattr(capacity, "matrix_gflops", lambda device: during.append(torch.get_num_threads()) or 1.0)
-    largest(threads=before + 1, limit=1)
+    find_capacity(threads=before + 1, limit=1)
     assert during == [before + 1]
     assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""Peers that are installed do the same work; those that are not are told in a line each."""
+"""Engines that are installed do the same work; each that is missing is named in one line."""
 
 from importlib.util import find_spec
 
@@ -27,7 +27,7 @@ def encoder():
 
 @pytest.mark.real
 @pytest.mark.parametrize(("batch_size", "frames"), [(1, 1), (1, 6), (2, 3)])
-def test_the_onnx_graph_goes_on_as_the_streaming_encoder_does(batch_size, frames, encoder):
+def test_the_onnx_graph_continues_as_the_streaming_encoder_does(batch_size, frames, encoder):
     needs("onnx", "onnxruntime")
     ours = StreamingEncoder(encoder, batch_size)
     ours.step(0.1 * torch.randn(batch_size, 1, 2240))
@@ -51,10 +51,10 @@ def _onnx_states(streaming):
 
 
 @pytest.mark.real
-def test_onnxruntime_takes_steps_of_the_chunks_it_is_given(encoder):
+def test_onnxruntime_runs_steps_of_the_given_chunks(encoder):
     needs("onnx", "onnxruntime")
-    (peer,) = engines.installed().steps
-    assert peer.make(encoder, torch.randn(2, 1, 640), 1)().shape == (2, 128, 2)
+    (engine,) = engines.find_engines().steps
+    assert engine.make(encoder, torch.randn(2, 1, 640), 1)().shape == (2, 128, 2)
 
 
 def test_re_encoding_encodes_every_window_by_itself(monkeypatch):
@@ -65,7 +65,7 @@ def test_re_encoding_encodes_every_window_by_itself(monkeypatch):
 
     monkeypatch.setattr(engines, "import_encodec", lambda: _Package)
     _Package.EncodecModel.encodec_model_24khz = lambda pretrained: Model
-    (encodec, *_) = engines.installed().windows
+    (encodec, *_) = engines.find_engines().windows
     encodec.make(torch.zeros(3, 1, 1000))()
     assert [tuple(window.shape) for window in encoded] == [(1, 1, 1000)] * 3
 
@@ -75,11 +75,11 @@ class _Package:
         pass
 
 
-def test_what_is_not_installed_is_said_with_the_cure(monkeypatch):
+def test_a_missing_engine_is_named_with_the_cure(monkeypatch):
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
-    found = engines.installed()
+    found = engines.find_engines()
     assert not found.steps
-    assert [peer.name for peer in found.windows] == ["encodec, re-encoding"]
+    assert [engine.name for engine in found.windows] == ["encodec, re-encoding"]
     onnx, transformers = found.missing
     assert install_command("bench") in onnx
     assert "pip install transformers" in transformers

@@ -1,4 +1,4 @@
-"""Percentiles and tables."""
+"""Percentiles, and the verdict on criteria."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.bench.figures import Criterion, markdown, percentile, percentiles, verdict_table
+from streamer.bench.figures import Criterion, all_met, percentile, percentiles, verdict_table
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 
@@ -32,10 +32,14 @@ def test_no_values_have_no_percentile() -> None:
         percentile([], 0.5)
 
 
-def test_a_table_is_markdown_with_figures_to_the_right() -> None:
-    assert markdown(("stage", "p50"), [("encode", "18.6")]) == "| stage | p50 |\n| --- | ---: |\n| encode | 18.6 |"
+@pytest.mark.parametrize(("share", "value"), [(0.95, 19), (0.99, 20), (0.5, 10), (0.01, 1)])
+def test_a_percentile_is_the_nearest_rank(share: float, value: float) -> None:
+    assert percentile([float(n) for n in range(20, 0, -1)], share) == value
 
 
 def test_a_criterion_that_is_not_met_stands_out() -> None:
-    table = verdict_table([Criterion("a", "0", "0", True), Criterion("b", "0", "7", False)])
+    criteria = [Criterion("a", "0", "0", True), Criterion("b", "0", "7", False)]
+    assert all_met(criteria[:1])
+    assert not all_met(criteria)
+    table = verdict_table(criteria)
     assert table.splitlines()[2:] == ["| a | 0 | 0 | yes |", "| b | 0 | 7 | NO |"]

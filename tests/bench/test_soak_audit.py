@@ -1,4 +1,4 @@
-"""What a soak finds out from the windows alone."""
+"""The audit of a soak, from windows and health events alone."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ USAGE = Usage(rss_mb=440.0, open_files=14, threads=7, cpu_s=1.0)
 
 
 class Stream:
-    """A stream whose windows the test hands to an audit, through the JSON that the program writes."""
+    """Passes windows to an audit, through the JSON that the program writes."""
 
     def __init__(self) -> None:
         self.audit = Audit(HOP_SAMPLES)
@@ -27,7 +27,7 @@ class Stream:
     def window(
         self, *, hops: int = 1, lost: int = 0, late_ms: float = 0.0, warming: bool = False, **changed: Any
     ) -> None:
-        """One that ends `hops` hops and `lost` counted samples further on, and is created 40 ms after its end."""
+        """Record a window that ends `hops` hops and `lost` counted samples further on, and is created 40 ms after its end."""
         self.position += hops * HOP_SAMPLES + lost
         end_s = self.position / RATE
         time_s = BEGAN_S + end_s + late_ms / 1000
@@ -35,12 +35,12 @@ class Stream:
             stream="mic", seq=self.seq, time=time_s, start_s=max(0.0, end_s - 3), end_s=end_s, label=None, confidence=None,
             probs=None, speech=0.0, rms_dbfs=-40.0, peak_dbfs=-30.0, latency_ms=40.0, dropped_samples=lost, warming=warming,
         )  # fmt: skip
-        self.audit.hear_window(json.loads(to_json(replace(event, **changed))), arrived_s=time_s + 0.042)
+        self.audit.record_window(json.loads(to_json(replace(event, **changed))), arrived_s=time_s + 0.042)
         self.seq += 1
 
     def health(self, *, dropped: int = 0, skipped: int = 0, overflows: int = 0) -> None:
         event = Health("mic", BEGAN_S, "live", "vmic", None, 0.2, None, None, 0.0, overflows, dropped, skipped)
-        self.audit.hear_health(json.loads(to_json(event)))
+        self.audit.record_health(json.loads(to_json(event)))
 
     def minute(self, **changed: Any) -> Row:
         for _ in range(250):
@@ -53,7 +53,7 @@ def failed(*rows: Row, kind: SoakKind = "live") -> list[str]:
     return [criterion.name for criterion in judge(rows, kind) if not criterion.met]
 
 
-def test_a_stream_that_is_well_meets_everything() -> None:
+def test_a_healthy_stream_meets_every_criterion() -> None:
     stream = Stream()
     rows = [stream.minute() for _ in range(3)]
     assert failed(*rows) == []
@@ -87,7 +87,7 @@ def test_before_the_clocks_have_settled_time_is_not_judged() -> None:
     assert failed(stream.audit.row(USAGE, 0.0)) == []
 
 
-def test_what_is_dropped_or_skipped_and_counted_is_no_fault() -> None:
+def test_counted_drops_and_skips_are_no_fault() -> None:
     stream = Stream()
     for _ in range(30):
         stream.window()
@@ -100,7 +100,7 @@ def test_what_is_dropped_or_skipped_and_counted_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize(("hops", "lost"), [(2, 0), (1, 13)], ids=["a window", "thirteen samples"])
-def test_what_is_missing_and_not_counted_is_found(hops: int, lost: int) -> None:
+def test_uncounted_losses_are_found(hops: int, lost: int) -> None:
     stream = Stream()
     stream.window()
     stream.window(hops=hops, lost=lost)
@@ -108,10 +108,10 @@ def test_what_is_missing_and_not_counted_is_found(hops: int, lost: int) -> None:
     assert failed(stream.audit.row(USAGE, 0.0)) == ["samples lost and not counted"]
 
 
-def test_a_break_without_a_drop_is_a_gap_and_what_it_cut_off_is_not_missing() -> None:
+def test_a_break_without_a_drop_is_a_gap_and_the_audio_it_cuts_off_is_not_missing() -> None:
     stream = Stream()
     first = stream.minute()
-    stream.position += 1_000  # heard before the device went away: less than a hop, so no window
+    stream.position += 1_000  # captured before the device went away: less than a hop, so no window
     stream.window(late_ms=4_000.0, warming=True, start_s=stream.position / RATE)
     row = stream.minute(late_ms=4_000.0)
     assert (row.gaps, row.uncounted_samples) == (1, 0)
@@ -125,7 +125,7 @@ def test_overflows_of_the_device_are_found() -> None:
     assert failed(stream.audit.row(USAGE, 0.0)) == ["device overflows"]
 
 
-def test_time_that_leaves_the_sample_clock_is_found_in_its_minute_and_ever_after() -> None:
+def test_time_that_leaves_the_sample_clock_is_found_in_its_minute_and_in_all_later_ones() -> None:
     stream = Stream()
     first = stream.minute()
     stream.window(late_ms=60.0)
@@ -138,7 +138,7 @@ def test_time_that_leaves_the_sample_clock_is_found_in_its_minute_and_ever_after
     assert third.sample_clock_ppm == pytest.approx(-60e3 / 120, rel=0.02), "60 ms behind after 120 s"
 
 
-def test_our_own_lateness_is_held_against_time_only_where_nothing_loads_the_machine() -> None:
+def test_time_is_compared_with_the_wall_clock_only_without_load() -> None:
     row = replace(Stream().minute(), time_to_wall_ms=68.0)
     assert failed(row) == ["`time` against the wall clock"]
     assert failed(row, kind="live, all cores loaded") == []

@@ -1,16 +1,17 @@
-"""The measurement's bookkeeping. How fast anything is, no test says."""
+"""The bookkeeping of the step times; no test depends on how fast anything is."""
 
 import json
+from dataclasses import asdict
 from itertools import product
 
 import pytest
 import torch
 
 from streamer.bench import steps
-from streamer.bench.engines import Peers, StepPeer, WindowPeer
-from streamer.bench.timing import nearest_rank
+from streamer.bench.engines import Engines, StepEngine, WindowEngine
+from streamer.bench.steps import StepPlan, measure_steps
 
-NOBODY = Peers((), (), ())
+NO_OTHERS = Engines((), (), ())
 
 
 def slow(*_):
@@ -19,13 +20,14 @@ def slow(*_):
 
 @pytest.fixture(scope="module")
 def report():
-    peers = Peers((StepPeer("stepping", slow),), (WindowPeer("re-encoding", slow),), ("nobody is not timed: buy it",))
-    return steps.measure(
-        repeats=1, chunk_frames=(1, 6), streams=(1, 2), window_s=0.2, precisions=("float32",), peers=peers
+    engines = Engines(
+        (StepEngine("stepping", slow),), (WindowEngine("re-encoding", slow),), ("other is not timed: buy it",)
     )
+    plan = StepPlan(rounds=1, chunk_frames=(1, 6), streams=(1, 2), window_s=0.2, precisions=("float32",))
+    return measure_steps(plan, engines=engines)
 
 
-def test_there_is_a_row_for_every_number_of_streams_chunk_and_engine(report):
+def test_every_number_of_streams_chunk_and_engine_has_a_row(report):
     engines = ("streamer float32", "stepping", "re-encoding")
     rows = [(row.streams, round(row.chunk_ms, 1), row.engine) for row in report.rows]
     assert rows == list(product((1, 2), (13.3, 80), engines))
@@ -39,25 +41,27 @@ def test_the_figures_of_a_row_agree(report):
         assert row.ratio == pytest.approx(row.median_ms / ours.median_ms)
 
 
-def test_a_window_takes_the_same_however_long_the_chunk_is(report):
+def test_the_time_of_a_window_does_not_depend_on_the_chunk(report):
     one, same, two, _ = [row.median_ms for row in report.rows if row.engine == "re-encoding"]
     assert one == same != two
 
 
 def test_the_report_is_plain_json(report):
-    plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(asdict(report), allow_nan=False))
     assert plain["threads"] == 1
     assert plain["steps"] == 10
     assert plain["gflops"] > 0
     assert plain["rows"][0]["engine"] == "streamer float32"
-    assert plain["missing"] == ["nobody is not timed: buy it"]
+    assert plain["missing"] == ["other is not timed: buy it"]
     assert plain["torch_version"] == torch.__version__
 
 
-def test_a_reduced_precision_stands_beside_float32_which_is_always_there(monkeypatch):
+def test_float32_is_always_timed_beside_a_reduced_precision(monkeypatch):
     asked = []
-    monkeypatch.setattr(steps, "_started", lambda encoder, precision, batch_size: asked.append(precision) or _Still())
-    report = steps.measure(repeats=1, chunk_frames=(1,), streams=(1,), precisions=("int8",), peers=NOBODY)
+    monkeypatch.setattr(
+        steps, "_start_streams", lambda encoder, precision, batch_size: asked.append(precision) or _Still()
+    )
+    report = measure_steps(StepPlan(rounds=1, chunk_frames=(1,), streams=(1,), precisions=("int8",)), engines=NO_OTHERS)
     assert asked == ["float32", "int8"]
     assert [row.engine for row in report.rows] == ["streamer float32", "streamer int8"]
 
@@ -69,7 +73,7 @@ class _Still:
 
 @pytest.fixture
 def during(monkeypatch):
-    """The threads that torch has while something is measured."""
+    """The number of torch threads during each measurement."""
     counts = []
 
     class Turns:
@@ -88,27 +92,22 @@ def during(monkeypatch):
 
 def test_the_number_of_threads_is_set_for_the_measurement_only(during):
     before = torch.get_num_threads()
-    steps.measure(threads=before + 1, repeats=1, streams=(1,), peers=NOBODY)
+    measure_steps(StepPlan(threads=before + 1, rounds=1, streams=(1,)), engines=NO_OTHERS)
     assert during == [before + 1]
     assert torch.get_num_threads() == before
 
 
-def test_threads_are_set_back_when_the_measurement_is_broken_off(during):
+def test_threads_are_restored_when_the_measurement_is_interrupted(during):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     before = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        steps.measure(threads=before + 1, peers=NOBODY, on_progress=interrupt)
+        measure_steps(StepPlan(threads=before + 1), interrupt, NO_OTHERS)
     assert torch.get_num_threads() == before
 
 
-def test_progress_runs_from_nothing_to_everything(during):
-    told = []
-    steps.measure(repeats=2, streams=(1, 2), peers=NOBODY, on_progress=lambda *at: told.append(at))
-    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.95, 19), (0.99, 20), (0.5, 10), (0.01, 1)])
-def test_a_percentile_is_the_nearest_rank(share, value):
-    assert nearest_rank([float(n) for n in range(20, 0, -1)], share) == value
+def test_progress_runs_from_zero_to_all_rounds(during):
+    reported = []
+    measure_steps(StepPlan(rounds=2, streams=(1, 2)), lambda *at: reported.append(at), NO_OTHERS)
+    assert reported == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]

@@ -1,4 +1,4 @@
-"""Moments at the seams: noted without changing what passes."""
+"""The stopwatch records times without changing the audio that passes."""
 
 import threading
 
@@ -17,11 +17,11 @@ def silence(samples: int) -> np.ndarray:
     return np.zeros(samples, dtype=np.float32)
 
 
-def test_writes_pair_with_callbacks_and_tell_what_the_resampler_keeps_back() -> None:
+def test_writes_pair_with_callbacks_and_show_the_delay_of_the_resampler() -> None:
     watched = ring([10.0, 10.02])
     watched.write(silence(300), captured=(480.0, 1e9))
     watched.write(silence(480), captured=(960.0, 1e9))
-    assert [(w.called_s, w.heard_position, w.written_position) for w in watched.writes] == [
+    assert [(w.called_s, w.captured_position, w.written_position) for w in watched.writes] == [
         (10.0, 480.0, 300),
         (10.02, 960.0, 780),
     ]
@@ -38,7 +38,7 @@ def test_a_click_is_found_at_its_position_once() -> None:
     assert watched.clicks == [580]
 
 
-def test_what_is_written_is_read_as_from_any_ring() -> None:
+def test_written_samples_are_read_as_from_any_ring() -> None:
     rng = np.random.default_rng(5)
     plain, watched = RingBuffer(24_000), ring([0.0] * 10)
     for part in np.split(rng.standard_normal(4_000).astype(np.float32), 10):

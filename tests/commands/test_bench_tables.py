@@ -1,6 +1,7 @@
 """What `streamer bench` prints of steps and streams."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -16,7 +17,7 @@ CAPACITY = Capacity("cpu", "int8", 1, 240.0, 71.6, 17, False, (CapacityRow(17, 1
 
 
 def test_a_table_of_steps_ends_with_those_that_are_missing(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure", lambda **_: REPORT)
+    monkeypatch.setattr(bench, "measure_steps", lambda *_: REPORT)
     bench.run_bench(threads=1, repeats=1, as_json=False)
     printed = capsys.readouterr().out
     assert "streamer float32" in printed
@@ -28,13 +29,13 @@ def test_a_table_of_steps_ends_with_those_that_are_missing(monkeypatch, capsys):
 
 
 def test_steps_as_json_are_the_report(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure", lambda **_: REPORT)
+    monkeypatch.setattr(bench, "measure_steps", lambda *_: REPORT)
     bench.run_bench(threads=1, repeats=1, as_json=True)
-    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(REPORT.to_dict()))
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(asdict(REPORT)))
 
 
 def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "largest", lambda **_: CAPACITY)
+    monkeypatch.setattr(bench, "find_capacity", lambda **_: CAPACITY)
     bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
     assert "17 streams in real time: cpu, int8" in printed
@@ -42,7 +43,7 @@ def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
 
 
 def test_streams_as_json_are_the_capacity(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "largest", lambda **_: CAPACITY)
+    monkeypatch.setattr(bench, "find_capacity", lambda **_: CAPACITY)
     bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["largest"] == 17
 
