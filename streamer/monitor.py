@@ -28,15 +28,13 @@ class _Input:
 
 
 class Monitor:
-    """What `streamer run` runs, and the dashboard's `Feed`.
+    """What `streamer run` runs, and the dashboard's `Feed` and `CaptureControls`.
 
     `start` returns at once. A thread of its own loads the model and warms it up, then lets the sources begin: nothing
     is heard before it can be understood. Streams may come and go while it runs, with `add` and `remove`.
 
     `enrolled` is given every voice that was learnt, or why it was not, in the worker's thread, instead of its being stored.
     """
-
-    controls_capture = True
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ def run_monitor(
         else:
             for notice in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
                 _tell(notice)
-            show(monitor, settings, open_log(log_file), start=monitor.start, failed=monitor.failed)
+            show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, failed=monitor.failed)
     if monitor.failure is not None:
         raise monitor.failure
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamer.config import Settings
 from streamer.errors import UsageError
-from streamer.feed.snapshot import Feed
+from streamer.feed.snapshot import CaptureControls, Feed
 
 
 def show(
@@ -16,6 +16,7 @@ def show(
     settings: Settings,
     log_file: Path,
     *,
+    controls: CaptureControls | None = None,
     start: Callable[[], None],
     failed: threading.Event | None = None,
 ) -> None:
@@ -32,7 +33,7 @@ def show(
     from streamer.dashboard.terminal import native_stderr_to
 
     table = settings.dashboard
-    app = StreamerApp(feed, refresh_hz=table.refresh_hz, timeline_s=table.timeline_s)
+    app = StreamerApp(feed, controls, refresh_hz=table.refresh_hz, timeline_s=table.timeline_s)
     if table.theme != "auto":
         if table.theme not in app.available_themes:
             raise UsageError(

@@ -24,7 +24,7 @@ from streamer.dashboard.themes import DARK, LIGHT, label_colours
 from streamer.dashboard.view import View, labels_of
 from streamer.dashboard.widgets.header import Notice
 from streamer.errors import StreamerError
-from streamer.feed.snapshot import Feed, Snapshot, StreamView
+from streamer.feed.snapshot import CaptureControls, Feed, Snapshot, StreamView
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class StreamerApp(App[None]):
 
     Args:
         feed: what is behind the screen; asked for one snapshot a tick
+        controls: mutes and moves streams; None: the capture belongs to another program
         refresh_hz: ticks a second
         timeline_s: how far back the timeline reaches, in seconds
         clock: seconds from any origin, for durations on the screen
@@ -74,6 +75,7 @@ class StreamerApp(App[None]):
     def __init__(
         self,
         feed: Feed,
+        controls: CaptureControls | None = None,
         *,
         refresh_hz: float = 8.0,
         timeline_s: float = 300.0,
@@ -81,6 +83,7 @@ class StreamerApp(App[None]):
     ) -> None:
         super().__init__()
         self.feed = feed
+        self.controls = controls
         self._refresh_s = 1.0 / refresh_hz
         self._timeline_s = timeline_s
         self._clock = clock
@@ -122,7 +125,7 @@ class StreamerApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         stream = self.stream
-        if action in CAPTURE_ACTIONS and (stream is None or not self.feed.controls_capture):
+        if action in CAPTURE_ACTIONS and (stream is None or self.controls is None):
             return False
         match action:
             case "freeze":
@@ -167,21 +170,22 @@ class StreamerApp(App[None]):
         self.tick()
 
     def action_choose_device(self) -> None:
-        stream, devices = self.stream, self._ask(self.feed.devices)
-        if stream is None or devices is None:
+        stream, controls = self.stream, self.controls
+        devices = None if controls is None else self._ask(controls.devices)
+        if stream is None or controls is None or devices is None:
             return
 
         def choose(device: str | None) -> None:
             if device is not None:
-                self._ask(lambda: self.feed.choose_device(stream.name, device))
+                self._ask(lambda: controls.choose_device(stream.name, device))
 
         self.push_screen(DeviceScreen(stream.name, devices, stream.device), choose)
 
     def action_calibrate(self) -> None:
-        self._with_stream(self.feed.calibrate)
+        self._with_stream(lambda controls, stream: controls.calibrate(stream))
 
     def action_cancel_calibration(self) -> None:
-        self._with_stream(self.feed.cancel_calibration)
+        self._with_stream(lambda controls, stream: controls.cancel_calibration(stream))
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
         """Save the screen as an SVG picture, in the downloads folder if no other is named; the folder is made."""
@@ -203,7 +207,7 @@ class StreamerApp(App[None]):
     def action_help(self) -> None:
         purposes: dict[str, list[str]] = {}
         for key in KEYS:
-            if self.feed.controls_capture or key.action not in CAPTURE_ACTIONS:
+            if self.controls is not None or key.action not in CAPTURE_ACTIONS:
                 purposes.setdefault(self.get_key_display(key), []).append(key.tooltip)
         self.push_screen(HelpScreen((key, "; again: ".join(tooltips)) for key, tooltips in purposes.items()))
 
@@ -220,13 +224,13 @@ class StreamerApp(App[None]):
     # Behind the keys
 
     def _mute(self, muted: bool) -> None:
-        self._with_stream(lambda stream: self.feed.mute(stream, muted))
+        self._with_stream(lambda controls, stream: controls.mute(stream, muted))
 
-    def _with_stream(self, act: Callable[[str], None]) -> None:
+    def _with_stream(self, act: Callable[[CaptureControls, str], None]) -> None:
         """Act on the stream that is looked at, and show what came of it."""
-        stream = self.stream
-        if stream is not None:
-            self._ask(lambda: act(stream.name))
+        stream, controls = self.stream, self.controls
+        if stream is not None and controls is not None:
+            self._ask(lambda: act(controls, stream.name))
             self.tick()
 
     def _ask(self, question: Callable[[], T]) -> T | None:
@@ -257,7 +261,7 @@ class StreamerApp(App[None]):
 
     def _view(self, snapshot: Snapshot) -> View:
         stream = self._chosen(snapshot)
-        watching = not self.feed.controls_capture
+        watching = self.controls is None
         return View(snapshot, stream, labels_of(snapshot, stream), watching, self._timeline_s)
 
     def _chosen(self, snapshot: Snapshot) -> StreamView | None:

@@ -98,21 +98,25 @@ class Snapshot:
 
 
 class Feed(Protocol):
-    """What the dashboard needs of the program behind it. No method blocks."""
-
-    #: False for `streamer watch`: another program owns the microphone, so mute, device and voice keys are not offered.
-    controls_capture: bool
+    """Where the dashboard gets what it shows."""
 
     def snapshot(self) -> Snapshot:
-        """The newest state of everything."""
+        """Return the newest state of everything. Never blocks, and changes nothing: any number may read."""
         ...
 
+
+class CaptureControls(Protocol):
+    """What the dashboard can ask of the program that captures the audio. No method blocks.
+
+    `streamer watch` has none: another program owns the microphone, so its keys are not offered.
+    """
+
     def mute(self, stream: str, muted: bool) -> None:
-        """Really stop (or restart) the capture of `stream`; its status becomes `paused`."""
+        """Stop the capture of `stream`, releasing the device, or restart it. While muted its status is `paused`."""
         ...
 
     def devices(self) -> tuple[str, ...]:
-        """Names of the input devices to choose from, as of the last look; empty where there are none."""
+        """Return the names of the input devices to choose from; empty where there are none."""
         ...
 
     def choose_device(self, stream: str, device: str) -> None:
@@ -120,9 +124,9 @@ class Feed(Protocol):
         ...
 
     def calibrate(self, stream: str) -> None:
-        """Begin to learn the voice on `stream`, which goes on being heard; then use its profile at once, and keep it."""
+        """Begin to enrol the speaker on `stream`, which goes on; then apply the voice profile and store it."""
         ...
 
     def cancel_calibration(self, stream: str) -> None:
-        """Stop that, and keep nothing of it."""
+        """Stop the enrolment on `stream` and discard it."""
         ...

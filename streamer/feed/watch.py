@@ -17,7 +17,6 @@ class WatchFeed:
 
     url: str  # without the password
     board: Board = field(default_factory=Board)
-    controls_capture: bool = False
     _streams: dict[str, set[str]] = field(default_factory=dict)  # node → its streams
     _rosters: dict[str, tuple[str, ...]] = field(default_factory=dict)  # node → what its info lists
     _calibrated: dict[str, tuple[str, ...]] = field(default_factory=dict)  # node → those with a voice profile
@@ -80,22 +79,6 @@ class WatchFeed:
     def snapshot(self) -> Snapshot:
         """The newest state of everything."""
         return self.board.snapshot()
-
-    def mute(self, stream: str, muted: bool) -> None:
-        """Not ours to do: another program owns the microphone."""
-
-    def devices(self) -> tuple[str, ...]:
-        """None: another program owns them."""
-        return ()
-
-    def choose_device(self, stream: str, device: str) -> None:
-        """Not ours to do."""
-
-    def calibrate(self, stream: str) -> None:
-        """Not ours to do."""
-
-    def cancel_calibration(self, stream: str) -> None:
-        """Not ours to do."""
 
 
 def _status(window: Window) -> Status:

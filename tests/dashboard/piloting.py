@@ -17,7 +17,7 @@ Steps = Callable[[StreamerApp, Pilot[None]], Awaitable[None]]
 
 def calm_app(feed: ScriptedFeed, clock: Callable[[], float] = lambda: 0.0) -> StreamerApp:
     """The app without anything that moves by itself."""
-    app = StreamerApp(feed, clock=clock)
+    app = StreamerApp(feed, feed.controls, clock=clock)
     app.animation_level = "none"
     return app
 

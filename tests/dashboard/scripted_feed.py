@@ -144,10 +144,14 @@ class ScriptedFeed:
     """Gives what it was told to give, and writes down what it was asked to do."""
 
     shown: Snapshot
-    controls_capture: bool = True
+    watching: bool = False  # another program's capture: there are no controls
     device_names: tuple[str, ...] = ("Blue Yeti", "Built-in Microphone", "USB [Audio] Device")
     asked: list[tuple[object, ...]] = field(default_factory=list)
     failure: Exception | None = None
+
+    @property
+    def controls(self) -> "ScriptedFeed | None":
+        return None if self.watching else self
 
     def snapshot(self) -> Snapshot:
         if self.failure is not None:
@@ -209,4 +213,5 @@ class PlayingFeed(ScriptedFeed):
 if __name__ == "__main__":
     from streamer.dashboard.app import StreamerApp
 
-    StreamerApp(PlayingFeed(empty_snapshot())).run()
+    feed = PlayingFeed(empty_snapshot())
+    StreamerApp(feed, feed.controls).run()

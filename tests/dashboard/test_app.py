@@ -30,7 +30,7 @@ def three_streams() -> ScriptedFeed:
 
 def watcher() -> ScriptedFeed:
     feed = live_feed()
-    feed.controls_capture = False
+    feed.watching = True
     return feed
 
 
@@ -320,7 +320,7 @@ def test_a_watcher_without_a_monitor_says_where_it_waits_and_why() -> None:
         assert "waiting for a monitor on mqtt://127.0.0.1:1883" in shown
         assert "Connection refused." in shown
 
-    drive(calm_app(ScriptedFeed(empty_snapshot(broker), controls_capture=False)), steps)
+    drive(calm_app(ScriptedFeed(empty_snapshot(broker), watching=True)), steps)
 
 
 def test_the_panels_come_with_the_first_stream() -> None:

@@ -30,7 +30,7 @@ def trouble() -> ScriptedFeed:
     sparse = replace(gone, level=None, smoothed=None, attention=None, health=None)
     streams = (sparse, stream_view("desk", 271.0), stream_view("door", 60.0, "silence"))
     shown = replace(snapshot(271.0, streams), broker=replace(BROKER, sent=None, queued=None, shed=None))
-    return ScriptedFeed(shown, controls_capture=False)
+    return ScriptedFeed(shown, watching=True)
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")

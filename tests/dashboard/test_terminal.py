@@ -26,7 +26,7 @@ from streamer.dashboard import StreamerApp, native_stderr_to
 
 class NoisyFeed:
     looks = 0
-    def __init__(self, feed): self.feed = feed; self.controls_capture = True
+    def __init__(self, feed): self.feed = feed
     def __getattr__(self, name): return getattr(self.feed, name)
     def snapshot(self):
         NoisyFeed.looks += 1
@@ -34,7 +34,8 @@ class NoisyFeed:
         return self.feed.snapshot()
 """
 PLAY = """
-app = StreamerApp(NoisyFeed(live_feed()), refresh_hz=20)
+feed = NoisyFeed(live_feed())
+app = StreamerApp(feed, feed, refresh_hz=20)
 with native_stderr_to(Path(sys.argv[1])):
     app.run()
 os.write(2, b"descriptor 2 is back\\n")
@@ -48,7 +49,8 @@ class Broken(StreamerApp):
         if NoisyFeed.looks > 3:
             raise ZeroDivisionError("a defect of the screen")
 
-app = Broken(NoisyFeed(live_feed()), refresh_hz=20)
+feed = NoisyFeed(live_feed())
+app = Broken(feed, feed, refresh_hz=20)
 with native_stderr_to(Path(sys.argv[1])):
     app.run()
 sys.exit(app.return_code)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from streamer.events import EmotionEnded, EmotionStarted, Info, Status
+from streamer.feed.snapshot import CaptureControls
 from streamer.feed.watch import WatchFeed
 from tests.feed.test_board import HEALTH, STATE, WINDOW
 
@@ -85,14 +86,9 @@ def test_info_link_and_malformed_messages_reach_the_board() -> None:
 
 
 def test_a_watcher_cannot_touch_the_microphone() -> None:
-    f = feed()
-    f.on_event("attic", WINDOW)
-    f.mute("attic/desk", True)
-    f.choose_device("attic/desk", "Yeti")
-    f.calibrate("attic/desk")
-    f.cancel_calibration("attic/desk")
-    assert (f.controls_capture, f.devices()) == (False, ())
-    assert f.snapshot().streams[0].status == "live"
+    controls = [name for name in vars(CaptureControls) if not name.startswith("_")]
+    assert {"mute", "choose_device", "calibrate"} <= set(controls)
+    assert [name for name in controls if hasattr(feed(), name)] == []
 
 
 def test_a_transition_that_is_delivered_twice_is_told_once() -> None:
