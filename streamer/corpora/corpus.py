@@ -33,6 +33,11 @@ class Clip:
         """A name that no other clip of any corpus has."""
         return f"{self.corpus}/{self.listed or self.path.name}"
 
+    @property
+    def speaker_id(self) -> str:
+        """`corpus/speaker`: unlike `speaker`, unique over all corpora."""
+        return f"{self.corpus}/{self.speaker}"
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:

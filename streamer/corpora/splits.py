@@ -35,7 +35,7 @@ class Split:
     def select(self, clips: Iterable[Clip], part: Part) -> list[Clip]:
         """The clips of one part, in their order."""
         speakers = frozenset(getattr(self, part))
-        return [clip for clip in clips if speaker_of(clip) in speakers]
+        return [clip for clip in clips if clip.speaker_id in speakers]
 
     def together(self) -> "Split":
         """Everyone trains."""
@@ -77,11 +77,6 @@ def read_split(path: Path) -> Split:
         return Split.load(path)
     known = speakers_known_to(load_checkpoint(path).card, path)
     return Split(DEFAULT_SEED, *(tuple(getattr(known, part)) for part in PARTS))
-
-
-def speaker_of(clip: Clip) -> str:
-    """A name that no other corpus's speaker has."""
-    return f"{clip.corpus}/{clip.speaker}"
 
 
 def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.corpora.corpus import Clip, Corpus
-from streamer.corpora.splits import Split, shuffled_speakers, speaker_of
+from streamer.corpora.splits import Split, shuffled_speakers
 from streamer.emotion.labels import LABELS
 from streamer.extras import require_sklearn
 
@@ -61,7 +61,7 @@ def folds_of(corpus: Corpus, protocol: Protocol, split: Split, folds: int, heard
     strangers = [speaker for speaker in shuffled_speakers(corpus, split.seed) if speaker not in heard]
     count = len(strangers) if protocol == "loso" else min(folds, len(strangers))
     fold_of = {speaker: place % count for place, speaker in enumerate(strangers)}
-    of_clips = np.array([fold_of.get(speaker_of(clip), -1) for clip in corpus.clips])  # -1: in no fold's test
+    of_clips = np.array([fold_of.get(clip.speaker_id, -1) for clip in corpus.clips])  # -1: in no fold's test
     parts = ((np.flatnonzero(of_clips != fold), np.flatnonzero(of_clips == fold)) for fold in range(count))
     return Folds(corpus.clips, tuple(parts))
 
@@ -77,7 +77,7 @@ def folds_of_each(
     of_each = []
     for known in heard:
         own = folds_of(corpus, protocol, split, folds, answered.union(known))
-        answered.update(speaker_of(own.clips[row]) for row in own.tested)
+        answered.update(own.clips[row].speaker_id for row in own.tested)
         of_each.append(own)
     return of_each
 
@@ -109,8 +109,3 @@ def refit_probabilities(vectors: npt.NDArray[np.float32], folds: Folds) -> npt.N
         fitted = make_pipeline(StandardScaler(), light).fit(vectors[train], answers[train])
         probs[np.ix_(test, fitted.classes_)] = fitted.predict_proba(vectors[test])
     return probs
-
-
-def speakers_of(clips: Sequence[Clip]) -> list[str]:
-    """The speaker of each clip."""
-    return [clip.speaker for clip in clips]

@@ -35,7 +35,6 @@ from streamer.evaluation.cross_validation import (
     folds_of_each,
     joined,
     refit_probabilities,
-    speakers_of,
 )
 from streamer.evaluation.false_alarms import Alarms, false_alarms, recordings_in
 from streamer.evaluation.precision import PrecisionEffect, measure_precisions
@@ -46,7 +45,7 @@ from streamer.extras import require_sklearn
 from streamer.progress import Log, Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure
-from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
+from streamer.training.predict import ClipEncoder, classify_pooled
 from streamer.training.teacher import WhisperTeacher
 from streamer.training.temperature import probabilities
 
@@ -68,9 +67,9 @@ def hear(
     device = next(model.parameters()).device.type
     heard = RaggedStore(work / f"heard-{fingerprint(model.sha256, LEVEL_VERSION, device)}", POOLED_DIM, np.float32)
     left = sorted((clip for clip in clips if clip.key not in heard), key=lambda clip: audio.frames(clip.key))
-    to_frames, load = encoded_by(model), load_audio(audio)
+    encoder = ClipEncoder.from_audio(model, audio)
     for part in progress([left[at : at + _PART] for at in range(0, len(left), _PART)], f"hearing {corpus.name}"):
-        for clip, vector in zip(part, pooled_vectors(model, to_frames, load, part)[0], strict=True):
+        for clip, vector in zip(part, encoder.pooled(part), strict=True):
             heard.append(clip.key, vector[None])
     return {clip: np.array(heard[clip.key][0]) for clip in clips}
 
@@ -88,7 +87,7 @@ def whole_clips(
     folds = joined(of_each)
     tested = [folds.clips[row] for row in folds.tested]
     if protocol == "holdout":
-        logits = classified(model, np.stack([heard[0][clip] for clip in tested]), label_mask(corpus.labels))
+        logits = classify_pooled(model, np.stack([heard[0][clip] for clip in tested]), label_mask(corpus.labels))
         probs = probabilities(logits, calibration.temperature)
     else:  # rows of no fold's test are zeros, and every row is tested once
         fitted = [
@@ -97,7 +96,7 @@ def whole_clips(
         ]
         probs = np.sum(fitted, axis=0)[folds.tested]
     answers = folds.answers[folds.tested]
-    return measure(probs, answers, speakers_of(tested), corpus.labels, calibration.threshold, seed)
+    return measure(probs, answers, [clip.speaker for clip in tested], corpus.labels, calibration.threshold, seed)
 
 
 _VOICES = 30  # test clips that babble is made of

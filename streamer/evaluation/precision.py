@@ -14,7 +14,7 @@ from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.progress import Progress
-from streamer.training.predict import Logits, Predictions, StreamedFrames, load_audio, predict
+from streamer.training.predict import ClipEncoder, Logits, Predictions, StreamedFrames, load_audio
 
 _ROWS = 16  # clips that are heard at once
 
@@ -48,13 +48,13 @@ def measure_precisions(
     load = load_audio(audio)
     for part in progress([clips[at : at + _ROWS] for at in range(0, len(clips), _ROWS)], "precisions"):
         for one in streamed.values():
-            one.logits.append(predict(model, one, load, corpora, part)[0].logits)
+            one.logits.append(ClipEncoder(model, load, one).predict(corpora, part).logits)
             one.compare(streamed["float32"].frames)
     said = {precision: Predictions(tuple(clips), np.concatenate(one.logits)) for precision, one in streamed.items()}
     return {
         precision: PrecisionEffect(
             uars=said[precision].uars(),
-            unchanged=float(np.mean(said[precision].guesses == said["float32"].guesses)),
+            unchanged=float(np.mean(said[precision].predicted == said["float32"].predicted)),
             embedding_error=(one.error / one.power) ** 0.5,
         )
         for precision, one in streamed.items()

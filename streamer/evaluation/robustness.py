@@ -1,7 +1,7 @@
 """How often an answer survives what rooms, microphones and telephones do to a voice."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
 from streamer.evaluation.baselines import Classify, loudness_features
 from streamer.progress import Progress
-from streamer.training.predict import ClipBatch, encoded_by, predict
+from streamer.training.predict import ClipBatch, ClipEncoder
 
 Change = Callable[[Samples, Generator], Samples]
 Columns = npt.NDArray[np.int64]
@@ -94,11 +94,11 @@ def measure_robustness(
     """
     answers = np.array([LABELS.index(one.label) for one in clips], dtype=np.int64)
 
-    to_frames = encoded_by(model)
+    encoder = ClipEncoder.from_audio(model, audio)
 
     def ask(name: str, change: Change | None) -> tuple[Columns, Columns | None]:
         changed = _Changed(audio, change, name, seed)
-        said = predict(model, to_frames, changed.load, corpora, clips)[0].guesses
+        said = replace(encoder, load=changed.load).predict(corpora, clips).predicted
         if not loudness:
             return said, None
         levels = [loudness[one.corpus](loudness_features(changed(one))[None])[0] for one in clips]

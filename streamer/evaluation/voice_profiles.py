@@ -21,7 +21,7 @@ from streamer.progress import Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import bootstrap_interval, uar_of_rows
 from streamer.training.neutral_mean import WINDOW_S
-from streamer.training.predict import classified, encoded_by, load_audio, pooled_vectors
+from streamer.training.predict import ClipEncoder, classify_pooled
 
 MOST_CLIPS = 8  # of neutral speech, some 20 s: what `streamer calibrate` asks for
 _PART = 64  # clips that are heard between two moves of the progress bar
@@ -66,8 +66,8 @@ def measure_calibrated(
         return None
     spoken = [clip for clip in chosen if clip.label == "neutral"]
     parts = progress([spoken[at : at + _PART] for at in range(0, len(spoken), _PART)], f"calibrating {corpus.name}")
-    to_frames, load = encoded_by(model), load_audio(audio)
-    middles = np.concatenate([pooled_vectors(model, to_frames, load, part, [WINDOW_S])[0] for part in parts])
+    encoder = ClipEncoder.from_audio(model, audio)
+    middles = np.concatenate([encoder.pooled(part, WINDOW_S) for part in parts])
     means = dict(zip(spoken, middles[:, :EMBEDDING_DIM], strict=True))
     shifts = np.array([shift_of(voice.tolist(), usual) for voice in _voices(means, chosen, seed)], dtype=np.float32)
     answers = np.array([LABELS.index(clip.label) for clip in chosen])
@@ -106,5 +106,5 @@ def _guesses(
 ) -> npt.NDArray[np.int64]:
     """`[N]` columns of the likeliest of the corpus's labels."""
     shifted: Float32Array = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled)).numpy()
-    columns: npt.NDArray[np.int64] = classified(model, shifted, label_mask(corpus.labels)).argmax(axis=1)
+    columns: npt.NDArray[np.int64] = classify_pooled(model, shifted, label_mask(corpus.labels)).argmax(axis=1)
     return columns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.corpus import Corpus
-from streamer.corpora.splits import DEFAULT_SEED, Split, speaker_of
+from streamer.corpora.splits import DEFAULT_SEED, Split
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Accuracy, Calibration, CheckpointCard, Speakers
 from streamer.emotion.checkpoint import save_checkpoint
@@ -96,8 +96,8 @@ def export_checkpoint(
 def _measure(tested: Predictions, labels: Sequence[str], calibration: Calibration) -> Measures:
     """Every number of one corpus's test speakers."""
     probs = probabilities(tested.logits, calibration.temperature)
-    speakers = [speaker_of(clip) for clip in tested.clips]
-    return measure(probs, tested.answers, speakers, labels, calibration.threshold, DEFAULT_SEED)
+    speakers = [clip.speaker_id for clip in tested.clips]
+    return measure(probs, tested.targets, speakers, labels, calibration.threshold, DEFAULT_SEED)
 
 
 def _accuracy(corpus: str, measured: Measures, answered_by: str) -> Accuracy:

@@ -8,7 +8,7 @@ voice taken out, the others come as they are, so one classifier serves calibrate
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from streamer.audio.level import LEVEL_VERSION
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import Clip
-from streamer.corpora.splits import speaker_of
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
 from streamer.emotion.model import Classifier
@@ -31,9 +30,9 @@ from streamer.emotion.shift import take_out
 from streamer.progress import Progress
 from streamer.training.batches import NON_SPEECH, EpochBatches, Windows, draw_epoch
 from streamer.training.losses import Softness, masked_cross_entropy
-from streamer.training.neutral_mean import differences
+from streamer.training.neutral_mean import neutral_offsets
 from streamer.training.optim import cosine_with_warmup
-from streamer.training.predict import ClipBatch
+from streamer.training.predict import ClipEncoder
 from streamer.training.recipe import Recipe
 
 LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
@@ -98,44 +97,45 @@ def pooled_store(
     return RaggedStore(folder / name, POOLED_DIM + 2 * len(LABELS), np.float32)
 
 
+@dataclass(frozen=True)
+class PoolingPlan:
+    """Which windows are drawn for a linear head."""
+
+    seed: int  # of all draws
+    non_speech: float  # windows of non-speech, as a share of the clips
+    draws: int = DRAWS  # of every clip, each in a version drawn anew
+    reference_speakers: Collection[str] | None = None  # ids of those whose balanced mean offsets count from; None: all
+
+
 def pool_windows(
-    model: EmotionDetectionModel,
-    to_frames: Callable[[Tensor], Tensor],
-    load: Callable[[Sequence[Clip]], ClipBatch],
+    encoder: ClipEncoder,
     windows: Windows,
     clips: Sequence[Clip],
-    non_speech: float,
-    seed: int,
+    plan: PoolingPlan,
     store: RaggedStore,
     progress: Progress[int],
-    draws: int = DRAWS,
-    known: Collection[str] | None = None,
 ) -> PooledWindows:
-    """Encode windows of LONGEST_S of all clips and pool several shorter ones of each.
+    """Encode windows of LONGEST_S of all clips, and pool several shorter ones of each.
 
     Args:
-        model: its pooling is used; left in evaluation mode.
-        to_frames: from what `windows` and `load` give to `[B, 128, F]`.
-        load: reads whole clips, for the speakers' neutral voices.
-        windows: draws them, up to LONGEST_S long.
-        clips: to learn from.
-        non_speech: windows of sound without a voice, as a share of the clips.
-        seed: of all draws.
-        store: of `pooled_store`; what is there is not encoded again.
-        progress: shows how far it is.
-        draws: how often each clip is encoded.
-        known: whose neutral voices are the balanced_mean that others differ from, as `corpus/speaker`; everyone's if None.
+        encoder: encodes what `windows` draws, and whole clips for the speakers' neutral embeddings.
+        windows: draws windows of up to LONGEST_S.
+        clips: the training clips.
+        plan: which windows are drawn.
+        store: of `pooled_store`; what it holds is not encoded again.
+        progress: shows the progress of the loop.
     """
+    model, seed = encoder.model, plan.seed
     device = next(model.parameters()).device
     rng = np.random.default_rng(seed)
-    keys = [key for _ in range(draws) for key in draw_epoch(clips, non_speech, rng)]
+    keys = [key for _ in range(plan.draws) for key in draw_epoch(clips, plan.non_speech, rng)]
     batches = EpochBatches(windows, keys, _ENCODED_AT_ONCE, [seed])
     model.eval()
     left = [number for number in range(len(batches)) if str(number) not in store]
     for number in progress(left, "windows for the classifier"):
         batch, draw = batches[number], np.random.default_rng([seed, number, 1])
         with torch.no_grad():
-            frames = to_frames(batch.inputs.to(device))
+            frames = encoder.encode(batch.inputs.to(device))
             cuts = [model.pooling(frames, cut_anywhere(batch.real, draw).to(device))[0] for _ in range(_CUTS)]
         told = torch.cat([batch.targets, batch.masks.float()], dim=1).repeat(_CUTS, 1)
         store.append(str(number), torch.cat([torch.cat(cuts).float().cpu(), told], dim=1).numpy())
@@ -144,8 +144,8 @@ def pool_windows(
     vectors, targets, masks = torch.split(stored, widths, dim=1)
     by_key = {clip.key: clip for clip in clips}
     of_rows = [key for number in range(len(batches)) for key in batches.keys_of(number) * _CUTS]
-    said_by = tuple(speaker_of(by_key[key]) if key != NON_SPEECH else "" for key in of_rows)
-    own = differences(model, to_frames, load, clips, known)
+    said_by = tuple(by_key[key].speaker_id if key != NON_SPEECH else "" for key in of_rows)
+    own = neutral_offsets(encoder, clips, plan.reference_speakers)
     usual = np.zeros(EMBEDDING_DIM)
     return PooledWindows(
         vectors=vectors,

@@ -5,14 +5,13 @@ have heard those too whom the encoder has not. They measure it all the same: eac
 a classifier that has learnt from all others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from streamer.constants import FRAME_RATE
 from streamer.corpora.audio_store import AudioStore
@@ -22,7 +21,6 @@ from streamer.corpora.splits import (
     Split,
     describe_split,
     pin_known_speakers,
-    speaker_of,
     speakers_known_to,
     split_speakers,
 )
@@ -33,9 +31,9 @@ from streamer.errors import UsageError
 from streamer.progress import Log, Progress
 from streamer.training.batches import AudioWindows, Windows
 from streamer.training.export import EvaluatedModel, export_checkpoint
-from streamer.training.head import LONGEST_S, TOLD, PooledWindows, fit_head, pool_windows, pooled_store
+from streamer.training.head import LONGEST_S, TOLD, PooledWindows, PoolingPlan, fit_head, pool_windows, pooled_store
 from streamer.training.neutral_mean import neutral_mean
-from streamer.training.predict import Predictions, encoded_by, load_audio, pooled_vectors, predictions_of
+from streamer.training.predict import ClipEncoder, Predictions, classify_clips
 from streamer.training.recipe import Recipe
 from streamer.training.validation import WINDOWS_S, calibrate
 
@@ -80,7 +78,7 @@ def refit_head(
     log(describe_split(split, corpora))
     audio = AudioStore(work)
     audio.prepare(clips_of(corpora), progress)
-    fit = _Fit(model, corpora, recipe, work, audio, encoded_by(model))
+    fit = _Fit(ClipEncoder.from_audio(model, audio), corpora, recipe, work, audio)
     windows = fit.windows(frozenset(split.train), progress)
     checked, tested = (split.select(clips_of(corpora), part) for part in ("validation", "test"))
     calibrations = tuple(
@@ -96,7 +94,7 @@ def refit_head(
         "validation and test speakers, whom the encoder has not heard, each answered by a classifier that learnt from all "
         f"others. Of {card.name}: {card.notes}"
     )
-    balanced_mean = neutral_mean(model, fit.to_frames, load_audio(audio), split.select(clips_of(corpora), "train"))
+    balanced_mean = neutral_mean(fit.encoder, split.select(clips_of(corpora), "train"))
     worth = EvaluatedModel(calibrations, answers, notes, "each in turn, by a classifier that learnt from all others")
     return export_checkpoint(model, corpora, card, worth, everyone, balanced_mean, output, log)
 
@@ -124,12 +122,11 @@ def _card_and_split(
 class _Fit:
     """What classifiers learn from, and how."""
 
-    model: EmotionDetectionModel  # whose classifier is replaced again and again
+    encoder: ClipEncoder  # its model's classifier is replaced again and again
     corpora: Sequence[Corpus]
     recipe: Recipe
     work: Path
     audio: AudioStore
-    to_frames: Callable[[Tensor], Tensor]  # levelled audio [B, T] to [B, 128, F]
 
     def windows(self, known: frozenset[str], progress: Progress[int]) -> PooledWindows:
         """Windows of all clips, in which nothing of one left-out speaker is in another's.
@@ -138,14 +135,12 @@ class _Fit:
         speakers who are `known`: those of the training part.
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
-        talkers = talkers_of([clip for clip in clips if speaker_of(clip) in known])
+        talkers = talkers_of([clip for clip in clips if clip.speaker_id in known])
         inputs = AudioWindows(self.audio, recipe.augmentation, talkers)
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
-        load, share, draws = load_audio(self.audio), recipe.non_speech, recipe.versions
-        store = pooled_store(self.work, self.model, recipe, clips, talkers)
-        return pool_windows(
-            self.model, self.to_frames, load, windows, clips, share, recipe.seed, store, progress, draws, known
-        )
+        store = pooled_store(self.work, self.encoder.model, recipe, clips, talkers)
+        plan = PoolingPlan(recipe.seed, recipe.non_speech, recipe.versions, known)
+        return pool_windows(self.encoder, windows, clips, plan, store, progress)
 
     def in_turn(
         self,
@@ -155,14 +150,14 @@ class _Fit:
         progress: Progress[Any],
     ) -> list[Predictions]:
         """What classifiers that have not heard a clip's speaker, and all others, say of a window of each length."""
-        model, recipe = self.model, self.recipe
-        pooled = pooled_vectors(model, self.to_frames, load_audio(self.audio), clips, windows_s)  # [W, N, 640]
+        model, recipe = self.encoder.model, self.recipe
+        pooled = self.encoder.pooled_windows(clips, windows_s)  # [W, N, 640]
         logits = np.empty((len(windows_s), len(clips), len(LABELS)))
-        said_by = np.array([speaker_of(clip) for clip in clips])
+        said_by = np.array([clip.speaker_id for clip in clips])
         for speaker in progress(sorted(set(said_by.tolist())), "speakers left out in turn"):
             fit_head(model, windows.without(speaker), recipe.settling, recipe.seed)
             rows = np.flatnonzero(said_by == speaker)
             own = [clips[row] for row in rows.tolist()]
             for place, of_length in enumerate(pooled):
-                logits[place, rows] = predictions_of(model, self.corpora, own, of_length[rows]).logits
+                logits[place, rows] = classify_clips(model, self.corpora, own, of_length[rows]).logits
         return [Predictions(tuple(clips), of_length) for of_length in logits]

@@ -11,7 +11,6 @@ from streamer.arrays import Float32Array
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
-from streamer.corpora.splits import speaker_of
 from streamer.emotion.labels import LABELS
 from streamer.progress import Progress
 from streamer.training.teacher import LAYERS_ASKED, WIDTH, Projection, WhisperTeacher, slow
@@ -30,7 +29,7 @@ class CrossFittedProbe:
 
     def is_held_out(self, clip: Clip) -> bool:
         """Whether its opinion of the clip says something: one that knows the speaker would repeat the label."""
-        return clip.corpus != self.corpus or speaker_of(clip) in self.unknown
+        return clip.corpus != self.corpus or clip.speaker_id in self.unknown
 
     def logits(self, features: Float32Array) -> Float32Array:
         """`[N, D]` to `[N, 8]`, minus infinity for labels that it does not know."""
@@ -58,7 +57,7 @@ def fit_probes(features: Float32Array, clips: Sequence[Clip]) -> list[CrossFitte
         features: `[N, D]` of the clips, all of one corpus.
         clips: N of them.
     """
-    speakers = [speaker_of(clip) for clip in clips]
+    speakers = [clip.speaker_id for clip in clips]
     folds = min(_FOLDS, len(set(speakers)))
     if folds < 2:
         return []

@@ -3,7 +3,7 @@
 import math
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from streamer.progress import Log, Progress
 from streamer.training.batches import AudioWindows, EpochBatches, StemWindows, Windows, draw_epoch
 from streamer.training.descriptors import DescriptorStore
 from streamer.training.export import export_checkpoint
-from streamer.training.head import LONGEST_S, TOLD, PooledWindows, fit_head, pool_windows, pooled_store
+from streamer.training.head import LONGEST_S, TOLD, PooledWindows, PoolingPlan, fit_head, pool_windows, pooled_store
 from streamer.training.neutral_mean import neutral_mean
 from streamer.training.optim import cosine_with_warmup, optimizers_for
-from streamer.training.predict import ClipBatch, Predictions, load_audio, load_stems, predict
+from streamer.training.predict import ClipEncoder, LoadClips, Predictions, load_audio, load_stems
 from streamer.training.recipe import Recipe
 from streamer.training.run_folder import BEST, STATE, RunState, begin, require_all_parts, resumed
 from streamer.training.stems import StemStore
@@ -146,31 +146,28 @@ class Trainer:
         recipe, model = self.recipe, self.kept.model
         frames = round(LONGEST_S * FRAME_RATE)
         windows = Windows(self.corpora, self._inputs, None, TOLD, frames, delay_s=0.0)
-        return pool_windows(
-            model,
-            self._to_frames,
-            self._load,
-            windows,
-            self._learning,
-            recipe.non_speech,
-            recipe.seed,
-            pooled_store(self.work, model, recipe, self._learning, talkers_of(self._learning)),
-            progress,
-        )
+        store = pooled_store(self.work, model, recipe, self._learning, talkers_of(self._learning))
+        plan = PoolingPlan(recipe.seed, recipe.non_speech)
+        return pool_windows(self.encoder, windows, self._learning, plan, store, progress)
+
+    @property
+    def encoder(self) -> ClipEncoder:
+        """Encodes whole clips with the kept weights."""
+        return ClipEncoder(self.kept.model, self._load, self._to_frames)
 
     def validate(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the validation speakers' clips, for each length of window."""
         clips = self.split.select(clips_of(self.corpora), "validation")
-        return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+        return self.encoder.predict_windows(self.corpora, clips, windows_s)
 
     def test(self, windows_s: Sequence[float | None] = (None,)) -> list[Predictions]:
         """What the model says of the test speakers' clips. For the card; nothing may be chosen by it."""
         clips = self.split.select(clips_of(self.corpora), "test")
-        return predict(self.kept.model, self._to_frames, self._load, self.corpora, clips, windows_s)
+        return self.encoder.predict_windows(self.corpora, clips, windows_s)
 
     def _neutral_mean(self) -> tuple[float, ...] | None:
         """For the card: what voice profiles are set against, from the clips that were learnt from."""
-        return neutral_mean(self.kept.model, self._to_frames, self._load, self._learning)
+        return neutral_mean(self.encoder, self._learning)
 
     def _to_frames(self, inputs: Tensor) -> Tensor:
         return self.kept.frames(inputs, self.dtype)
@@ -192,7 +189,7 @@ class Trainer:
             asked = WhisperTeacher.load(recipe.teacher).to(self.device)
             teacher = TeacherStore(self.work, [corpus.name for corpus in self.corpora], asked, learning, voices)
             teacher.prepare(recipe.seed, progress)
-        self._load: Callable[[Any], ClipBatch]
+        self._load: LoadClips
         descriptors = None
         if recipe.weights.descriptors:
             descriptors = DescriptorStore(self.work)

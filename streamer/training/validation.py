@@ -57,7 +57,7 @@ def calibrate(predictions: Predictions, window_s: float) -> Calibration:
     Both with the corpora's masks, since a corpus without surprise cannot say how likely surprise is. A live window's
     probabilities spread over all labels, so somewhat fewer of them reach the threshold.
     """
-    temperature = fit_temperature(predictions.logits, predictions.answers)
+    temperature = fit_temperature(predictions.logits, predictions.targets)
     probs = probabilities(predictions.logits, temperature)
-    threshold = choose_threshold(probs, predictions.answers)
+    threshold = choose_threshold(probs, predictions.targets)
     return Calibration(window_s=window_s, temperature=round(temperature, 4), threshold=threshold)

@@ -14,7 +14,6 @@ from streamer.corpora.splits import (
     fold_speakers,
     pin_known_speakers,
     read_split,
-    speaker_of,
     split_speakers,
 )
 from streamer.emotion.card import Speakers
@@ -37,7 +36,7 @@ def test_every_speaker_is_in_exactly_one_part_and_no_part_is_empty(counts: list[
         for part in PARTS:
             chosen = split.select(corpus.clips, part)
             assert chosen
-            assert {speaker_of(clip) for clip in chosen} <= set(getattr(split, part))
+            assert {clip.speaker_id for clip in chosen} <= set(getattr(split, part))
 
 
 def test_a_corpus_splits_alike_whatever_is_beside_it() -> None:
@@ -67,7 +66,7 @@ def test_folds_test_everyone_once_and_leave_nobody_out(counts: list[int], folds:
     splits = [fold_speakers(corpora, fold, folds, seed) for fold in range(1, folds + 1)]
     assert splits[0] == split_speakers(corpora, seed)
     assert sorted(speaker for split in splits for speaker in split.test) == sorted(
-        speaker_of(clip) for corpus in corpora for clip in corpus.clips[::2]
+        clip.speaker_id for corpus in corpora for clip in corpus.clips[::2]
     )
     for split in splits:
         parts = [set(getattr(split, part)) for part in PARTS]

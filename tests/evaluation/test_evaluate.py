@@ -28,7 +28,7 @@ from streamer.evaluation.precision import measure_precisions
 from streamer.evaluation.report import markdown, write_report
 from streamer.evaluation.through_worker import ROWS, Monitored, in_a_quiet_room, offline_labels, stream_clips
 from streamer.events import Window
-from streamer.training.predict import encoded_by, load_audio, predict
+from streamer.training.predict import ClipEncoder
 from tests.support.training_corpus import write_corpus
 
 SEED = 1
@@ -108,8 +108,7 @@ def test_each_precision_is_compared_with_float32(spoken: tuple[AudioStore, Corpu
     assert list(effects) == [precision for precision in PRECISIONS if supported(precision)]
     exact = effects.pop("float32")
     assert (exact.unchanged, exact.embedding_error) == (1, 0)
-    (logits,) = predict(model, encoded_by(model), load_audio(audio), [corpus], corpus.clips)
-    assert exact.uars == logits.uars()
+    assert exact.uars == ClipEncoder.from_audio(model, audio).predict([corpus], corpus.clips).uars()
     for effect in effects.values():
         assert 0 < effect.embedding_error < 0.1
 
@@ -290,7 +289,7 @@ def test_what_an_evaluation_heard_serves_the_next_one(
 ) -> None:
     nothing_else = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False, voices=False)
     first = evaluate("measured", read_corpora([corpus]), nothing_else, tmp_path, print, silent)
-    monkeypatch.setattr(evaluate_module, "pooled_vectors", lambda *args: pytest.fail("heard twice"))
+    monkeypatch.setattr(evaluate_module.ClipEncoder, "pooled", lambda *args: pytest.fail("encoded twice"))
     assert evaluate("measured", read_corpora([corpus]), nothing_else, tmp_path, print, silent) == first
 
 

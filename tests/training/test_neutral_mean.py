@@ -9,7 +9,7 @@ import torch
 from streamer.corpora.corpus import Clip
 from streamer.emotion import EmotionDetectionModel
 from streamer.training.neutral_mean import balanced_mean, neutral_mean
-from streamer.training.predict import encoded_by
+from streamer.training.predict import ClipEncoder, offline_encoding
 
 
 def clip(corpus: str, speaker: str, label: str = "neutral", number: int = 0) -> Clip:
@@ -31,7 +31,7 @@ def loaded(clips: list[Clip]) -> tuple[torch.Tensor, list[int]]:
 def test_only_neutral_clips_count_and_only_their_middle() -> None:
     model = EmotionDetectionModel().eval()
     clips = [clip("a", "1"), clip("a", "22", "angry")]
-    mean = neutral_mean(model, encoded_by(model), loaded, clips)
+    mean = neutral_mean(ClipEncoder(model, loaded, offline_encoding(model)), clips)
     audio, _ = loaded(clips[:1])
     with torch.inference_mode():
         pooled, _ = model.pooling(model.encoder(audio[:, None])[:, :, 37:187])  # 2 s of 3
@@ -40,4 +40,4 @@ def test_only_neutral_clips_count_and_only_their_middle() -> None:
 
 def test_without_neutral_speech_there_is_no_middle() -> None:
     model = EmotionDetectionModel().eval()
-    assert neutral_mean(model, encoded_by(model), loaded, [clip("a", "1", "angry")]) is None
+    assert neutral_mean(ClipEncoder(model, loaded, offline_encoding(model)), [clip("a", "1", "angry")]) is None

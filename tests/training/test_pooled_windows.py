@@ -15,9 +15,18 @@ from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
 from streamer.training.batches import Cut, Windows
-from streamer.training.head import DRAWS, SHORTEST_S, PooledWindows, cut_anywhere, pool_windows, pooled_store
+from streamer.training.head import (
+    DRAWS,
+    SHORTEST_S,
+    PooledWindows,
+    PoolingPlan,
+    cut_anywhere,
+    pool_windows,
+    pooled_store,
+)
 from streamer.training.losses import Softness
-from streamer.training.neutral_mean import differences
+from streamer.training.neutral_mean import neutral_offsets
+from streamer.training.predict import ClipEncoder
 from streamer.training.recipe import Recipe
 
 
@@ -70,12 +79,13 @@ def pooled_in(
     torch.manual_seed(0)
     model = EmotionDetectionModel(len(LABELS))
     store = pooled_store(work, model, Recipe(), clips, talkers)
-    return pool_windows(model, frames_of, load, windows, clips, 0.5, 0, store, progress)
+    plan = PoolingPlan(seed=0, non_speech=0.5)
+    return pool_windows(ClipEncoder(model, load, frames_of), windows, clips, plan, store, progress)
 
 
 def test_windows_come_with_their_speakers_voice_and_labels_count_alike(tmp_path: Path) -> None:
     clips = made_clips()
-    own = differences(EmotionDetectionModel(len(LABELS)), frames_of, load, clips)
+    own = neutral_offsets(ClipEncoder(EmotionDetectionModel(len(LABELS)), load, frames_of), clips)
     assert {who: round(float(shift[0]), 4) for who, shift in own.items()} == {
         f"made/{number}": number - 2.5 for number in range(6)
     }

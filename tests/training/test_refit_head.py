@@ -71,7 +71,7 @@ def test_whoever_is_measured_is_answered_by_a_classifier_that_has_heard_all_othe
         learnt.append({speaker for speaker in windows.speakers if speaker})
         fit_head(model, windows, steps, seed)
 
-    monkeypatch.setattr("streamer.training.refit_head.settle", listening)
+    monkeypatch.setattr("streamer.training.refit_head.fit_head", listening)
     final(corpus, tmp_path, made)
     tuned, tested = "ravdess/02", ("ravdess/03", "ravdess/04")
     assert learnt == [EVERYONE - {left_out} for left_out in (tuned, *tested)] + [EVERYONE]
@@ -86,7 +86,7 @@ def test_a_speaker_s_own_labels_do_not_change_his_answers(
     def asking(model: Any, corpora: Any, origin: Any, worth: EvaluatedModel, *rest: Any) -> None:
         answered.append(worth.tested)
 
-    monkeypatch.setattr("streamer.training.refit_head.finish", asking)
+    monkeypatch.setattr("streamer.training.refit_head.export_checkpoint", asking)
     final(corpus, tmp_path, made)
     told = read_corpora([corpus])
     wrong = [
