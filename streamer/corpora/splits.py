@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from streamer.corpora.corpus import Clip, Corpus, clips_of
 from streamer.emotion.card import CheckpointCard, Speakers
-from streamer.emotion.checkpoint import load_checkpoint
+from streamer.emotion.checkpoint import BUNDLED, MEASURED, load_checkpoint
 from streamer.errors import UsageError
 
 Part = Literal["train", "validation", "test"]
@@ -67,13 +67,13 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    """A split's JSON, or the parts that a checkpoint (`.safetensors`) says its speakers had.
+    """A split's JSON, or the parts that a checkpoint (`.safetensors`, or the name of a shipped one) says its speakers had.
 
     Raises:
         UsageError: see `Split.load`, or the checkpoint does not say whom it has heard.
         CheckpointError: it cannot be read.
     """
-    if path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" and str(path) not in (BUNDLED, MEASURED):
         return Split.load(path)
     known = speakers_known_to(load_checkpoint(path).card, path)
     return Split(DEFAULT_SEED, *(tuple(getattr(known, part)) for part in PARTS))

@@ -17,7 +17,7 @@ from streamer.corpora.splits import (
     split_speakers,
 )
 from streamer.emotion.card import Speakers
-from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint, shipped_path
+from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
 
 
@@ -116,7 +116,7 @@ def test_a_split_with_a_speaker_in_two_parts_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_serves_as_the_split_that_it_was_trained_by(tmp_path: Path) -> None:
     known = load_checkpoint("measured").card.speakers
     assert known is not None
-    split = read_split(shipped_path("measured"))
+    split = read_split(Path("measured"))
     assert {part: getattr(split, part) for part in PARTS} == {part: getattr(known, part) for part in PARTS}
     split.save(tmp_path / "split.json")
     assert read_split(tmp_path / "split.json") == split

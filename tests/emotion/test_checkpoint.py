@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import CheckpointCard, CheckpointError, EmotionDetectionModel, load_checkpoint, save_checkpoint
+from streamer.emotion import checkpoint as checkpoint_module
 from streamer.emotion.card import Accuracy, Calibration, card_from_json, card_to_json
-from streamer.emotion.checkpoint import shipped_path, tensors_digest
+from streamer.emotion.checkpoint import save_head, shipped_path, tensors_digest
 
 CARD = CheckpointCard(
     name="test",
@@ -268,10 +269,10 @@ def test_whoever_may_read_a_new_file_may_read_a_checkpoint(tmp_path, saved):
     assert saved.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-@pytest.mark.parametrize("name", ["bundled", "measured"])
-def test_the_shipped_checkpoints_are_small_labelled_and_honest(name):
+@pytest.mark.parametrize(("name", "file", "limit"), [("bundled", "bundled", 16e6), ("measured", "measured-head", 20e3)])
+def test_the_shipped_checkpoints_are_small_labelled_and_honest(name, file, limit):
     checkpoint = load_checkpoint(name)
-    assert shipped_path(name).stat().st_size < 16_000_000
+    assert shipped_path(file).stat().st_size < limit
     card = checkpoint.card
     assert card.labels == ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
     assert "CC BY-NC-SA 4.0" in card.licence
@@ -294,6 +295,49 @@ def test_a_middle_that_is_no_embedding_is_refused(wrong: object) -> None:
     card = json.loads(card_to_json(load_checkpoint("bundled").card)) | {"neutral_mean": wrong}
     with pytest.raises(ValueError, match="neutral_mean"):
         card_from_json(json.dumps(card))
+
+
+def test_a_head_beside_its_base_is_the_checkpoint_that_it_was_cut_from(tmp_path, monkeypatch):
+    bundled = load_checkpoint("bundled")
+    generator = torch.Generator().manual_seed(5)
+    own = {"classifier.bias": torch.randn(8, generator=generator).half().float()}
+    whole = tmp_path / "whole.safetensors"
+    save_checkpoint(whole, {**bundled.tensors, **own}, dataclasses.replace(bundled.card, name="other"))
+    save_head(tmp_path / "measured-head.safetensors", whole)
+    shipped = {"measured-head": tmp_path / "measured-head.safetensors", "bundled": shipped_path("bundled")}
+    monkeypatch.setattr(checkpoint_module, "shipped_path", shipped.__getitem__)
+    one, other = load_checkpoint(whole), load_checkpoint("measured")
+    assert (one.card, one.sha256) == (other.card, other.sha256)
+    assert tensors_digest(one.tensors) == tensors_digest(other.tensors)
+    with safe_open(shipped["measured-head"], "pt") as opened:
+        assert list(opened.keys()) == ["classifier.bias"]
+
+
+def test_a_head_beside_another_base_is_refused(tmp_path, monkeypatch):
+    bundled = load_checkpoint("bundled")
+    moved = {**bundled.tensors, "pooling.attention.2.bias": bundled.tensors["pooling.attention.2.bias"] + 1}
+    save_checkpoint(tmp_path / "bundled.safetensors", moved, bundled.card)
+    shipped = {"measured-head": shipped_path("measured-head"), "bundled": tmp_path / "bundled.safetensors"}
+    monkeypatch.setattr(checkpoint_module, "shipped_path", shipped.__getitem__)
+    with pytest.raises(CheckpointError, match="not those that were saved"):
+        load_checkpoint("measured")
+
+
+def test_a_head_by_itself_is_no_checkpoint():
+    assert "not a checkpoint of this program" in refused(shipped_path("measured-head"))
+
+
+def test_a_head_of_another_architecture_is_not_cut(tmp_path, saved):
+    with pytest.raises(CheckpointError, match="another architecture"):
+        save_head(tmp_path / "head.safetensors", saved)
+
+
+def test_the_shipped_measured_model_is_the_one_that_was_measured():
+    """The digests of the 15 MB file that `measured` was before it was shipped as a head."""
+    measured = load_checkpoint("measured")
+    assert measured.sha256 == "e5b043ece8617017e64b15ce2e4c1c90335577fa40271a41fcd55684876a7050"
+    stored = {name: tensor.half() for name, tensor in measured.tensors.items()}
+    assert tensors_digest(stored) == "b3787d13341ff5e03896ed3cba3d61ca0fe0f2f03e35a8aa156c8488439d83b4"
 
 
 def test_the_bundled_model_is_the_measured_one_with_a_classifier_that_has_heard_everyone() -> None:

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import clips_of, read_corpora
 from streamer.corpora.splits import Split
-from streamer.emotion import EmotionDetectionModel, load_checkpoint
-from streamer.emotion.checkpoint import CheckpointError, shipped_path
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from streamer.emotion.labels import LABELS
 from streamer.errors import StreamerError, UsageError
 from streamer.training.batches import NON_SPEECH, draw_epoch
@@ -287,7 +287,8 @@ def test_a_start_that_cannot_be_read_costs_an_earlier_run_nothing(trained: Path,
 
 def test_a_card_names_what_training_began_with_and_no_folder(corpus: Path, tmp_path: Path) -> None:
     start = tmp_path / "mine.safetensors"
-    shutil.copy(shipped_path("measured"), start)
+    measured = load_checkpoint("measured")
+    save_checkpoint(start, measured.tensors, measured.card)
     notes = evaluate_model(trainer(corpus, tmp_path / "work", replace(QUICK, start=str(start)))).notes
     assert notes.startswith("Started from mine.safetensors, ")
     assert str(tmp_path) not in notes
