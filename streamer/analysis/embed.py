@@ -8,7 +8,7 @@ from streamer.analysis.cache import RowCache
 from streamer.analysis.discover import Recording
 from streamer.analysis.embedder import Embedder
 from streamer.arrays import Samples
-from streamer.audio.files import Facts, UnreadableError, read_blocks, read_facts, read_whole
+from streamer.audio.files import Facts, UnreadableError, read_facts, read_strict, read_strict_blocks
 from streamer.constants import SAMPLE_RATE
 
 LONG_SAMPLES = 60 * SAMPLE_RATE  # longer recordings are streamed, so that memory does not grow with them
@@ -113,7 +113,7 @@ def _embed_batch(
     whole, samples = [], []
     for item in batch:
         try:
-            samples.append(read_whole(item.recording.path, item.facts))
+            samples.append(read_strict(item.recording.path, item.facts))
             whole.append(item)
         except UnreadableError as error:
             yield item.facts.sha256, str(error)
@@ -125,6 +125,6 @@ def _embed_batch(
 
 def _watched(item: Embedded, progress: Progress) -> Iterator[Samples]:
     """The blocks of one long recording, each reported once it was taken."""
-    for block in read_blocks(item.recording.path, item.facts):
+    for block in read_strict_blocks(item.recording.path, item.facts):
         yield block
         progress.advance(len(block) / SAMPLE_RATE)

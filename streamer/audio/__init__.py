@@ -1,1 +1,7 @@
-"""Sound in: sources, resampling, the ring, level, voice activity."""
+"""Audio in: sources, resampling to 24 kHz, the ring buffer, the level normaliser, the meter, voice activity, files.
+
+May import `constants`, `arrays`, `names` and `errors` only: it knows no model, no event and no configuration.
+Invariants: a source writes one ring from one thread of its own and never waits for the reader, unless it reads with
+`fast`; positions count samples at 24 kHz since the stream began and never jump; what was lost is counted exactly, or
+announced as a gap; times come from capture clocks and never run backwards.
+"""

@@ -1,22 +1,22 @@
-"""Time for captured audio: measured on the monotonic clock, told in seconds since the epoch."""
+"""Timestamps of captured audio: measured on the monotonic clock, reported in seconds since the epoch."""
 
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-STEP_S = 1.0  # the wall clock was set, or the machine slept: drift and leap seconds stay below
+STEP_S = 1.0  # a larger step: the wall clock was set, or the machine slept; drift and leap seconds stay below
 
 
 class Clock(Protocol):
-    """The part of the module `time` that sound needs; tests bring their own."""
+    """The part of the module `time` that sources use; tests pass their own."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds that never jump."""
         ...
 
     def time(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         ...
 
 
@@ -24,18 +24,18 @@ SYSTEM: Clock = time
 
 
 class WallClock:
-    """Seconds since the epoch for moments of the monotonic clock, so that they never jump while audio flows."""
+    """Converts moments of the monotonic clock to seconds since the epoch, without jumps while audio flows."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = clock.time() - clock.monotonic()
 
     def epoch_s(self, monotonic_s: float) -> float:
-        """The wall time of a moment of the monotonic clock."""
+        """Return the wall time of a moment of the monotonic clock."""
         return monotonic_s + self._offset
 
     def follow(self) -> float:
-        """Take over by how many seconds the system's wall clock has moved ahead, and return that.
+        """Follow the system's wall clock; return by how many seconds it has moved ahead.
 
         More than `STEP_S` means that the machine slept, or that its clock was set ahead. A clock that was set back by
         more is not followed: the times of a stream never run backwards.
@@ -48,22 +48,22 @@ class WallClock:
 
 
 class CaptureClock:
-    """When the frames of one device were heard, from when its callbacks came.
+    """Estimates when the frames of one device were captured, from the arrival times of its callbacks.
 
     A callback can come late and never early, so the earliest of the last `span_s`, relative to the frames counted,
-    tells when all of them should have come: late ones neither shift nor jitter the time. PortAudio's own capture time
-    is not used: behind PulseAudio it was seen 300 to 420 ms off for the first seconds of a stream, and other host APIs
-    leave it at zero.
+    determines when each of them was due: late ones neither shift nor jitter the time. PortAudio's own capture time is
+    not used: behind PulseAudio it was measured 300 to 420 ms off for the first seconds of a stream, and other host
+    APIs leave it at zero.
     """
 
     def __init__(self, rate_hz: float, span_s: float = 2.0) -> None:
         self._rate_hz = rate_hz
         self._span_s = span_s
         self._frames = 0
-        self._starts: deque[tuple[float, float]] = deque()  # (arrival, the stream's start as it tells it), rising
+        self._starts: deque[tuple[float, float]] = deque()  # (arrival, the stream's start that follows from it), rising
 
-    def heard_s(self, frames: int, arrived_s: float) -> float:
-        """The monotonic moment at which the last of the next `frames` was heard; their callback came at `arrived_s`."""
+    def captured_s(self, frames: int, arrived_s: float) -> float:
+        """Return when the last of the next `frames` was captured (monotonic); their callback came at `arrived_s`."""
         self._frames += frames
         duration_s = self._frames / self._rate_hz
         while self._starts and self._starts[-1][1] >= arrived_s - duration_s:
@@ -73,13 +73,13 @@ class CaptureClock:
             self._starts.popleft()
         return self._starts[0][1] + duration_s
 
-    def lost(self) -> None:
-        """The device dropped frames, nobody knows how many: what was learnt before them does not hold."""
+    def restart(self) -> None:
+        """Discard the estimate: the device dropped an unknown number of frames."""
         self._starts.clear()
 
 
 class RateMeter:
-    """Frames a second of monotonic time, over a sliding span."""
+    """Measures frames per second of monotonic time, over a sliding span."""
 
     def __init__(self, span_s: float = 10.0) -> None:
         self._span_s = span_s
@@ -87,14 +87,14 @@ class RateMeter:
         self._marks: deque[tuple[float, int]] = deque()  # (monotonic seconds, frames so far)
 
     def add(self, frames: int, monotonic_s: float) -> None:
-        """Count `frames` that came at `monotonic_s`."""
+        """Count `frames` that arrived at `monotonic_s`."""
         self._total += frames
         self._marks.append((monotonic_s, self._total))
         while monotonic_s - self._marks[0][0] > self._span_s:
             self._marks.popleft()
 
     def rate_hz(self) -> float | None:
-        """The rate over the span; None before a second of it has passed."""
+        """Return the rate over the span; None before a second of it has passed."""
         if not self._marks or self._marks[-1][0] - self._marks[0][0] < 1.0:
             return None
         (first_s, first), (last_s, last) = self._marks[0], self._marks[-1]
@@ -103,7 +103,7 @@ class RateMeter:
 
 @dataclass(slots=True)
 class BackOff:
-    """Moments for new attempts, at intervals that double from `first_s` to `most_s`."""
+    """Exponential back-off: times of new attempts, at intervals that double from `first_s` to `most_s`."""
 
     first_s: float
     most_s: float
@@ -111,13 +111,13 @@ class BackOff:
     _interval_s: float = 0.0
 
     def reset(self, now: float, wait: bool) -> None:
-        """Begin anew: the next attempt is due now, or after the first interval."""
+        """Start over: the next attempt is due now, or with `wait` after the first interval."""
         self._interval_s = self.first_s
         self.due_s = now
         if wait:
             self.postpone(now)
 
     def postpone(self, now: float) -> None:
-        """The attempt failed: the next one is due after the next interval."""
+        """Schedule the next attempt after the next interval, because this one failed."""
         self.due_s = now + self._interval_s
         self._interval_s = min(2 * self._interval_s, self.most_s)

@@ -1,4 +1,4 @@
-"""Input devices: what there is, and which one somebody means."""
+"""List the input devices, and find one by index or name."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from streamer.audio.portaudio import DeviceError, PortAudio, shared
 class DeviceInfo:
     """One input device."""
 
-    index: int  # PortAudio's; changes when devices come and go. PulseAudio's sources share the one of `pulse`
+    index: int  # PortAudio's; changes when devices are plugged in or out. PulseAudio's sources share that of `pulse`
     name: str
     hostapi: str  # "ALSA", "Core Audio", "Windows WASAPI" …; "PulseAudio" for its sources
     channels: int
@@ -22,12 +22,12 @@ class DeviceInfo:
 
     @property
     def label(self) -> str:
-        """What names the device best: `Yeti, Core Audio`."""
+        """Name and host API, such as `Yeti, Core Audio`."""
         return f"{self.name}, {self.hostapi}"
 
 
 def list_devices(portaudio: PortAudio | None = None) -> tuple[DeviceInfo, ...]:
-    """The input devices, PulseAudio's sources last; empty where there are none.
+    """Return the input devices, PulseAudio's sources last; empty where there are none.
 
     Raises:
         PortAudioMissingError: the library is not installed.
@@ -50,13 +50,13 @@ def list_devices(portaudio: PortAudio | None = None) -> tuple[DeviceInfo, ...]:
 
 
 def find_device(wanted: str | int | None, devices: Iterable[DeviceInfo]) -> DeviceInfo:
-    """The device that `wanted` means: an index, a name or a part of one, or None for the system's default.
+    """Find a device by index, by its name or a part of it, or (None) the system's default.
 
-    A whole name beats a part of one; upper and lower case are alike. Of the same device under several host APIs the
-    first counts, and of several with the very same name too: no name tells them apart, only the index does.
+    A whole name beats a part of one; case is ignored. Of the same device under several host APIs the first is
+    returned, and so is the first of several with the same name: only the index tells those apart.
 
     Raises:
-        DeviceError: none matches, or several do; the sentence lists the candidates.
+        DeviceError: none matches, or several do; the message lists the candidates.
     """
     devices = tuple(devices)
     if not devices:
@@ -87,7 +87,7 @@ def _listed(devices: Iterable[DeviceInfo]) -> str:
 
 
 def silence_hint(platform: str = sys.platform) -> str:
-    """Why a microphone may give nothing but zeros on this platform, and the cure."""
+    """Return the cure on this platform for a microphone that delivers only zeros."""
     if platform == "darwin":
         return "allow the terminal app under System Settings > Privacy & Security > Microphone, then restart it"
     if platform == "win32":

@@ -1,31 +1,34 @@
 """A causal level normaliser: brings speech to one level before the encoder, which does not normalise by itself.
 
-Microphones differ by 40 dB in gain, and an encoder hears a quiet voice as another voice. The same law runs in the
-worker, in training and in evaluation, so a model never meets a level that it was not trained on.
+Microphones differ by 40 dB in gain, and the embeddings of quiet speech differ from those of the same speech when loud.
+The same law runs in the worker, in training and in evaluation, so a model never gets a level that it was not trained
+on.
 
 The law, per stream, over blocks of 320 samples (one encoder frame) counted from the stream's first sample:
 
 1. A block's power P is the mean of its squared samples.
 2. The noise floor F follows the smallest powers: down at once, up by at most 6 dB a second, never below -75 dBFS. It
    begins at -40 dBFS, so the noise before the first word is a floor from its first block on and not raised.
-3. A block is *heard* where P > F + 6 dB (so never below -69 dBFS: the absolute gate), and *active* where also
-   P > A - 20 dB (the relative gate), A being the estimate so far. Stationary noise and silence are not heard.
+3. A block is *audible* where P > F + 6 dB (so never below -69 dBFS: the absolute gate), and *active* where also
+   P > A - 20 dB (the relative gate), A being the estimate so far. Stationary noise and silence are not audible.
 4. A, the power of active speech, is the mean of the active blocks' P: cumulative at first (fast start), exponential
    with a memory of 4 s of active speech afterwards (the mean's weight is 1 / min(n, 300)), so that loud and soft
    within an utterance survive. Power rises faster than it falls in such a mean: attack is about three times release.
-5. A block more than 12 dB above A does not belong to what A was learnt from (noise before the voice, another speaker):
-   the mean begins anew with it. So it does after 2 s of heard blocks without an active one between them: a slammed
-   door cannot hold a quiet voice out. Otherwise A holds.
+5. A block more than 12 dB above A does not belong to what A was estimated from (noise before the speech, another
+   speaker): the mean restarts with it. So it does after 2 s of audible blocks without an active one between them: a
+   slammed door cannot keep a quiet speaker out. Otherwise A holds.
 6. The wanted gain is 0.05 / sqrt(A), between -20 and +40 dB. The gain goes there at once when it falls and by at most
    60 dB a second when it rises: the soft onset of a word must not open it for the vowel that follows.
-7. Before the first active block there is nothing to go by: the gain is 0 dB, which can neither explode nor lose
-   anything. A first look at the block itself would cost a block of delay. After the first one the gain jumps to what is
-   wanted, up or down: on a slower way there, how the first syllables sound would depend on the microphone's gain.
+7. Before the first active block there is no estimate: the gain is 0 dB, which can neither explode nor lose anything.
+   Looking at the block itself first would cost a block of delay. After the first active block the gain jumps to the
+   wanted one, up or down: with a slower approach, the level of the first syllables would depend on the microphone's
+   gain.
 
-The gain that the blocks before block i ask for is reached at the end of block i, linearly from where it was; what
-the first active block asks for holds from the beginning of the next block on. So each sample's gain depends on the past
-only, there is no latency, and no chunking of the stream changes a sample by more than rounding. What would leave [-1, 1]
-is clipped, and samples that are not finite become 0, for an encoder's state would never forget one.
+The gain that follows from the blocks before block i is reached at the end of block i, linearly from the gain before;
+the gain that follows from the first active block holds from the beginning of the next block on. So each sample's gain
+depends on the past only, there is no latency, and chunking the stream differently changes no sample by more than
+rounding. Samples outside [-1, 1] are clipped, and samples that are not finite become 0, because one would stay in the
+encoder's state for ever.
 
 The shape of the law (gated mean power with an absolute and a relative gate) is that of ITU-T P.56 and EBU R 128.
 """
@@ -42,8 +45,8 @@ from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 Mask = npt.NDArray[np.bool_]
 _Counts = npt.NDArray[np.int64]
 
-LEVEL_VERSION = 2  # of the law above; a checkpoint says which one it was trained on
-TARGET_RMS = 0.05  # -26 dBFS: the level that the bundled encoder learnt from
+LEVEL_VERSION = 2  # of the law above; a checkpoint's card names the version it was trained with
+TARGET_RMS = 0.05  # -26 dBFS: the level that the bundled encoder was trained on
 BLOCK = FRAME_SAMPLES  # 320 samples = 13.3 ms
 BLOCK_S = BLOCK / SAMPLE_RATE
 MEMORY_BLOCKS = 300  # 4 s of active speech / 13.3 ms
@@ -51,9 +54,9 @@ MEMORY_BLOCKS = 300  # 4 s of active speech / 13.3 ms
 _FLOOR_MIN = 10 ** (-75 / 10)
 _FLOOR_START = 10 ** (-40 / 10)
 _FLOOR_RISE = 10 ** (6 * BLOCK_S / 10)  # 6 dB a second
-_HEARD_ABOVE_FLOOR = 10 ** (6 / 10)
+_AUDIBLE_ABOVE_FLOOR = 10 ** (6 / 10)
 _ACTIVE_BELOW_SPEECH = 10 ** (-20 / 10)
-_ANEW_ABOVE_SPEECH = 10 ** (12 / 10)
+_RESTART_ABOVE_SPEECH = 10 ** (12 / 10)
 _MISSED_MAX = 150  # 2 s / 13.3 ms
 _GAIN_MIN_DB, _GAIN_MAX_DB = -20.0, 40.0
 _RISE_DB = 60 * BLOCK_S  # 60 dB a second = 0.8 dB a block
@@ -62,20 +65,20 @@ _RAMP = np.arange(BLOCK) / BLOCK  # [320] share of the way from a block's first 
 
 @dataclass
 class LevelState:
-    """What the normaliser knows of each stream; every array is [B]."""
+    """State of the normaliser for each stream; every array is [B]."""
 
     gain_db: Float64Array  # reached at the end of the current block
     previous_gain_db: Float64Array  # at the beginning of the current block
     speech_power: Float64Array  # A; meaningless while `active_blocks` is 0
     active_blocks: _Counts  # n: how many blocks are in A, up to MEMORY_BLOCKS
-    missed_blocks: _Counts  # heard since the last active one
+    missed_blocks: _Counts  # audible blocks since the last active one
     floor: Float64Array  # F
     energy: Float64Array  # sum of squares of the current block so far
     filled: _Counts  # samples of the current block so far, 0 to 319
 
     @classmethod
     def fresh(cls, batch_size: int) -> "LevelState":
-        """The state before the first sample."""
+        """Return the state before the first sample."""
         return cls(
             gain_db=np.zeros(batch_size),
             previous_gain_db=np.zeros(batch_size),
@@ -88,17 +91,17 @@ class LevelState:
         )
 
     def take(self, streams: _Counts) -> "LevelState":
-        """A copy of the state of the streams [N]."""
+        """Return a copy of the state of `streams` [N]."""
         return LevelState(**{name: values[streams] for name, values in vars(self).items()})
 
     def put(self, streams: _Counts, state: "LevelState") -> None:
-        """Write `state` over that of the streams."""
+        """Overwrite the state of `streams` [N] with `state`."""
         for name, values in vars(state).items():
             getattr(self, name)[streams] = values
 
 
 class LevelNormalizer:
-    """Streams of 24 kHz mono audio, each brought to RMS 0.05 of active speech. See the module for the law."""
+    """Normalises streams of 24 kHz mono audio, each to RMS 0.05 of active speech. See the module for the law."""
 
     def __init__(self, batch_size: int = 1) -> None:
         if batch_size < 1:
@@ -112,7 +115,7 @@ class LevelNormalizer:
         return self.state.gain_db.copy()
 
     def reset(self, mask: Mask | None = None) -> None:
-        """Start the streams in `mask` [B] (all of them without one) anew."""
+        """Reset the streams in `mask` [B], or all of them without one."""
         chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
         self.state.put(chosen, LevelState.fresh(len(chosen)))
 
@@ -129,7 +132,7 @@ class LevelNormalizer:
         self.batch_size, self.state = batch_size, grown
 
     def step(self, audio: Samples, mask: Mask | None = None) -> Samples:
-        """The next samples of every stream, levelled.
+        """Normalise the next samples of every stream.
 
         Args:
             audio: [B, S] float32, S >= 0.
@@ -150,13 +153,13 @@ class LevelNormalizer:
         given = audio[chosen]
         samples = np.where(np.isfinite(given), given, 0).astype(np.float64)
         state = self.state.take(chosen)
-        out[chosen] = np.clip(_place(state, samples), -1, 1)
+        out[chosen] = np.clip(_apply_gain(state, samples), -1, 1)
         self.state.put(chosen, state)
         return out
 
 
-def _place(state: LevelState, samples: Float64Array) -> Float64Array:
-    """Lay each row of `samples: [B, S]` onto its own grid of blocks, walk along the grid, and cut the rows out again."""
+def _apply_gain(state: LevelState, samples: Float64Array) -> Float64Array:
+    """Place each row of `samples` [B, S] on its own grid of blocks, apply the law block by block, return [B, S]."""
     rows, length = samples.shape
     columns = state.filled[:, None] + np.arange(length)  # [B, S] where each sample lies on its stream's grid
     blocks = -(-int(columns[:, -1].max() + 1) // BLOCK)
@@ -171,48 +174,53 @@ def _place(state: LevelState, samples: Float64Array) -> Float64Array:
         first = 10 ** (state.previous_gain_db / 20)
         last = 10 ** (state.gain_db / 20)
         gains[:, k] = first[:, None] + (last - first)[:, None] * _RAMP
-        _finish_block(state, energies[:, k] / BLOCK, ends >= (k + 1) * BLOCK)
+        _update(state, energies[:, k] / BLOCK, ends >= (k + 1) * BLOCK)
 
     state.filled = ends % BLOCK
-    open_block = np.minimum(ends // BLOCK, blocks - 1)  # the block that is not finished, if there is one
+    open_block = np.minimum(ends // BLOCK, blocks - 1)  # the block that is not complete, if there is one
     state.energy = np.where(ends % BLOCK, energies[np.arange(rows), open_block], 0.0)
     return samples * np.take_along_axis(gains.reshape(rows, -1), columns, axis=1)
 
 
-def _finish_block(state: LevelState, power: Float64Array, finished: Mask) -> None:
-    """Learn from one finished block of the streams in `finished`; `power` is [B]."""
+def _update(state: LevelState, power: Float64Array, complete: Mask) -> None:
+    """Update `state` by one block of `power` [B], for the streams in `complete` [B]."""
     floor = np.clip(np.minimum(power, state.floor * _FLOOR_RISE), _FLOOR_MIN, None)
-    heard = power > state.floor * _HEARD_ABOVE_FLOOR
+    audible = power > state.floor * _AUDIBLE_ABOVE_FLOOR
     unknown = (state.active_blocks == 0) | (state.missed_blocks >= _MISSED_MAX)
-    active = heard & (unknown | (power > state.speech_power * _ACTIVE_BELOW_SPEECH))
-    anew = active & (unknown | (power > state.speech_power * _ANEW_ABOVE_SPEECH))
+    active = audible & (unknown | (power > state.speech_power * _ACTIVE_BELOW_SPEECH))
+    restart = active & (unknown | (power > state.speech_power * _RESTART_ABOVE_SPEECH))
 
-    count = np.where(anew, 1, np.minimum(state.active_blocks + active, MEMORY_BLOCKS))
+    count = np.where(restart, 1, np.minimum(state.active_blocks + active, MEMORY_BLOCKS))
     mean = state.speech_power + (power - state.speech_power) / np.maximum(count, 1)
     speech = np.where(active, mean, state.speech_power)
-    missed = np.where(active, 0, state.missed_blocks + heard)
+    missed = np.where(active, 0, state.missed_blocks + audible)
     wanted = np.clip(20 * np.log10(TARGET_RMS) - 10 * np.log10(speech), _GAIN_MIN_DB, _GAIN_MAX_DB)
     jump = active & (state.active_blocks == 0)
     highest = np.where(jump, wanted, state.gain_db + _RISE_DB)
     wanted = np.where(count > 0, np.minimum(wanted, highest), state.gain_db)
 
-    state.previous_gain_db = np.where(finished, np.where(jump, wanted, state.gain_db), state.previous_gain_db)
-    state.gain_db = np.where(finished, wanted, state.gain_db)
-    state.speech_power = np.where(finished, speech, state.speech_power)
-    state.active_blocks = np.where(finished, count, state.active_blocks)
-    state.missed_blocks = np.where(finished, missed, state.missed_blocks)
-    state.floor = np.where(finished, floor, state.floor)
+    state.previous_gain_db = np.where(complete, np.where(jump, wanted, state.gain_db), state.previous_gain_db)
+    state.gain_db = np.where(complete, wanted, state.gain_db)
+    state.speech_power = np.where(complete, speech, state.speech_power)
+    state.active_blocks = np.where(complete, count, state.active_blocks)
+    state.missed_blocks = np.where(complete, missed, state.missed_blocks)
+    state.floor = np.where(complete, floor, state.floor)
 
 
 def normalize(audio: Samples) -> Samples:
-    """[B, T] float32 whole recordings, levelled as a stream of their own each: `LevelNormalizer` with fresh state."""
+    """Normalise whole recordings, [B, T] float32, each as a stream of its own: `LevelNormalizer` with fresh state."""
     return LevelNormalizer(audio.shape[0]).step(audio)
 
 
 def normalize_batch(recordings: Sequence[Samples]) -> tuple[Float32Array, list[int]]:
-    """Recordings through the level normaliser, each as a stream of its own: `[B, T]`, T whole hops, and frames of each.
+    """Normalise whole recordings of different lengths, each as a stream of its own.
 
-    Rows are filled up with zeros, and a recording shorter than a frame is one frame.
+    Args:
+        recordings: B times [t] float32 at 24 kHz.
+
+    Returns:
+        [B, T] float32, T the whole frames of the longest recording in samples, shorter rows padded with zeros; and the
+        number of frames of each row. A recording shorter than a frame is padded to one frame.
     """
     frames = [max(1, len(audio) // FRAME_SAMPLES) for audio in recordings]
     padded = np.zeros((len(recordings), max(frames) * FRAME_SAMPLES), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The input level as a person wants to see it: RMS, peak, peak hold, noise floor, clipping."""
+"""Level meter for display: RMS, peak, peak hold, noise floor, clipping."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ FLOOR_DBFS = -120.0
 
 
 def dbfs(amplitude: float) -> float:
-    """Amplitude (1.0 is full scale) in dBFS, not below -120."""
+    """Convert an amplitude (1.0 is full scale) to dBFS, not below -120."""
     return max(FLOOR_DBFS, 20.0 * float(np.log10(max(amplitude, 1e-12))))
 
 
 def rms_and_peak_dbfs(samples: Samples) -> tuple[float, float]:
-    """RMS and peak of `samples` ([n] float32) in dBFS; the floor where there are none."""
+    """Return RMS and peak of `samples` ([n] float32) in dBFS; -120 for both where n = 0."""
     if not len(samples):
         return FLOOR_DBFS, FLOOR_DBFS
     return dbfs(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))), dbfs(float(np.abs(samples).max()))
@@ -29,7 +29,7 @@ def rms_and_peak_dbfs(samples: Samples) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The meter at one moment."""
+    """The values of the meter at one moment."""
 
     rms_dbfs: float
     peak_dbfs: float
@@ -40,18 +40,18 @@ class Reading:
 
 @dataclass(slots=True)
 class LevelMeter:
-    """Fed with every sample in any chunks; looks at whole blocks of 20 ms."""
+    """Measures audio in blocks of 20 ms, passed to `feed` in chunks of any size."""
 
-    _rest: Samples = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    _pending: Samples = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     _rms: deque[float] = field(default_factory=lambda: deque(maxlen=NOISE_BLOCKS))
     _peaks: deque[float] = field(default_factory=lambda: deque(maxlen=HOLD_BLOCKS))
     _clipped: int = 0
 
     def feed(self, samples: Samples) -> None:
-        """Take in the next samples, [n] float32."""
-        samples = np.concatenate([self._rest, samples])
+        """Measure the next samples, [n] float32."""
+        samples = np.concatenate([self._pending, samples])
         whole = len(samples) // BLOCK * BLOCK
-        self._rest = samples[whole:]
+        self._pending = samples[whole:]
         for block in samples[:whole].reshape(-1, BLOCK):
             rms_dbfs, peak_dbfs = rms_and_peak_dbfs(block)
             self._rms.append(rms_dbfs)
@@ -59,7 +59,7 @@ class LevelMeter:
             self._clipped += int(np.abs(block).max() >= FULL_SCALE)
 
     def reading(self) -> Reading | None:
-        """The meter now; None before the first block."""
+        """Return the values now; None before the first block."""
         if not self._rms:
             return None
         recent_rms = list(self._rms)[-5:]  # 100 ms: calm enough to read

@@ -1,4 +1,4 @@
-"""A microphone that comes back: a supervisor thread opens it, watches it, and carries its audio into the ring."""
+"""A microphone as a source: a supervisor thread opens it, checks it, reopens it, and writes its audio to the ring."""
 
 import logging
 import threading
@@ -16,37 +16,37 @@ from streamer.errors import UsageError
 
 LOST_S = 1.0  # no callback for this long, or for `LOST_BLOCKS` blocks: the device is lost
 LOST_BLOCKS = 4
-FIRST_CALLBACK_S = 3.0  # wireless headsets and sound servers take their time to begin
+FIRST_CALLBACK_S = 3.0  # wireless headsets and sound servers need up to this long to begin
 SILENT_S = 2.0  # exact zeros for this long: a real microphone has noise
-TICK_S = 0.1  # the longest that the supervisor waits before it looks around
+TICK_S = 0.1  # the longest wait of the supervisor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Opened:
-    """A device while it is open: what ends with it."""
+    """An open device, and the state that ends with it."""
 
     info: DeviceInfo
     stream: InputStream
     capture: Capture
     writer: RingWriter
-    heard: CaptureClock
+    capture_clock: CaptureClock
     opened_s: float  # monotonic
     rate: RateMeter = field(default_factory=RateMeter)
 
 
 class Microphone:
-    """Implements `Source`. `device` is an index, a name or a part of one; None is the system's default.
+    """Implements `Source` for an input device: an index, a name or a part of one; None is the system's default.
 
-    The device is opened at its own rate, with two channels where it has them (or as many as `channel` needs, counted
-    from 0), mixed to mono or picked by `channel`, resampled to 24 kHz. A device that is not there, or that goes away,
-    is looked for again after 0.5 s to 5 s, for ever.
+    The device is opened at its native rate, with two channels where it has them (or as many as `channel` needs,
+    counted from 0), mixed to mono or reduced to `channel`, resampled to 24 kHz. A missing or lost device is looked up
+    again after 0.5 s to 5 s (back-off), for ever.
 
     Exact zeros are `no signal`. A sound server may have moved the recording to another source, so the device is then
-    looked up and reopened, every 5 s to 60 s. A microphone that is merely muted, or that suppresses noise down to
-    nothing, loses nothing by it: silence follows silence, and a gap is announced only where the reopened device has
-    sound at once.
+    looked up and reopened, every 5 s to 60 s. A microphone that is merely muted, or whose noise suppression outputs
+    zeros, loses nothing by that: silence follows silence, and a gap is announced only where the reopened device
+    delivers sound at once.
     """
 
     realtime = True
@@ -73,17 +73,21 @@ class Microphone:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._muting = threading.Event()
-        self._moving = threading.Event()  # another device is wanted
-        self._wake = threading.Event()  # one of the three has changed
+        self._device_changed = threading.Event()  # another device was chosen
+        self._wake = threading.Event()  # one of the three events above was set or cleared
         self._opened: _Opened | None = None
         self._info: DeviceInfo | None = None  # of the device opened last
         self._state: tuple[SourceState, str] = ("starting", "")
         self._overflow_events = 0
-        self._labels: dict[str | int | None, str] = {}  # what was chosen by index → its name, which does not move
+        self._labels: dict[
+            str | int | None, str
+        ] = {}  # index → the label found for it, which does not change when devices do
         self._retry = BackOff(0.5, 5.0)
         self._recheck = BackOff(5.0, 60.0)
-        self._sound_s = 0.0  # monotonic moment of the last sound that was not exactly zero
-        self._owes_gap = False  # reopened because of silence: whether audio was missed shows when sound comes
+        self._last_sound_s = 0.0  # monotonic moment of the last block that was not all zeros
+        self._gap_pending = (
+            False  # reopened because of silence: the next block with sound shows whether audio was missed
+        )
 
     def start(self) -> None:
         """Open the device in a thread of its own.
@@ -96,7 +100,7 @@ class Microphone:
         self._thread.start()
 
     def status(self) -> SourceStatus:
-        """How the microphone is doing now."""
+        """Return the state now."""
         opened, info, (state, detail) = self._opened, self._info, self._state
         return SourceStatus(
             state=state, detail=detail, device=info.name if info else str(self._wanted or "default microphone"),
@@ -105,7 +109,7 @@ class Microphone:
         )  # fmt: skip
 
     def mute(self, muted: bool) -> None:
-        """Close the device, or open it again; done within a tenth of a second."""
+        """Close the device, or reopen it, within a tenth of a second."""
         if muted:
             self._muting.set()
         else:
@@ -113,9 +117,9 @@ class Microphone:
         self._wake.set()
 
     def choose(self, device: str | int | None) -> None:
-        """Go on with another device."""
+        """Switch to another device."""
         self._wanted = device
-        self._moving.set()
+        self._device_changed.set()
         self._wake.set()
 
     def stop(self) -> None:
@@ -128,10 +132,10 @@ class Microphone:
             self._thread.join(timeout=3.0)
 
     def step(self, wait_s: float = 0.0) -> None:
-        """One turn of the supervisor; waits for audio, or for something to do, for at most `wait_s`."""
+        """Run one turn of the supervisor; wait at most `wait_s` for audio or for a change."""
         now = self._clock.monotonic()
-        if self._moving.is_set():
-            self._moving.clear()
+        if self._device_changed.is_set():
+            self._device_changed.clear()
             self._close(("starting", ""))
             self._info = None
             self._retry.reset(now, wait=False)
@@ -141,8 +145,8 @@ class Microphone:
                 self._retry.reset(now, wait=False)
             self._sleep(wait_s)
         elif self._opened is not None:
-            self._take_in(self._opened, wait_s)
-            self._watch(self._opened)
+            self._drain(self._opened, wait_s)
+            self._check_liveness(self._opened)
         elif now >= self._retry.due_s:
             self._open()
         else:
@@ -155,8 +159,8 @@ class Microphone:
             self._end()
         except UsageError as error:
             self._end(("failed", str(error)))
-        except Exception as error:  # a defect must show on the screen, not end the thread without a word
-            log.exception("the microphone's supervisor failed")
+        except Exception as error:  # a defect must show on the screen, not end the thread silently
+            logger.exception("the microphone's supervisor failed")
             self._end(("failed", f"The microphone stopped on an internal error: {error!r}; restart the program."))
 
     def _sleep(self, wait_s: float) -> None:
@@ -170,12 +174,12 @@ class Microphone:
             self.ring.end()
 
     def _open(self, after_silence: bool = False) -> None:
-        """Look the device up and open it; on failure say why, and when to try again."""
+        """Look the device up and open it; on failure set the state and the time of the next attempt."""
         if self._state[0] == "muted":
-            self._state = ("starting", "")  # from now on it may be heard
+            self._state = ("starting", "")  # unmuted: audio may be captured from here on
         capture = Capture(self._clock)
         try:
-            with self._portaudio.turn:  # an index holds only until somebody restarts PortAudio
+            with self._portaudio.lock:  # an index is valid only until PortAudio is restarted
                 self._portaudio.refresh()
                 info = self._look_up()
                 check_channel(self._channel, info.channels, info.name)
@@ -184,7 +188,7 @@ class Microphone:
                     blocksize=round(info.rate_hz * self._block_s), source=info.source,
                 )  # fmt: skip
         except DeviceError as error:
-            self._lose(str(error))
+            self._mark_lost(str(error))
             return
         self._wall.follow()
         self._info = info
@@ -196,12 +200,12 @@ class Microphone:
             CaptureClock(info.rate_hz),
             self._clock.monotonic(),
         )
-        self._owes_gap = after_silence
+        self._gap_pending = after_silence
         if not after_silence:
-            self._sound_s = self._opened.opened_s
+            self._last_sound_s = self._opened.opened_s
 
     def _look_up(self) -> DeviceInfo:
-        """The wanted device; one that was found by its index is known by its name from then on."""
+        """Return the wanted device; one that was found by its index is found by its label from then on."""
         wanted = self._wanted
         info = find_device(self._labels.get(wanted, wanted), list_devices(self._portaudio))
         if isinstance(wanted, int) or (wanted is not None and wanted.isdecimal()):
@@ -212,19 +216,19 @@ class Microphone:
         return min(info.channels, 2) if self._channel is None else max(self._channel + 1, min(info.channels, 2))
 
     def _close(self, state: tuple[SourceState, str], discard: bool = False, gap: bool = True) -> None:
-        """Release the device; what it still delivered goes into the ring, or nowhere with `discard`."""
+        """Release the device; blocks still queued are written to the ring, or dropped with `discard`."""
         self._state = state
         opened, self._opened = self._opened, None
         if opened is None:
             return
         self._portaudio.close(opened.stream)
         if not discard:
-            self._take_in(opened, 0.0)
-        opened.writer.finish()
+            self._drain(opened, 0.0)
+        opened.writer.flush()
         if gap:
             self.ring.mark_gap()
 
-    def _lose(self, why: str) -> None:
+    def _mark_lost(self, why: str) -> None:
         now = self._clock.monotonic()
         if self._state[0] == "lost":
             self._retry.postpone(now)
@@ -233,52 +237,52 @@ class Microphone:
         self._close(("lost", why))
         self.ring.mark_gap()  # also where it was closed without one, to be reopened after silence
 
-    def _take_in(self, opened: _Opened, wait_s: float) -> None:
-        """Carry the blocks that have arrived into the ring."""
+    def _drain(self, opened: _Opened, wait_s: float) -> None:
+        """Write the blocks that have arrived to the ring; wait at most `wait_s` for the first."""
         try:
             block = opened.capture.blocks.get(timeout=wait_s) if wait_s else opened.capture.blocks.get_nowait()
             while True:
-                self._pass_on(opened, block)
+                self._write_block(opened, block)
                 block = opened.capture.blocks.get_nowait()
         except Empty:
             return
 
-    def _pass_on(self, opened: _Opened, block: CapturedBlock) -> None:
+    def _write_block(self, opened: _Opened, block: CapturedBlock) -> None:
         if block.overflow:
             self._overflow_events += 1
-            opened.heard.lost()
+            opened.capture_clock.restart()
         mono = to_mono(block.frames, self._channel)
-        heard_s = opened.heard.heard_s(len(mono), block.arrived_s)
+        captured_s = opened.capture_clock.captured_s(len(mono), block.arrived_s)
         opened.rate.add(len(mono), block.arrived_s)
         if mono.any():
-            if self._owes_gap:
+            if self._gap_pending:
                 self.ring.mark_gap()
-                self._owes_gap = False
-            self._sound_s = block.arrived_s
+                self._gap_pending = False
+            self._last_sound_s = block.arrived_s
         elif block.arrived_s - opened.opened_s > SILENT_S:
-            self._owes_gap = False  # long enough open to know: silence follows silence
-        opened.writer.write(mono, self._wall.epoch_s(heard_s))
+            self._gap_pending = False  # open for long enough to be sure: silence follows silence
+        opened.writer.write(mono, self._wall.epoch_s(captured_s))
 
-    def _watch(self, opened: _Opened) -> None:
-        """Is the device still delivering, and sound at that?"""
+    def _check_liveness(self, opened: _Opened) -> None:
+        """Check that the device still delivers audio, and that it is not all zeros; reopen it otherwise."""
         now = self._clock.monotonic()
-        called_s = opened.capture.called_s
+        called_s = opened.capture.last_callback_s
         if called_s is None:
             overdue = now - opened.opened_s > FIRST_CALLBACK_S
         else:
             overdue = now - called_s > max(LOST_S, LOST_BLOCKS * self._block_s)
         if overdue:
-            self._lose(f"{opened.info.name!r} delivers no audio any more; it is reopened as soon as it is back.")
+            self._mark_lost(f"{opened.info.name!r} no longer delivers audio; it is reopened as soon as it is back.")
         elif self._wall.follow() > STEP_S:  # the machine slept
             self._close(("starting", ""))
             self._retry.reset(now, wait=False)
         elif called_s is None:
             return
-        elif now - self._sound_s < SILENT_S:
+        elif now - self._last_sound_s < SILENT_S:
             self._state = ("live", "")
-            self._recheck.reset(self._sound_s + SILENT_S, wait=True)
+            self._recheck.reset(self._last_sound_s + SILENT_S, wait=True)
         elif now < self._recheck.due_s:
-            self._state = ("no signal", f"{opened.info.name!r} gives nothing but zeros: {silence_hint()}.")
+            self._state = ("no signal", f"{opened.info.name!r} delivers only zeros: {silence_hint()}.")
         else:
             self._recheck.postpone(now)
             self._close(self._state, gap=False)

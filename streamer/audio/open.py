@@ -114,7 +114,7 @@ def _open_pipe(options: SourceOptions, name: str, ring: "RingBuffer", stdin: Bin
     from streamer.audio.playback import Playback
 
     pipe = Pipe(stdin or sys.stdin.buffer, options.pcm or PcmFormat())
-    return Playback(name, pipe, ring, "as it is read" if options.fast else "as it comes", options.channel)
+    return Playback(name, pipe, ring, "unpaced" if options.fast else "as delivered", options.channel)
 
 
 def _open_recording(
@@ -123,7 +123,7 @@ def _open_recording(
     from streamer.audio.playback import Playback
     from streamer.audio.recording import Recording
 
-    pace: Pace = "as it is read" if options.fast else "real time"
+    pace: Pace = "unpaced" if options.fast else "real time"
     if spec.kind == "recording":
         own_name = slugify(name or Path(spec.target).stem)
         return Playback(own_name, Recording(spec.target), ring, pace, options.channel)

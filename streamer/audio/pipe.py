@@ -1,4 +1,4 @@
-"""Raw PCM from a binary stream, usually standard input."""
+"""Read raw PCM from a binary stream, usually standard input."""
 
 import io
 import select
@@ -15,7 +15,7 @@ WAIT_S = 0.1  # the longest that a read waits, so that its thread can be stopped
 
 
 class Pipe:
-    """Implements `playback.Input` for raw PCM that somebody else writes.
+    """Implements `playback.BlockReader` for raw PCM that another program writes.
 
     A read that ends in the middle of a frame keeps the odd bytes for the next one.
     """
@@ -34,7 +34,7 @@ class Pipe:
         self.problem = ""
 
     def open(self) -> None:
-        """Take over the stream.
+        """Take over the stream, unbuffered where it has a file descriptor.
 
         Raises:
             UsageError: it is a terminal.
@@ -52,7 +52,7 @@ class Pipe:
             self._fd = None  # a stream in memory
 
     def read(self, frames: int) -> Block | None:
-        """Up to `frames` frames as [n, channels] int16 or float32, none if none came for 0.1 s; None at the end."""
+        """Return up to `frames` frames, [n, channels] int16 or float32; n = 0 after 0.1 s without any; None at end."""
         if not self._ready():
             return self._decode(b"")
         data = self._stream.read(frames * self._frame_bytes - len(self._carried))
@@ -62,7 +62,7 @@ class Pipe:
         return None
 
     def close(self) -> None:
-        """Let go of the stream, which is somebody else's to close."""
+        """Do nothing: the stream belongs to the caller."""
 
     def _ready(self) -> bool:
         if self._fd is None:
@@ -74,7 +74,7 @@ class Pipe:
 
     def _problem_at_end(self) -> str:
         if not self._started:
-            return f"{self.device.capitalize()} ended before any audio came; look at the program that writes it."
+            return f"{self.device.capitalize()} ended before it delivered any audio; check the program that writes it."
         if self._carried:
             return (
                 f"{self.device.capitalize()} ended with {len(self._carried)} bytes of an unfinished frame; "

@@ -1,4 +1,4 @@
-"""A file or a pipe as a source: one thread that reads, keeps time, and fills the ring."""
+"""A file or a pipe as a source: one thread that reads it, paces it, and writes it to the ring."""
 
 import logging
 import threading
@@ -11,29 +11,29 @@ from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.errors import UsageError
 
-Pace = Literal["real time", "as it comes", "as it is read"]
+Pace = Literal["real time", "as delivered", "unpaced"]
 
-LIVE_BLOCK_S = 0.02  # as a microphone delivers
+REALTIME_BLOCK_S = 0.02  # the block length of a microphone
 FAST_BLOCK_S = 0.5
-TICK_S = 0.1  # the longest wait before `stop` and `mute` are looked at
+TICK_S = 0.1  # the longest delay of `stop` and `mute`
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-class Input(Protocol):
-    """Audio that comes block by block."""
+class BlockReader(Protocol):
+    """Reads audio block by block."""
 
-    device: str  # what it is called
+    device: str  # the name shown to users
     rate_hz: float
     channels: int
-    problem: str  # one sentence about what was wrong with it, known at its end; empty when all was well
+    problem: str  # one sentence about what is wrong with it, known at its end; empty when all is well
 
     def open(self) -> None:
-        """Make ready, and set `rate_hz` and `channels`. Raises StreamerError where that cannot be."""
+        """Open it, and set `rate_hz` and `channels`. Raises StreamerError where it cannot be read."""
         ...
 
     def read(self, frames: int) -> Block | None:
-        """At most `frames` frames ([n, channels]), none where it waited for 0.1 s in vain; None at the end."""
+        """Return at most `frames` frames ([n, channels]), n = 0 after 0.1 s without any; None at the end."""
         ...
 
     def close(self) -> None:
@@ -42,17 +42,18 @@ class Input(Protocol):
 
 
 class Playback:
-    """Implements `Source` for an `Input`.
+    """Implements `Source` for a `BlockReader`.
 
-    `pace`: "real time" plays a file as if it were heard now; "as it comes" takes what a pipe delivers when it does; "as
-    it is read" (--fast) waits for room in the ring, so nothing is lost and time is file time since the start.
-    Muted, a file and --fast pause; a live pipe goes on and what it brings is dropped, so that what follows is fresh.
+    `pace`: "real time" plays a file as if it were captured now; "as delivered" reads a pipe as another program writes
+    it; "unpaced" (--fast) waits for room in the ring, so nothing is lost, and time is the position in the file since
+    the start. While muted, a file and --fast pause; a live pipe is read on and its audio is dropped, so that no stale
+    audio follows.
     """
 
     def __init__(
         self,
         name: str,
-        source: Input,
+        reader: BlockReader,
         ring: RingBuffer,
         pace: Pace,
         channel: int | None = None,
@@ -62,53 +63,53 @@ class Playback:
     ) -> None:
         self.name = name
         self.ring = ring
-        self.realtime = pace != "as it is read"
-        self._input = source
+        self.realtime = pace != "unpaced"
+        self._reader = reader
         self._pace = pace
         self._channel = channel
-        self._notice = notice  # why this plays, where something else was asked for
+        self._notice = notice  # why this plays instead of what was requested
         self._clock = clock
         self._wall = WallClock(clock)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._muting = threading.Event()
         self._state: tuple[SourceState, str] = ("starting", notice)
-        self._writer: RingWriter | None = None  # of the present run between mutes
-        self._replaced = 0  # samples of the runs before that were no finite numbers
-        self._due_s = 0.0  # monotonic moment at which the last frame that was read is heard
+        self._writer: RingWriter | None = None  # of the current run; a mute ends a run
+        self._replaced = 0  # non-finite samples of the runs before
+        self._due_s = 0.0  # monotonic moment at which the last frame that was read has been played
 
     def start(self) -> None:
-        """Open the input and begin.
+        """Open the file or pipe and begin to read.
 
         Raises:
-            StreamerError: it cannot be read, or has no such channel.
+            StreamerError: it cannot be read, or lacks the channel.
         """
-        self._input.open()
+        self._reader.open()
         try:
-            check_channel(self._channel, self._input.channels, self._input.device)
+            check_channel(self._channel, self._reader.channels, self._reader.device)
         except UsageError:
-            self._input.close()
+            self._reader.close()
             raise
         self._thread = threading.Thread(target=self._run, name=f"playback {self.name}", daemon=True)
         self._thread.start()
 
     def status(self) -> SourceStatus:
-        """How it is doing now."""
+        """Return the state now."""
         state, detail = self._state
         return SourceStatus(
-            state=state, detail=detail, device=self._input.device, native_rate_hz=self._input.rate_hz,
+            state=state, detail=detail, device=self._reader.device, native_rate_hz=self._reader.rate_hz,
             effective_rate_hz=None, overflow_events=0,
         )  # fmt: skip
 
     def mute(self, muted: bool) -> None:
-        """Pause, or go on; seen within a tenth of a second."""
+        """Pause or resume, within a tenth of a second."""
         if muted:
             self._muting.set()
         else:
             self._muting.clear()
 
     def stop(self) -> None:
-        """End the thread, close the input, end the ring."""
+        """End the thread, close the file or pipe, end the ring."""
         self._stopping.set()
         if self._thread is None:
             self._state = ("ended", "")
@@ -120,73 +121,76 @@ class Playback:
         try:
             self._play()
             self._end_run()
-            problem = self._input.problem
-            self._state = ("failed", problem) if problem else ("ended", self._remark())
-        except Exception as error:  # a defect must show on the screen, not end the thread without a word
-            log.exception("playing %s failed", self._input.device)
-            self._state = ("failed", f"{self._input.device!r} stopped on an internal error: {error!r}; start it anew.")
+            problem = self._reader.problem
+            self._state = ("failed", problem) if problem else ("ended", self._detail())
+        except Exception as error:  # a defect must show on the screen, not end the thread silently
+            logger.exception("playing %s failed", self._reader.device)
+            self._state = (
+                "failed",
+                f"{self._reader.device!r} stopped on an internal error: {error!r}; start it again.",
+            )
         finally:
-            self._input.close()
+            self._reader.close()
             self.ring.end()
 
     def _play(self) -> None:
-        block_s = LIVE_BLOCK_S if self.realtime else FAST_BLOCK_S
-        frames = max(1, round(self._input.rate_hz * block_s))
+        block_s = REALTIME_BLOCK_S if self.realtime else FAST_BLOCK_S
+        frames = max(1, round(self._reader.rate_hz * block_s))
         while not self._stopping.is_set():
             muted = self._muting.is_set()
             if muted != (self._state[0] == "muted"):
-                self._change(muted)
-            if muted and self._pace != "as it comes":
+                self._set_muted(muted)
+            if muted and self._pace != "as delivered":
                 self._stopping.wait(TICK_S)
                 continue
-            block = self._input.read(frames)
+            block = self._reader.read(frames)
             if block is None:
                 return
             if len(block) and not muted:
-                self._pass_on(block)
+                self._write_block(block)
 
-    def _change(self, muted: bool) -> None:
+    def _set_muted(self, muted: bool) -> None:
         if muted:
             self._end_run()
             self.ring.mark_gap()
             self._state = ("muted", "It is paused until it is unmuted.")
         else:
-            self._state = ("live", self._remark())
+            self._state = ("live", self._detail())
 
-    def _pass_on(self, block: Block) -> None:
+    def _write_block(self, block: Block) -> None:
         writer = self._writer or self._begin_run()
         self._wall.follow()
         mono = to_mono(block, self._channel)
-        if self._pace == "as it is read":
+        if self._pace == "unpaced":
             writer.write_waiting(mono, self._stopping)
         elif self._pace == "real time":
-            self._due_s += len(mono) / self._input.rate_hz
+            self._due_s += len(mono) / self._reader.rate_hz
             self._stopping.wait(max(0.0, self._due_s - self._clock.monotonic()))
             writer.write(mono, self._wall.epoch_s(self._due_s))
         else:
             writer.write(mono, self._wall.epoch_s(self._clock.monotonic()))
-        self._state = ("live", self._remark())
+        self._state = ("live", self._detail())
 
     def _begin_run(self) -> RingWriter:
         self._due_s = self._clock.monotonic()
-        self._writer = RingWriter(self.ring, self._input.rate_hz)
+        self._writer = RingWriter(self.ring, self._reader.rate_hz)
         if not self.realtime:
             self._writer.set_time(self._wall.epoch_s(self._due_s))
         return self._writer
 
     def _end_run(self) -> None:
-        """Pass on what is still inside."""
+        """Write what the resampler held back, and end the run."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
         if self.realtime:
-            writer.finish()
+            writer.flush()
         else:
-            writer.finish_waiting(self._stopping)
+            writer.flush_waiting(self._stopping)
         self._replaced += writer.non_finite
 
-    def _remark(self) -> str:
+    def _detail(self) -> str:
         replaced = self._replaced + (self._writer.non_finite if self._writer else 0)
         if replaced:
-            return f"{replaced} samples that were no finite numbers were replaced by 0; check --format."
+            return f"{replaced} samples were not finite numbers and were replaced by 0; check --format."
         return self._notice

@@ -1,8 +1,9 @@
-"""The process's one PortAudio: who has it open, and when it may be restarted to see what was plugged in.
+"""Share one PortAudio among the microphones of the process, and restart it to find devices that were plugged in.
 
 PortAudio lists devices once, when it is initialised. Only terminating and initialising it again shows a device that
-came back, and that ends every stream of the process. So all microphones open and close through one `PortAudio`, which
-restarts the library only while none of them is alive. Its calls are not thread-safe: one lock serialises them.
+was plugged in later, and that ends every stream of the process. So all microphones open and close through one
+`PortAudio`, which restarts the library only while none of them is open. Its calls are not thread-safe: one lock
+serialises them.
 """
 
 import shutil
@@ -24,29 +25,29 @@ from streamer.errors import StreamerError
 
 @dataclass(frozen=True, slots=True)
 class CapturedBlock:
-    """One callback's audio."""
+    """The audio of one callback."""
 
     frames: npt.NDArray[np.float32]  # [n, channels], a copy
     arrived_s: float  # monotonic moment of the callback
-    overflow: bool  # PortAudio lost audio before this block, how much is not known
+    overflow: bool  # PortAudio lost an unknown amount of audio before this block
 
 
 class Capture:
-    """The callback of one opened device; another thread takes `blocks`."""
+    """Queues the blocks of one open device from its callback; another thread takes them from `blocks`."""
 
     def __init__(self, clock: Clock) -> None:
         self.blocks: SimpleQueue[CapturedBlock] = SimpleQueue()
-        self.called_s: float | None = None  # monotonic moment of the newest callback
+        self.last_callback_s: float | None = None  # monotonic
         self._clock = clock
 
     def callback(self, indata: npt.NDArray[np.float32], frames: int, time: Any, status: Any) -> None:
-        """PortAudio hands over `indata` ([frames, channels] float32), which stays its own memory."""
+        """Copy `indata` ([frames, channels] float32), which stays PortAudio's memory, and queue it."""
         now = self._clock.monotonic()
         self.blocks.put(CapturedBlock(indata.copy(), now, bool(status.input_overflow)))
-        self.called_s = now
+        self.last_callback_s = now
 
 
-_INSTALL = {  # package manager → the line that installs PortAudio with it
+_INSTALL = {  # package manager → its command that installs PortAudio
     "apt-get": "sudo apt-get install libportaudio2",
     "dnf": "sudo dnf install portaudio",
     "pacman": "sudo pacman -S portaudio",
@@ -57,18 +58,18 @@ _INSTALL = {  # package manager → the line that installs PortAudio with it
 
 
 class PortAudioMissingError(StreamerError):
-    """The PortAudio library is not installed, so no microphone can be reached."""
+    """The PortAudio library is not installed, so no microphone can be opened."""
 
 
 class DeviceError(StreamerError):
-    """A device is not there, or cannot be opened now; it may be later."""
+    """A device is missing or cannot be opened now; a later attempt may succeed."""
 
 
 class InputStream(Protocol):
-    """An opened device; it calls its callback until it is closed."""
+    """An open device, which calls its callback from `start` until `close`."""
 
     def start(self) -> None:
-        """Let the callbacks begin."""
+        """Start the callbacks."""
         ...
 
     def close(self) -> None:
@@ -77,17 +78,17 @@ class InputStream(Protocol):
 
 
 def install_line(which: Callable[[str], str | None] = shutil.which) -> str:
-    """What to type here to get PortAudio."""
+    """Return how to install PortAudio on this machine."""
     line = next((line for manager, line in _INSTALL.items() if which(manager)), None)
     return f"run `{line}`" if line else "install your system's portaudio package"
 
 
 def import_sounddevice() -> Any:
-    """The module `sounddevice`, which loads PortAudio when it is imported.
+    """Import the module `sounddevice`, which loads PortAudio.
 
     Raises:
-        PortAudioMissingError: it found no PortAudio library.
-        DeviceError: the library is there and fails.
+        PortAudioMissingError: there is no PortAudio library.
+        DeviceError: the library is there but fails.
     """
     try:
         return import_module("sounddevice")
@@ -95,39 +96,39 @@ def import_sounddevice() -> Any:
         cure = install_line()
         raise PortAudioMissingError(f"Microphones need the PortAudio library, which is missing: {cure}.") from error
     except Exception as error:  # sounddevice.PortAudioError, which cannot be imported now
-        raise DeviceError(f"PortAudio does not start: {_in_one_line(error)}; look at the sound server.") from error
+        raise DeviceError(f"PortAudio does not start: {_in_one_line(error)}; check the sound server.") from error
 
 
 class PortAudio:
-    """PortAudio as microphones share it; `load` gives the module `sounddevice`."""
+    """PortAudio as the microphones share it; `load` returns the module `sounddevice`."""
 
     def __init__(self, load: Callable[[], Any] = import_sounddevice) -> None:
         self._load = load
-        self.turn = threading.RLock()  # hold it over calls that belong together
-        self._alive: set[InputStream] = set()
+        self.lock = threading.RLock()  # hold it across calls that belong together
+        self._open_streams: set[InputStream] = set()
 
     def require(self) -> None:
         """Raise PortAudioMissingError where the library is not installed."""
         self._load()
 
     def refresh(self) -> bool:
-        """Look anew at what is plugged in; False where a stream is alive, which a restart would end."""
+        """Restart PortAudio to update its device list; return False where a stream is open, which that would end."""
         sd = self._load()
-        with self.turn:
-            if self._alive:
+        with self.lock:
+            if self._open_streams:
                 return False
             try:
                 while sd._initialized:
                     sd._terminate()
                 sd._initialize()
             except sd.PortAudioError as error:
-                raise DeviceError(f"PortAudio does not start: {error}; look at the sound server.") from error
+                raise DeviceError(f"PortAudio does not start: {error}; check the sound server.") from error
             return True
 
     def inputs(self) -> list[dict[str, Any]]:
-        """The input devices as `sounddevice.query_devices` describes them, with `hostapi` as its name, `is_default`."""
+        """Return the input devices as `sounddevice.query_devices` does, with `hostapi` as its name and `is_default`."""
         sd = self._load()
-        with self.turn:
+        with self.lock:
             try:
                 default = sd.query_devices(kind="input")["index"]
             except (sd.PortAudioError, ValueError):
@@ -140,7 +141,7 @@ class PortAudio:
                     if info["max_input_channels"] > 0
                 ]
             except sd.PortAudioError as error:
-                raise DeviceError(f"PortAudio cannot list the devices: {error}; look at the sound server.") from error
+                raise DeviceError(f"PortAudio cannot list the devices: {error}; check the sound server.") from error
 
     def open(
         self, index: int, *, rate_hz: float, channels: int, blocksize: int, callback: Any, source: str = ""
@@ -153,7 +154,7 @@ class PortAudio:
             DeviceError: PortAudio refused.
         """
         sd = self._load()
-        with self.turn, pulse.recording_from(source):
+        with self.lock, pulse.recording_from(source):
             try:
                 stream: InputStream = sd.InputStream(
                     device=index, samplerate=rate_hz, channels=channels, blocksize=blocksize,
@@ -166,19 +167,19 @@ class PortAudio:
             except sd.PortAudioError as error:
                 stream.close()
                 raise _refused(error) from error
-            self._alive.add(stream)
+            self._open_streams.add(stream)
             return stream
 
     def close(self, stream: InputStream) -> None:
         """Release the device behind `stream`."""
-        with self.turn:
+        with self.lock:
             stream.close()
-            self._alive.discard(stream)
+            self._open_streams.discard(stream)
 
 
 @cache
 def shared() -> PortAudio:
-    """The process's PortAudio."""
+    """Return the PortAudio of this process."""
     return PortAudio()
 
 

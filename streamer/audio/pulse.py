@@ -1,6 +1,6 @@
-"""PulseAudio's sources (and PipeWire's, which speaks the same protocol), so that they too can be chosen by name.
+"""List PulseAudio's sources (and PipeWire's, which has the same protocol), and record from one by name.
 
-Where a sound server owns the microphones, PortAudio sees one ALSA device `pulse` and no names. The server's own tool
+Where a sound server owns the microphones, PortAudio lists one ALSA device `pulse` and no names. The server's own tool
 lists them, and libpulse records from the one in the variable PULSE_SOURCE.
 """
 
@@ -17,14 +17,14 @@ HOSTAPI = "PulseAudio"
 
 @dataclass(frozen=True, slots=True)
 class PulseSource:
-    """One microphone, or the monitor of one output."""
+    """A microphone, or the monitor of an output."""
 
     name: str  # "alsa_input.usb-Blue_Yeti-00.analog-stereo"
     description: str  # "Blue Yeti Analog Stereo"
 
 
 def sources() -> tuple[PulseSource, ...]:
-    """What `pactl` lists; empty where there is no `pactl`, or no server answers it."""
+    """Return the sources that `pactl` lists; empty where there is no `pactl`, or no server answers it."""
     if shutil.which("pactl") is None:
         return ()
     try:
@@ -38,7 +38,7 @@ def sources() -> tuple[PulseSource, ...]:
 
 
 def parse(listing: str) -> tuple[PulseSource, ...]:
-    """The sources in the output of `pactl list sources`, in which a description follows each name."""
+    """Parse the output of `pactl list sources`, in which a description follows each name."""
     found: list[PulseSource] = []
     name = ""
     for line in listing.splitlines():
@@ -53,7 +53,7 @@ def parse(listing: str) -> tuple[PulseSource, ...]:
 
 @contextmanager
 def recording_from(source: str) -> Iterator[None]:
-    """Let the streams that are opened meanwhile record from `source`; an empty name changes nothing."""
+    """Make streams that are opened in this context record from `source`; an empty name changes nothing."""
     before = os.environ.get("PULSE_SOURCE")
     if source:
         os.environ["PULSE_SOURCE"] = source

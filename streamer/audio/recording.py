@@ -1,4 +1,4 @@
-"""Recordings: whatever libsndfile reads, block by block, never loaded whole."""
+"""Read an audio file block by block for playback; it is never loaded whole."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ STREAMED_SIZE = 0x7FFF_FF00  # a WAV that was written to a pipe claims the large
 
 
 class Recording:
-    """Implements `playback.Input` for an audio file; with `loop` it begins again at its end, for ever."""
+    """Implements `playback.BlockReader` for a file that libsndfile decodes; with `loop` it repeats for ever."""
 
     def __init__(self, path: str | Path, loop: bool = False) -> None:
         self._path = Path(path).expanduser()
@@ -29,7 +29,7 @@ class Recording:
         self.problem = ""
 
     def open(self) -> None:
-        """Find out what the file holds.
+        """Open the file and read its header.
 
         Raises:
             UsageError: there is no such file, or it may not be read.
@@ -44,14 +44,14 @@ class Recording:
             self._file = soundfile.SoundFile(self._path)
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: *.raw has no header
             raise StreamerError(
-                f"{str(self._path)!r} is no audio file that libsndfile reads (WAV, FLAC, Ogg, MP3 and more); "
+                f"{str(self._path)!r} is not an audio file that libsndfile reads (WAV, FLAC, Ogg, MP3 and more); "
                 f"pipe raw PCM in with `-`."
             ) from error
         self.rate_hz = float(self._file.samplerate)
         self.channels = int(self._file.channels)
 
     def read(self, frames: int) -> Block | None:
-        """The next `frames` frames, fewer before the end, as [n, channels] float32; None at the end."""
+        """Return the next `frames` frames, fewer before the end, as [n, channels] float32; None at the end."""
         block = self._read(frames)
         if len(block) == 0 and self._loop and self._frames_read and not self.problem:
             self._file.seek(0)
@@ -92,6 +92,6 @@ class Recording:
 
 
 def _claims_more(libsndfile_log: str) -> bool:
-    """Does the header announce more audio than the file holds?"""
+    """Return whether the header announces more audio than the file holds."""
     sizes = re.search(r"(?:data|SSND) +: +(\d+) \(should be (\d+)\)", libsndfile_log)
     return sizes is not None and int(sizes[2]) < int(sizes[1]) < STREAMED_SIZE

@@ -1,4 +1,4 @@
-"""Native audio to the house's audio: mono by mean or by channel, then a stateful soxr stream to 24 kHz."""
+"""Convert native audio to 24 kHz mono: the mean or one channel, then a stateful soxr stream."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,16 @@ def check_channel(channel: int | None, channels: int, device: str) -> None:
 
 
 def to_mono(block: Block, channel: int | None = None) -> Samples:
-    """One channel of `block` ([n, channels] int16 or float32), or the mean of all, as [n] float32 in [-1, 1]."""
+    """Return one channel of `block` ([n, channels] int16 or float32), or the mean of all: [n] float32 in [-1, 1]."""
     picked = block.mean(axis=1, dtype=np.float32) if channel is None else block[:, channel].astype(np.float32)
     return picked / np.float32(INT16_FULL_SCALE) if block.dtype == np.int16 else picked
 
 
 class Resampler:
-    """Mono audio of one rate to mono audio at 24 kHz, block by block, bit-equal to resampling the whole at once.
+    """Resamples mono audio to 24 kHz, block by block, bit-equal to resampling the whole at once.
 
-    soxr's HQ filter looks ahead, so 23 to 37 ms of audio stay inside until more comes or `flush` asks for them.
-    A NaN or an infinity would spoil all samples within the filter's reach: they become 0 and are counted.
+    soxr's HQ filter looks ahead, so 23 to 37 ms of audio stay inside until more follows or `flush` is called.
+    A NaN or an infinity would spoil all samples within the filter's length: they become 0 and are counted.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -40,7 +40,7 @@ class Resampler:
         self._stream = soxr.ResampleStream(rate_hz, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
 
     def process(self, mono: Samples) -> Samples:
-        """The samples ([m] float32) that `mono` ([n] float32) completes."""
+        """Return the samples at 24 kHz ([m] float32) that `mono` ([n] float32) completes."""
         finite = np.isfinite(mono)
         if not finite.all():
             self.non_finite += int(np.count_nonzero(~finite))
@@ -48,7 +48,7 @@ class Resampler:
         return self._resample(mono, last=False)
 
     def flush(self) -> Samples:
-        """What is still inside; the resampler is spent afterwards."""
+        """Return what is still inside; the resampler cannot be used afterwards."""
         return self._resample(np.zeros(0, dtype=np.float32), last=True)
 
     def _resample(self, mono: Samples, last: bool) -> Samples:

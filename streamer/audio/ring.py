@@ -1,4 +1,4 @@
-"""The ring between a capture thread and the worker: preallocated, overwrite-oldest, absolute positions."""
+"""Ring buffer between a capture thread and the worker: preallocated, overwrite-oldest, absolute positions."""
 
 import threading
 from collections import deque
@@ -17,14 +17,14 @@ class RingStats:
     capacity: int
     written: int  # absolute position after the newest sample
     read: int  # absolute position after the newest sample that was read
-    overwritten: int  # lost because nobody read them in time, exact
+    overwritten: int  # lost because they were not read in time, exact
     gaps: int  # breaks in the audio that the writer announced (device lost, muted, restarted)
     ended: bool  # the writer will write no more
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive samples as the reader got them."""
+    """Consecutive samples, as `read` returns them."""
 
     start: int  # absolute position of the first sample
     samples: Samples  # [n] float32, a copy
@@ -34,7 +34,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class _Run:
-    """An unbroken run of samples, and what is known of its time."""
+    """An unbroken run of samples, and its time anchors."""
 
     start: int  # position of its first sample
     floor_s: float | None  # seconds since the epoch at which the run before it ended: time never falls below
@@ -67,7 +67,7 @@ def _between(before: tuple[float, float], after: tuple[float, float] | None, pos
 
 
 class RingBuffer:
-    """One writer, one reader. `on_write` is an event that the writer sets, so that one reader can wait for many rings.
+    """Ring buffer for one writer and one reader; it sets the event `on_write`, so one reader can wait for many rings.
 
     Positions count the samples ever written. A gap adds none: how long it was shows in the wall clock alone. So time
     is kept apart from position: the writer gives anchors, `time_of` interpolates between those of one unbroken run.
@@ -83,7 +83,7 @@ class RingBuffer:
         self._written = 0
         self._read = 0
         self._overwritten = 0
-        self._gaps: deque[int] = deque()  # positions of announced breaks that the reader has not been told of
+        self._gaps: deque[int] = deque()  # positions of announced breaks that the reader has not reached
         self._gap_count = 0
         self._runs = deque([_Run(0, None)])
         self._ended = False
@@ -91,7 +91,7 @@ class RingBuffer:
     def write(self, samples: Samples, captured: tuple[float, float] | None = None) -> None:
         """Append `samples` ([n] float32); the oldest unread ones are overwritten where there is no room.
 
-        `captured` is (position, seconds since the epoch): that position of the stream was heard at that moment. The
+        `captured` is (position, seconds since the epoch): that position of the stream was captured at that moment. The
         position may lie past the newest sample, because a resampler holds some back. Give one with every write of
         live audio: between anchors time is interpolated, past the newest it is only extrapolated.
         """
@@ -103,7 +103,7 @@ class RingBuffer:
         self.on_write.set()
 
     def write_waiting(self, samples: Samples, stop: threading.Event) -> bool:
-        """Append `samples` without ever overwriting: wait for the reader. False where `stop` was set meanwhile."""
+        """Append `samples` without overwriting: wait for the reader. Return False where `stop` was set meanwhile."""
         while len(samples) and not stop.is_set():
             with self._room:
                 room = max(0, self.capacity - (self._written - self._read))
@@ -115,7 +115,7 @@ class RingBuffer:
         return not stop.is_set()
 
     def mark_gap(self) -> None:
-        """Say that what is written next does not follow directly on what was written before."""
+        """Announce that what is written next does not follow directly on what was written before."""
         with self._room:
             if self._runs[-1].start != self._written:  # not at the very start, and once a place
                 self._gaps.append(self._written)
@@ -123,18 +123,18 @@ class RingBuffer:
                 self._runs.append(_Run(self._written, self.time_of(self._written)))
 
     def end(self) -> None:
-        """Say that nothing more will be written."""
+        """Announce that nothing more will be written."""
         with self._room:
             self._ended = True
         self.on_write.set()
 
     def available(self) -> int:
-        """Samples that can be read now."""
+        """Return how many samples can be read now."""
         with self._room:
             return min(self._written - self._read, self.capacity)
 
     def read(self, least: int, most: int, multiple: int = 1) -> Chunk | None:
-        """The oldest unread samples: at least `least`, at most `most`, a multiple of `multiple`; None if too few.
+        """Return the oldest unread samples: `least` to `most` of them, a multiple of `multiple`; None if too few.
 
         A chunk never spans an announced gap. What is left before a gap, or before the end, comes as a chunk of its own
         that may be shorter than `least` and no multiple; the chunk after a gap is `broken`. So at the end, reading
@@ -160,7 +160,7 @@ class RingBuffer:
             return self._take(start, count)
 
     def time_of(self, position: int) -> float | None:
-        """Seconds since the epoch at which the sample before `position` was heard; None before the first anchor.
+        """Return when the sample before `position` was captured, in seconds since the epoch; None before any anchor.
 
         It never falls from one position to a later one, as long as every write gives an anchor. Times are known for two
         lengths of the ring behind the newest sample.
@@ -170,7 +170,7 @@ class RingBuffer:
             return run.time_of(position)
 
     def recent(self, position: int) -> tuple[Samples, int]:
-        """A copy of the samples from `position` on that the ring still holds, and the position after them.
+        """Return a copy of the samples from `position` on that the ring still holds, and the position after them.
 
         Reads without taking anything from the reader: for a level meter.
         """
@@ -179,7 +179,7 @@ class RingBuffer:
             return self._copy(start, self._written - start), self._written
 
     def stats(self) -> RingStats:
-        """The counters now."""
+        """Return the counters now."""
         with self._room:
             unread_loss = max(0, self._written - self._read - self.capacity)
             return RingStats(

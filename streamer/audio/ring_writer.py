@@ -1,4 +1,4 @@
-"""The last step of every source: native mono audio in, 24 kHz in the ring, with the moment of capture."""
+"""Resample native mono audio to 24 kHz and write it to the ring with capture times."""
 
 import threading
 
@@ -11,10 +11,10 @@ from streamer.constants import SAMPLE_RATE
 
 
 class RingWriter:
-    """One unbroken run of a device, a file or a pipe on its way into a ring.
+    """Writes one unbroken run of a device, a file or a pipe to a ring.
 
-    The time of a position comes from the native frames handed in, not from the samples that have left the resampler:
-    so its delay shifts nothing.
+    The time of a position comes from the native frames passed in, not from the samples that have left the resampler,
+    so the resampler's delay does not shift it.
     """
 
     def __init__(self, ring: RingBuffer, rate_hz: float) -> None:
@@ -26,29 +26,29 @@ class RingWriter:
 
     @property
     def non_finite(self) -> int:
-        """Samples that were NaN or infinite and became 0."""
+        """Number of samples that were NaN or infinite and became 0."""
         return self._resampler.non_finite
 
     def write(self, mono: Samples, epoch_s: float) -> None:
-        """Pass on `mono` ([n] float32), whose last frame was heard at `epoch_s`; overwrite where there is no room."""
+        """Write `mono` ([n] float32), whose last frame was captured at `epoch_s`; overwrite where there is no room."""
         self._frames += len(mono)
         self._ring.write(self._resampler.process(mono), captured=(self._position(), epoch_s))
 
     def write_waiting(self, mono: Samples, stop: threading.Event) -> bool:
-        """Pass on `mono`, waiting for room in the ring; False where `stop` was set meanwhile."""
+        """Write `mono`, waiting for room in the ring; return False where `stop` was set meanwhile."""
         self._frames += len(mono)
         return self._ring.write_waiting(self._resampler.process(mono), stop)
 
     def set_time(self, epoch_s: float) -> None:
-        """Say that what is written next begins at `epoch_s`, and is timed by its position from there."""
+        """Set the time of the next sample to `epoch_s`; later ones are timed by their position from there."""
         self._ring.write(np.zeros(0, dtype=np.float32), captured=(self._position(), epoch_s))
 
-    def finish(self) -> None:
-        """Pass on what the resampler held back; the run is over."""
+    def flush(self) -> None:
+        """Write what the resampler held back, and end the run."""
         self._ring.write(self._resampler.flush())
 
-    def finish_waiting(self, stop: threading.Event) -> bool:
-        """As `finish`, waiting for room in the ring."""
+    def flush_waiting(self, stop: threading.Event) -> bool:
+        """Do as `flush`, waiting for room in the ring; return False where `stop` was set meanwhile."""
         return self._ring.write_waiting(self._resampler.flush(), stop)
 
     def _position(self) -> float:

@@ -1,6 +1,6 @@
-"""The edge where sound enters: a source fills one ring with 24 kHz mono audio from a thread of its own.
+"""The `Source` protocol: it fills one ring with 24 kHz mono audio from a thread of its own.
 
-This module is light: what a source is made of is imported when one is opened.
+This module is light: it imports neither numpy nor an audio library.
 """
 
 from dataclasses import dataclass
@@ -17,46 +17,46 @@ Encoding = Literal["s16le", "f32le"]
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How the source is doing."""
+    """The state of a source at one moment."""
 
     state: SourceState
     detail: str  # one sentence with the cure where something is wrong; empty when all is well
-    device: str  # the device's or file's name as a person knows it
+    device: str  # the device's or file's name as users know it
     native_rate_hz: float  # the rate the device or the file has by itself; 0 before that is known
     effective_rate_hz: float | None  # native samples a second of wall time, measured; None for files and pipes
-    overflow_events: int  # PortAudio said that it lost audio before we saw it
+    overflow_events: int  # times that PortAudio reported audio lost before the callback
 
 
 class Source(Protocol):
-    """A microphone, a file, a pipe. One writer of one ring."""
+    """A microphone, a file or a pipe: the one writer of one ring."""
 
     name: str  # the stream's name, reduced to [a-z0-9_-]
     ring: "RingBuffer"
     realtime: bool  # False with --fast: the source waits for room in the ring and nothing is overwritten
 
     def start(self) -> None:
-        """Begin filling the ring; returns at once. Raises StreamerError where it cannot ever work (no such file)."""
+        """Begin to fill the ring; return at once. Raises StreamerError where it can never work (no such file)."""
         ...
 
     def status(self) -> SourceStatus:
-        """How it is doing now; never blocks."""
+        """Return the state now; never blocks."""
         ...
 
     def mute(self, muted: bool) -> None:
-        """Really release the device (or pause the file) while muted; go on afterwards, with a gap in the ring.
+        """Release the device (or pause the file) while muted; resume afterwards, with a gap in the ring.
 
-        Returns at once. What a live pipe delivers meanwhile is dropped, so that what follows is fresh.
+        Returns at once. What a live pipe delivers while muted is dropped, so that no stale audio follows.
         """
         ...
 
     def stop(self) -> None:
-        """Release everything and end the thread and the ring. Safe to call twice, and before start."""
+        """Release everything, end the thread and end the ring. Safe to call twice, and before `start`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PcmFormat:
-    """What the bytes of raw PCM mean."""
+    """Sample format of raw PCM."""
 
     encoding: Encoding = "s16le"
     rate_hz: int = 16_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.files import read_recording
+from streamer.audio.files import read_lenient
 from streamer.constants import FRAME_SAMPLES
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.corpus import Clip
@@ -46,7 +46,7 @@ class AudioStore:
         with ThreadPoolExecutor() as pool:  # the decoders run outside of Python's lock
             for first in progress(range(0, len(left), _DECODED_AT_ONCE), "decoding"):
                 some = left[first : first + _DECODED_AT_ONCE]
-                for clip, audio in zip(some, pool.map(lambda clip: read_recording(clip.path), some), strict=True):
+                for clip, audio in zip(some, pool.map(lambda clip: read_lenient(clip.path), some), strict=True):
                     samples = np.clip(np.round(audio * 32767), -32768, 32767)
                     self._store.append(clip.key, samples[:, None])
         partial = self._sizes_path.with_suffix(".part")

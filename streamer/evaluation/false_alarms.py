@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.files import read_recording
+from streamer.audio.files import read_lenient
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.augment import NON_SPEECH, gain, generator, rms
 from streamer.corpora.corpus import SUFFIXES
@@ -66,7 +66,7 @@ def false_alarms(
         }
         results[sound] = _count(monitored, streams, progress, sound)
     for path in recordings:
-        heard = [read_recording(file) for file in recordings_in(path)]
+        heard = [read_lenient(file) for file in recordings_in(path)]
         streams = {level: [_at(one, level) for one in heard] for level in LEVELS_DBFS}
         name = path.stem if path.stem not in results else str(path)
         results[name] = _count(monitored, streams, progress, name)

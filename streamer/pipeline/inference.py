@@ -17,7 +17,7 @@ from torch import Tensor
 
 from streamer.arrays import Samples
 from streamer.audio.level import LevelNormalizer
-from streamer.audio.voice import VoiceDetector, step_together
+from streamer.audio.vad import VoiceActivityDetector, step_together
 from streamer.codec import StreamingEncoder
 from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
@@ -43,7 +43,7 @@ class WindowResult:
 class _Row:
     """One stream's row: its voice activity, and how far it has come since its reset."""
 
-    voice: VoiceDetector
+    voice: VoiceActivityDetector
     samples: int = 0
     frames: int = 0
     classified: int = 0  # frames up to the end of the newest window
@@ -95,8 +95,8 @@ class Inference:
         self.hop_frames = hop_frames
         self.window_frames = window_frames
         self.min_speech = min_speech
-        self._voice = VoiceDetector(enter=voice_threshold)  # hears nothing itself
-        self._rows = {row: _Row(VoiceDetector(voice_threshold, like=self._voice)) for row in range(rows)}
+        self._voice = VoiceActivityDetector(enter=voice_threshold)  # hears nothing itself
+        self._rows = {row: _Row(VoiceActivityDetector(voice_threshold, like=self._voice)) for row in range(rows)}
         self._capacity = max(1, rows)
         self._level = LevelNormalizer(self._capacity)
         self._encoder = StreamingEncoder(model.encoder, self._capacity)
@@ -129,7 +129,7 @@ class Inference:
             self._capacity *= 2
             for part in (self._level, self._encoder, self._window, self._shifts):
                 part.grow(self._capacity)
-        self._rows[row] = _Row(VoiceDetector(self._voice.enter, like=self._voice))
+        self._rows[row] = _Row(VoiceActivityDetector(self._voice.enter, like=self._voice))
         self.reset(row)
         return row
 

@@ -17,7 +17,7 @@ from streamer.analysis.dataset import read_set
 from streamer.analysis.discover import Recording, find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, embed_recordings, plan_batches
 from streamer.analysis.embedder import BATCH_SIZES, Embedder, EmbedSettings
-from streamer.audio.files import Facts, read_blocks, read_facts, read_whole
+from streamer.audio.files import Facts, read_facts, read_strict, read_strict_blocks
 from streamer.commands.embed import run_embed
 from streamer.errors import StreamerError, UsageError
 from tests.analysis.made import Watcher, checkpoint, model, sound, write
@@ -71,8 +71,8 @@ def test_a_recording_gives_the_same_row_whether_read_whole_or_streamed(tmp_path,
     path = write(tmp_path / "a.wav", 0.7, rate=rate, channels=2)
     facts = read_facts(path)
     embedder = Embedder(model(), EmbedSettings(pool=pool, level=True))
-    (whole,) = embedder.whole([read_whole(path, facts)])
-    pieces = [piece for block in read_blocks(path, facts) for piece in np.array_split(block, 9)]
+    (whole,) = embedder.whole([read_strict(path, facts)])
+    pieces = [piece for block in read_strict_blocks(path, facts) for piece in np.array_split(block, 9)]
     streamed = np.concatenate(list(embedder.streamed(pieces)))
     assert whole.shape == streamed.shape == (1, width)
     np.testing.assert_allclose(streamed, whole, rtol=1e-5, atol=1e-5)
@@ -195,7 +195,7 @@ def test_a_long_recording_is_read_in_blocks_and_never_whole(tmp_path, monkeypatc
     """What a two-hour file takes: with the limit lowered, for the time of a test."""
     monkeypatch.setattr("streamer.analysis.embed.LONG_SAMPLES", 12_000)
     monkeypatch.setattr("streamer.audio.files.BLOCK_S", 1)
-    monkeypatch.setattr("streamer.analysis.embed.read_whole", lambda *_: pytest.fail("it was read whole"))
+    monkeypatch.setattr("streamer.analysis.embed.read_strict", lambda *_: pytest.fail("it was read whole"))
     path = tmp_path / "long.flac"
     soundfile.write(path, sound(2.5, rate=8_000), 8_000)
     embedder = Embedder(model(), EmbedSettings(pool=None))

@@ -10,26 +10,26 @@ from tests.audio.fake_sounddevice import FakeClock
 def test_late_callbacks_shift_no_time() -> None:
     rng = np.random.default_rng(5)
     clock = CaptureClock(48_000)
-    heard = []
+    captured = []
     for block in range(200):
         late_s = 0.0 if block % 40 == 0 else float(rng.uniform(0, 0.3))
-        heard.append(clock.heard_s(960, 50.0 + (block + 1) * 0.02 + late_s))
-    np.testing.assert_allclose(heard, 50.0 + np.arange(1, 201) * 0.02, atol=1e-9)
+        captured.append(clock.captured_s(960, 50.0 + (block + 1) * 0.02 + late_s))
+    np.testing.assert_allclose(captured, 50.0 + np.arange(1, 201) * 0.02, atol=1e-9)
 
 
 def test_what_was_lost_moves_the_time_on() -> None:
     clock = CaptureClock(48_000)
     for block in range(10):
-        clock.heard_s(960, 50.0 + (block + 1) * 0.02)
-    clock.lost()
-    assert clock.heard_s(960, 50.0 + 0.22 + 0.5) == pytest.approx(50.72)
+        clock.captured_s(960, 50.0 + (block + 1) * 0.02)
+    clock.restart()
+    assert clock.captured_s(960, 50.0 + 0.22 + 0.5) == pytest.approx(50.72)
 
 
 def test_a_slow_device_is_followed_within_two_seconds() -> None:
     clock = CaptureClock(48_000)
     for block in range(1, 501):
-        heard_s = clock.heard_s(960, 50.0 + block * 0.021)
-        assert 0 <= 50.0 + block * 0.021 - heard_s < 0.12
+        captured_s = clock.captured_s(960, 50.0 + block * 0.021)
+        assert 0 <= 50.0 + block * 0.021 - captured_s < 0.12
 
 
 def test_the_rate_is_frames_by_monotonic_time_over_the_last_ten_seconds() -> None:

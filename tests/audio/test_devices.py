@@ -1,13 +1,10 @@
-"""Which device somebody means, and what PortAudio is allowed to do for it."""
-
-from types import SimpleNamespace
+"""Listing input devices, and finding one by index or name."""
 
 import pytest
 
-from streamer.audio import portaudio as portaudio_module
 from streamer.audio import pulse
 from streamer.audio.devices import DeviceInfo, find_device, list_devices, silence_hint
-from streamer.audio.portaudio import DeviceError, PortAudio, PortAudioMissingError, import_sounddevice, install_line
+from streamer.audio.portaudio import DeviceError, PortAudio
 from tests.audio.fake_sounddevice import FakeSounddevice, device
 
 YETI = DeviceInfo(2, "Blue Yeti", "Core Audio", 2, 48_000.0, False)
@@ -41,12 +38,12 @@ def test_a_device_is_found_by_index_or_part_of_its_name(wanted: str | int | None
         ("microphone", "'microphone' matches several input devices: 0 'MacBook Pro Microphone' .*, 5 'Camera Micro"),
     ],
 )
-def test_a_sentence_lists_the_candidates(wanted: str | int, sentence: str) -> None:
+def test_the_message_lists_the_candidates(wanted: str | int, sentence: str) -> None:
     with pytest.raises(DeviceError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
         find_device(wanted, DEVICES)
 
 
-def test_no_device_at_all_is_told() -> None:
+def test_a_machine_without_devices_is_refused_with_a_cure() -> None:
     with pytest.raises(DeviceError, match="There is no microphone: plug one in"):
         find_device("Yeti", ())
 
@@ -62,7 +59,7 @@ def test_of_one_device_under_several_host_apis_the_first_counts() -> None:
     assert find_device("yeti, windows wasapi", (YETI, again)) == again
 
 
-def test_twins_that_no_name_tells_apart_are_no_riddle() -> None:
+def test_the_first_of_two_devices_with_one_name_is_found() -> None:
     twin = DeviceInfo(3, "Blue Yeti", "Core Audio", 2, 48_000.0, False)
     assert find_device("yeti", (YETI, twin)) == YETI
 
@@ -92,95 +89,6 @@ def test_the_sound_servers_sources_can_be_named(monkeypatch: pytest.MonkeyPatch)
         found = find_device(wanted, listed)
         assert (found.index, found.source) == (0, "alsa_input.usb-Yeti")
     assert find_device("0", listed).source == ""
-
-
-def test_pactls_listing_is_read() -> None:
-    listing = (
-        "Source #0\n\tState: IDLE\n\tName: vmic.monitor\n\tDescription: Monitor of Null Output\n"
-        "\tProperties:\n\t\tdevice.description = \"Monitor\"\n"
-        "\tPorts:\n\t\tanalog: Description: not this one\n\n"
-        "Source #4\n\tName: usb\n\tDescription: Küchenmikrofon: links\n"
-    )  # fmt: skip
-    assert pulse.parse(listing) == (
-        pulse.PulseSource("vmic.monitor", "Monitor of Null Output"),
-        pulse.PulseSource("usb", "Küchenmikrofon: links"),
-    )
-
-
-def test_without_pactl_there_are_no_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse.shutil, "which", lambda _: None)
-    assert pulse.sources() == ()
-
-
-@pytest.mark.parametrize("before", [None, "another"])
-def test_choosing_a_source_leaves_the_environment_as_it_was(
-    monkeypatch: pytest.MonkeyPatch, before: str | None
-) -> None:
-    if before is None:
-        monkeypatch.delenv("PULSE_SOURCE", raising=False)
-    else:
-        monkeypatch.setenv("PULSE_SOURCE", before)
-    with pulse.recording_from("usb"):
-        assert pulse.os.environ["PULSE_SOURCE"] == "usb"
-    assert pulse.os.environ.get("PULSE_SOURCE") == before
-    with pulse.recording_from(""):
-        assert pulse.os.environ.get("PULSE_SOURCE") == before
-
-
-def test_portaudio_is_restarted_only_while_no_microphone_is_alive() -> None:
-    fake = FakeSounddevice([device("Yeti")])
-    shared = PortAudio(lambda: fake)
-    fake.plugged.append(device("Camera"))
-    assert shared.refresh()
-    assert [info["name"] for info in shared.inputs()] == ["Yeti", "Camera"]
-    stream = shared.open(0, rate_hz=48_000, channels=1, blocksize=960, callback=lambda *_: None)
-    assert not shared.refresh()
-    assert fake.restarts == 1
-    shared.close(stream)
-    assert shared.refresh()
-
-
-@pytest.mark.parametrize("failure", ["open", "start"])
-def test_a_device_that_does_not_open_leaves_nothing_alive(failure: str) -> None:
-    fake = FakeSounddevice([device("Yeti")], start_fails=failure == "start")
-    shared = PortAudio(lambda: fake)
-    with pytest.raises(DeviceError, match=r"cannot be opened \(Error [a-zA-Z: ]+\): it may be unplugged") as caught:
-        shared.open(0 if failure == "start" else 1, rate_hz=48_000, channels=1, blocksize=960, callback=print)
-    assert "\n" not in str(caught.value)
-    assert fake.alive == []
-    assert shared.refresh()
-
-
-@pytest.mark.parametrize(
-    ("manager", "cure"),
-    [
-        ("apt-get", "run `sudo apt-get install libportaudio2`"),
-        ("dnf", "run `sudo dnf install portaudio`"),
-        ("pacman", "run `sudo pacman -S portaudio`"),
-        ("brew", "run `brew install portaudio`"),
-        (None, "install your system's portaudio package"),
-    ],
-)
-def test_the_line_that_installs_portaudio_fits_the_system(manager: str | None, cure: str) -> None:
-    assert install_line(lambda program: "/usr/bin/it" if program == manager else None) == cure
-
-
-def test_a_missing_portaudio_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> SimpleNamespace:
-        raise OSError("PortAudio library not found")
-
-    monkeypatch.setattr(portaudio_module, "import_module", fail)
-    with pytest.raises(PortAudioMissingError, match="Microphones need the PortAudio library, which is missing: "):
-        import_sounddevice()
-
-
-def test_a_portaudio_that_fails_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> SimpleNamespace:
-        raise RuntimeError("Error initializing PortAudio")
-
-    monkeypatch.setattr(portaudio_module, "import_module", fail)
-    with pytest.raises(DeviceError, match="PortAudio does not start: Error initializing PortAudio"):
-        import_sounddevice()
 
 
 @pytest.mark.parametrize(

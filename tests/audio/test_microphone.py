@@ -25,7 +25,9 @@ class Room:
         self.sd = FakeSounddevice(list(devices) or [device("Yeti")])
         self.ring = RingBuffer(10 * SAMPLE_RATE)
         self.portaudio = PortAudio(lambda: self.sd)
-        self.microphone = Microphone("mic", wanted, self.ring, portaudio=self.portaudio, clock=self.clock, **options)  # type: ignore[arg-type]
+        self.microphone = Microphone(
+            "mic", wanted, self.ring, portaudio=self.portaudio, clock=self.clock, **options  # type: ignore[arg-type]
+        )  # fmt: skip
         self.rng = np.random.default_rng(11)
 
     @property
@@ -133,7 +135,7 @@ def test_a_device_that_calls_back_no_more_is_lost(block_ms: float, patience_s: f
     assert room.state == "live"
     room.wait(0.2)
     assert room.state == "lost"
-    assert "'Yeti' delivers no audio any more" in room.microphone.status().detail
+    assert "'Yeti' no longer delivers audio" in room.microphone.status().detail
     assert room.microphone.status().effective_rate_hz is None
     assert room.sd.alive == []
 
@@ -229,7 +231,7 @@ def test_two_seconds_of_zeros_are_no_signal_and_sound_ends_that() -> None:
     assert room.state == "live"
     room.hear(0.2, silent=True)
     assert room.state == "no signal"
-    assert "'Yeti' gives nothing but zeros: " in room.microphone.status().detail
+    assert "'Yeti' delivers only zeros: " in room.microphone.status().detail
     room.hear(BLOCK_S)
     assert (room.state, room.microphone.status().detail) == ("live", "")
     assert len(room.sd.streams) == 1
@@ -300,7 +302,7 @@ def test_muting_releases_the_device_and_what_it_had_not_handed_over() -> None:
     assert room.ring.stats().written == SAMPLE_RATE
     room.microphone.mute(False)
     room.microphone.step()
-    assert room.state == "starting", "it is open, so it is not muted any more"
+    assert room.state == "starting", "it is open, so it is no longer muted"
     room.hear(0.5)
     assert room.state == "live"
     assert [chunk.broken for chunk in room.read()] == [False, True]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer.audio.microphone import Microphone
-from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceKind, SourceOptions, SourceSpec, open_source, parse_source
 from streamer.audio.playback import Playback
 from streamer.audio.portaudio import PortAudio, PortAudioMissingError
 from streamer.constants import SAMPLE_RATE
@@ -96,9 +96,9 @@ def test_a_stream_is_named_after_its_source_unless_it_has_a_name(
 
 
 @pytest.mark.parametrize("kind", ["auto", "mic"])
-def test_a_microphone_cannot_be_read_faster_than_real_time(kind: str) -> None:
+def test_a_microphone_cannot_be_read_faster_than_real_time(kind: SourceKind) -> None:
     with pytest.raises(UsageError, match="--fast reads recordings and pipes, not a microphone"):
-        open_source(SourceSpec(kind), SourceOptions(fast=True), portaudio=with_devices(device("Yeti")))  # type: ignore[arg-type]
+        open_source(SourceSpec(kind), SourceOptions(fast=True), portaudio=with_devices(device("Yeti")))
 
 
 @pytest.mark.parametrize("spec", [SourceSpec("demo"), SourceSpec("recording", "a.wav"), SourceSpec("pipe")])

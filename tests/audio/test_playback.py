@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from streamer.audio.pipe import Pipe
-from streamer.audio.playback import Input, Pace, Playback
+from streamer.audio.playback import BlockReader, Pace, Playback
 from streamer.audio.recording import Recording
 from streamer.audio.resample import to_mono
 from streamer.audio.ring import RingBuffer
@@ -22,7 +22,7 @@ from streamer.audio.source import PcmFormat
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
 
-FAST: Pace = "as it is read"
+FAST: Pace = "unpaced"
 
 
 def noise(frames: int, channels: int = 1) -> np.ndarray:
@@ -52,7 +52,7 @@ def read_to_end(ring: RingBuffer) -> np.ndarray:
 
 
 def play(
-    source: Input, pace: Pace = FAST, channel: int | None = None, room_s: float = 0.5
+    source: BlockReader, pace: Pace = FAST, channel: int | None = None, room_s: float = 0.5
 ) -> tuple[np.ndarray, Playback]:
     """All that `source` gives, through a ring that is shorter than it."""
     ring = RingBuffer(round(room_s * SAMPLE_RATE))
@@ -144,8 +144,8 @@ def test_a_looped_recording_begins_again_without_a_gap(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("missing.wav", None, "cannot be read: No such file or directory; name an audio file"),
-        ("text.txt", b"hello world", "is no audio file that libsndfile reads"),
-        ("empty.wav", b"", "is no audio file that libsndfile reads"),
+        ("text.txt", b"hello world", "is not an audio file that libsndfile reads"),
+        ("empty.wav", b"", "is not an audio file that libsndfile reads"),
         ("samples.raw", b"1234", "pipe raw PCM in with `-`"),
         (".", None, "cannot be read: Is a directory"),
     ],
@@ -257,7 +257,7 @@ def test_a_pipe_ends_in_the_middle_of_a_frame_with_a_word() -> None:
 def test_a_pipe_that_brings_nothing_says_so() -> None:
     samples, playback = play(Pipe(io.BytesIO(b""), PcmFormat()))
     assert len(samples) == 0
-    assert "ended before any audio came" in playback.status().detail
+    assert "ended before it delivered any audio" in playback.status().detail
 
 
 def test_numbers_that_are_not_finite_are_replaced_and_told() -> None:
@@ -265,7 +265,7 @@ def test_numbers_that_are_not_finite_are_replaced_and_told() -> None:
     signal[[5, 6]] = [np.nan, np.inf]
     samples, playback = play(Pipe(io.BytesIO(signal.tobytes()), PcmFormat("f32le", 24_000, 1)))
     assert np.isfinite(samples).all()
-    assert playback.status().detail.startswith("2 samples that were no finite numbers were replaced by 0")
+    assert playback.status().detail.startswith("2 samples were not finite numbers and were replaced by 0")
 
 
 def test_a_terminal_is_no_pipe() -> None:
@@ -281,7 +281,7 @@ def test_a_live_pipe_is_timed_on_arrival_dropped_while_muted_and_can_be_stopped_
     read_end, write_end = os.pipe()
     ring = RingBuffer(SAMPLE_RATE)
     with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb", buffering=0) as writer:
-        playback = Playback("stdin", Pipe(reader, PcmFormat("s16le", 24_000, 1)), ring, "as it comes")
+        playback = Playback("stdin", Pipe(reader, PcmFormat("s16le", 24_000, 1)), ring, "as delivered")
         playback.start()
         assert playback.realtime
         before = time.time()
@@ -309,7 +309,7 @@ def test_a_live_pipe_is_timed_on_arrival_dropped_while_muted_and_can_be_stopped_
 
 def test_a_live_pipe_that_nobody_reads_overwrites_and_counts() -> None:
     ring = RingBuffer(1_000)
-    playback = Playback("stdin", Pipe(io.BytesIO(bytes(48_000)), PcmFormat("s16le", 24_000, 1)), ring, "as it comes")
+    playback = Playback("stdin", Pipe(io.BytesIO(bytes(48_000)), PcmFormat("s16le", 24_000, 1)), ring, "as delivered")
     playback.start()
     wait_for(lambda: ring.stats().ended)
     assert ring.stats().overwritten == 23_000

@@ -29,9 +29,10 @@ class Listener:
     def __init__(self, microphone: VirtualMicrophone, source: str, result: Path) -> None:
         self._result = result
         self._lines: queue.Queue[dict[str, str]] = queue.Queue()
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("listen.py")), source, str(result)],
-            env=microphone.env | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
+            env=microphone.env | {"PYTHONPATH": path},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         threading.Thread(target=self._collect, daemon=True).start()

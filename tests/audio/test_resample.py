@@ -78,5 +78,5 @@ def test_the_resamplers_delay_does_not_shift_the_time(rate_hz: int) -> None:
     assert ring.stats().written < SAMPLE_RATE  # some is held back
     for position in (1_000, 12_345, ring.stats().written):
         assert ring.time_of(position) == pytest.approx(1000.0 + position / SAMPLE_RATE, abs=1e-4)
-    writer.finish()
+    writer.flush()
     assert ring.stats().written == SAMPLE_RATE

@@ -264,3 +264,26 @@ def test_time_never_falls_whatever_the_callbacks_do(blocks: list[tuple[int, floa
         fill(ring, count, (ring.stats().written + count, elapsed_s + late_s))
     times = [ring.time_of(position) for position in range(0, ring.stats().written + 1, 13)]
     assert all(a is not None and b is not None and a <= b for a, b in itertools.pairwise(times))
+
+
+def test_the_recent_samples_are_those_since_the_position_given() -> None:
+    ring = RingBuffer(100)
+    ring.write(samples(0, 60))
+    assert ring.recent(40)[0].tolist() == samples(40, 20).tolist()
+    assert len(ring.recent(60)[0]) == 0
+
+
+def test_recent_leaves_out_what_was_overwritten() -> None:
+    ring = RingBuffer(100)
+    ring.write(samples(0, 250))
+    recent, position = ring.recent(0)
+    assert (recent.tolist(), position) == (samples(150, 100).tolist(), 250)
+
+
+def test_recent_takes_nothing_from_the_reader() -> None:
+    ring = RingBuffer(100)
+    ring.write(samples(0, 50))
+    ring.recent(0)
+    chunk = ring.read(50, 50)
+    assert chunk is not None
+    assert chunk.samples.tolist() == samples(0, 50).tolist()

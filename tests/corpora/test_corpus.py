@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.audio.files import read_recording
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import read_corpora, read_corpus
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.emotion.labels import LABELS
-from streamer.errors import StreamerError, UsageError
+from streamer.errors import UsageError
 from tests.support.training_corpus import write_corpus
 
 
@@ -162,10 +161,3 @@ def test_two_corpora_of_one_name_are_refused(tmp_path: Path) -> None:
     folders = [write_corpus(tmp_path / name) for name in ("a", "b")]
     with pytest.raises(UsageError, match="called ravdess"):
         read_corpora(folders)
-
-
-def test_a_recording_that_is_none_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "a.wav"
-    file.write_text("hello")
-    with pytest.raises(StreamerError, match=r"a\.wav cannot be read"):
-        read_recording(file)

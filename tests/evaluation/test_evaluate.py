@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.audio.files import read_recording
+from streamer.audio.files import read_lenient
 from streamer.audio.open import DEMO
 from streamer.codec.cpu.pack import PRECISIONS, supported
 from streamer.constants import SAMPLE_RATE
@@ -59,7 +59,7 @@ def monitored() -> Monitored:
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[AudioStore, Corpus]:
     """Two clips of synthetic speech, which voice activity takes for a voice."""
     folder = tmp_path_factory.mktemp("spoken")
-    speech = read_recording(DEMO)
+    speech = read_lenient(DEMO)
     clips = []
     for number, first_s in enumerate((0, 1)):
         path = folder / f"{number}.wav"
@@ -157,7 +157,7 @@ def test_a_recording_is_heard_alike_after_another_one(monitored: Monitored, spok
 
 
 def test_sounds_without_a_voice_are_counted_by_the_hour(monitored: Monitored, tmp_path: Path) -> None:
-    speech = read_recording(DEMO)[:SAMPLE_RATE]
+    speech = read_lenient(DEMO)[:SAMPLE_RATE]
     soundfile.write(tmp_path / "a voice after all.wav", speech, SAMPLE_RATE)
     alarms = false_alarms(monitored, 0.03, [tmp_path], SEED, silent)
     assert list(alarms) == [*SOUNDS, tmp_path.stem]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamer.audio.level import normalize
-from streamer.audio.voice import CHUNK, VOICE_CHUNK, VoiceChunk, VoiceDetector, step_together
+from streamer.audio.vad import CHUNK, VAD_CHUNK, VadChunk, VoiceActivityDetector, step_together
 from streamer.constants import SAMPLE_RATE
 
 
@@ -21,14 +21,14 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def loaded() -> VoiceDetector:
-    detector = VoiceDetector()
+def loaded() -> VoiceActivityDetector:
+    detector = VoiceActivityDetector()
     detector.warm_up()
     return detector
 
 
 @pytest.fixture
-def detector(loaded) -> VoiceDetector:
+def detector(loaded) -> VoiceActivityDetector:
     loaded.reset()
     return loaded
 
@@ -57,25 +57,25 @@ def noise(seconds: float, rms: float) -> np.ndarray:
     return (rms * np.random.default_rng(0).standard_normal(int(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
-def test_a_voice_is_heard(detector):
+def test_speech_is_detected(detector):
     chunks = detector.step(vowels(4.0))
-    assert np.mean([chunk.voiced for chunk in chunks[15:]]) > 0.8
+    assert np.mean([chunk.is_speech for chunk in chunks[15:]]) > 0.8
     assert detector.share(SAMPLE_RATE, 4 * SAMPLE_RATE) > 0.8
 
 
-def test_a_faint_voice_is_heard_through_the_level(detector):
+def test_faint_speech_is_detected_after_the_level_normaliser(detector):
     detector.step(normalize(vowels(4.0, rms=0.002)[None])[0])
     assert detector.share(SAMPLE_RATE, 4 * SAMPLE_RATE) > 0.6
 
 
 @pytest.mark.parametrize("rms", [0.0, 0.001, 0.1])
-def test_noise_is_no_voice_even_when_the_level_raised_it(detector, rms):
+def test_noise_is_no_speech_even_where_the_level_normaliser_raises_it(detector, rms):
     detector.step(normalize(noise(4.0, rms)[None])[0])
     assert detector.share(0, 4 * SAMPLE_RATE) < 0.1
 
 
 @pytest.mark.parametrize("size", [1, 37, 320, 5760])
-def test_any_chunks_give_the_same_judgements(detector, size):
+def test_chunking_does_not_change_the_result(detector, size):
     audio = vowels(0.5 if size == 1 else 2.0)
     whole = detector.step(audio)
     detector.reset()
@@ -95,12 +95,12 @@ def test_positions_count_from_where_the_stream_was_reset(detector):
     assert all(0 <= chunk.probability <= 1 for chunk in chunks)
 
 
-def test_what_is_judged_lags_by_less_than_a_chunk_and_the_resampler(detector):
+def test_the_result_lags_by_less_than_a_chunk_and_the_resampler(detector):
     chunks = detector.step(vowels(2.0))
     assert 2 * SAMPLE_RATE - chunks[-1].end < CHUNK + 0.02 * SAMPLE_RATE
 
 
-def test_reset_forgets_the_voice(detector):
+def test_reset_clears_the_state(detector):
     first = detector.step(vowels(2.0))
     detector.reset()
     assert not detector.speaking
@@ -109,7 +109,7 @@ def test_reset_forgets_the_voice(detector):
 
 
 def test_two_detectors_do_not_share_their_state(detector):
-    other = VoiceDetector()
+    other = VoiceActivityDetector()
     alone = detector.step(vowels(1.0))
     detector.reset()
     mixed = []
@@ -121,13 +121,13 @@ def test_two_detectors_do_not_share_their_state(detector):
 
 def test_speech_ends_at_a_lower_probability_than_it_begins_at(detector, monkeypatch):
     script = iter([0.4, 0.5, 0.4, 0.36, 0.34, 0.4, 0.5])
-    monkeypatch.setattr(detector, "_network", lambda chunks, memories: ([next(script)], memories))
+    monkeypatch.setattr(detector, "_network", lambda chunks, states: ([next(script)], states))
     chunks = detector.step(np.zeros(CHUNK * 8, np.float32))
-    assert [c.voiced for c in chunks[:7]] == [False, True, True, True, False, False, True]
+    assert [c.is_speech for c in chunks[:7]] == [False, True, True, True, False, False, True]
 
 
-def judged(detector: VoiceDetector, voiced: list[bool]) -> VoiceDetector:
-    detector._history.extend(VoiceChunk(CHUNK * (i + 1), float(v), v) for i, v in enumerate(voiced))
+def classified(detector: VoiceActivityDetector, voiced: list[bool]) -> VoiceActivityDetector:
+    detector._history.extend(VadChunk(CHUNK * (i + 1), float(v), v) for i, v in enumerate(voiced))
     return detector
 
 
@@ -137,68 +137,68 @@ def judged(detector: VoiceDetector, voiced: list[bool]) -> VoiceDetector:
         (0, 4 * CHUNK, 0.5),
         (CHUNK, 2 * CHUNK, 1.0),
         (CHUNK // 2, 3 * CHUNK // 2, 0.5),
-        (3 * CHUNK, 9 * CHUNK, 0.0),  # the part that was not judged yet does not count
+        (3 * CHUNK, 9 * CHUNK, 0.0),  # the part that is not classified yet does not count
         (2 * CHUNK, 99 * CHUNK, 0.5),
         (50 * CHUNK, 60 * CHUNK, 0.0),
         (CHUNK, CHUNK, 0.0),
     ],
 )
-def test_the_share_of_a_window_counts_its_judged_samples(detector, start, end, share):
-    assert judged(detector, [False, True, True, False]).share(start, end) == pytest.approx(share)
+def test_the_share_of_a_window_counts_its_classified_samples(detector, start, end, share):
+    assert classified(detector, [False, True, True, False]).share(start, end) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("enter", [0.15, 0.0, 1.5])
 def test_an_impossible_threshold_is_refused(enter):
     with pytest.raises(ValueError, match="threshold of speech"):
-        VoiceDetector(enter)
+        VoiceActivityDetector(enter)
 
 
 def test_loading_the_model_leaves_the_number_of_threads_alone():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        VoiceDetector()
+        VoiceActivityDetector()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_no_samples_are_no_news(detector):
+def test_no_samples_complete_no_chunk(detector):
     assert detector.step(np.zeros(0, np.float32)) == []
 
 
 def test_detectors_that_share_a_network_do_not_disturb_each_other(loaded):
-    first, second = VoiceDetector(like=loaded), VoiceDetector(like=loaded)
+    first, second = VoiceActivityDetector(like=loaded), VoiceActivityDetector(like=loaded)
     speech, hiss = vowels(1.0), noise(1.0, 0.01)
-    alone = VoiceDetector().step(speech)
+    alone = VoiceActivityDetector().step(speech)
     together = []
     for begin in range(0, SAMPLE_RATE, 6000):
         second.step(hiss[begin : begin + 6000])
         together += first.step(speech[begin : begin + 6000])
-    assert [(c.end, c.voiced) for c in together] == [(c.end, c.voiced) for c in alone]
+    assert [(c.end, c.is_speech) for c in together] == [(c.end, c.is_speech) for c in alone]
     assert [c.probability for c in together] == pytest.approx([c.probability for c in alone], abs=1e-5)
     assert first.share(0, SAMPLE_RATE) > 0 == second.share(0, SAMPLE_RATE)
 
 
-def test_streams_heard_together_give_what_each_gives_alone(loaded):
+def test_streams_in_one_batch_get_what_each_gets_alone(loaded):
     audio = [vowels(1.0), noise(1.0, 0.05), vowels(2.0)[SAMPLE_RATE:], vowels(0.2)]
-    together, alone = ([VoiceDetector(like=loaded) for _ in audio] for _ in range(2))
+    together, alone = ([VoiceActivityDetector(like=loaded) for _ in audio] for _ in range(2))
     for begin, end in ((0, 700), (700, 7000), (7000, 7000), (7000, 24_000)):
         pieces = [samples[begin:end] for samples in audio]
-        judged = step_together(together, pieces)
-        for mine, detector, piece in zip(judged, alone, pieces, strict=True):
+        classified = step_together(together, pieces)
+        for mine, detector, piece in zip(classified, alone, pieces, strict=True):
             expected = detector.step(piece)
-            assert [(c.end, c.voiced) for c in mine] == [(c.end, c.voiced) for c in expected]
+            assert [(c.end, c.is_speech) for c in mine] == [(c.end, c.is_speech) for c in expected]
             assert [c.probability for c in mine] == pytest.approx([c.probability for c in expected], abs=1e-5)
 
 
 def test_the_network_is_that_of_the_packaged_model(loaded):
     from silero_vad import load_silero_vad
 
-    model, chunks = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, (6, VOICE_CHUNK)).astype(np.float32)
-    memory, heard = loaded._network.fresh(), []
+    model, chunks = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, (6, VAD_CHUNK)).astype(np.float32)
+    state, ours = loaded._network.fresh(), []
     for chunk in chunks:
-        probabilities, (memory,) = loaded._network([chunk], [memory])
-        heard += probabilities
+        probabilities, (state,) = loaded._network([chunk], [state])
+        ours += probabilities
     with torch.inference_mode():
-        assert heard == pytest.approx([float(model(torch.from_numpy(chunk), 16_000)) for chunk in chunks], abs=1e-6)
+        assert ours == pytest.approx([float(model(torch.from_numpy(chunk), 16_000)) for chunk in chunks], abs=1e-6)
