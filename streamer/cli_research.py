@@ -161,7 +161,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on speakers that no training has used."""
     from streamer.commands.evaluate import run_evaluation
-    from streamer.evaluation.evaluate import EvaluationOptions
+    from streamer.evaluation.options import EvaluationOptions
 
     options = EvaluationOptions(
         protocol=protocol.value,

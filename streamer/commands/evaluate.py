@@ -8,7 +8,8 @@ import torch
 from streamer.commands.train import show_progress
 from streamer.corpora.corpus import read_corpora
 from streamer.errors import UsageError
-from streamer.evaluation.evaluate import EvaluationOptions, evaluate
+from streamer.evaluation.evaluate import evaluate
+from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.report import markdown, write_report
 
 

@@ -1,7 +1,7 @@
-"""Others on the same folds: loudness alone, openSMILE's feature sets with a support vector machine, and the teacher.
+"""Baselines on the same folds: loudness, eGeMAPS and ComParE with an SVM, and the teacher with a linear probe.
 
 eGeMAPS: Eyben et al. 2016; ComParE 2016: Schuller et al. 2016. Both are optional: they need opensmile and scikit-learn.
-The teacher, with a logistic regression on its features of whole clips, is what a student of it can reach.
+The teacher, with a logistic regression on its features of whole clips, is an upper bound for its student.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,100 +27,100 @@ from streamer.training.teacher import WhisperTeacher
 from streamer.training.teacher_targets import STATISTICS, regression, statistics
 
 Features = npt.NDArray[np.float64]
-Guesses = npt.NDArray[np.int64]
-Classify = Callable[[Features], Guesses]  # [N, D] to the columns of N labels
+Columns = npt.NDArray[np.int64]
+Classify = Callable[[Features], Columns]  # features [N, D] → label columns [N]
 LOUDNESS = "loudness only"
-_WIDE = 1000  # features from which the machine is linear
+_WIDE = 1000  # number of features above which the SVM is linear
 
 
 @dataclass(frozen=True)
-class PeerResult:
-    """What a peer reaches on the clips that the checkpoint was asked about."""
+class BaselineResult:
+    """The figures of a baseline on the clips that the checkpoint was tested on."""
 
     uar: float
     interval: tuple[float, float]  # 95 %, speakers drawn with replacement
     accuracy: float
 
 
-def fit(features: Features, answers: Guesses) -> Classify:
-    """A balanced support vector machine on standardised features: linear where they are wide, else with a radial kernel.
+def fit(features: Features, targets: Columns) -> Classify:
+    """Fit a class-balanced SVM on standardised features: linear above 1,000 features, else with a radial kernel.
 
     Args:
         features: `[N, D]` of the training clips.
-        answers: `[N]` the right columns.
+        targets: `[N]` their label columns.
     """
     from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
     from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
     from sklearn.svm import SVC, LinearSVC  # type: ignore[import-untyped]
 
     wide = features.shape[1] > _WIDE
-    machine = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
-    return _fitted(make_pipeline(StandardScaler(), machine), features, answers)
+    svm = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
+    return _fitted(make_pipeline(StandardScaler(), svm), features, targets)
 
 
-def _fit_regression(features: Features, answers: Guesses) -> Classify:
-    return _fitted(regression(), features, answers)
+def _fit_regression(features: Features, targets: Columns) -> Classify:
+    return _fitted(regression(), features, targets)
 
 
-def _fitted(pipeline: Any, features: Features, answers: Guesses) -> Classify:
-    pipeline.fit(features, answers)
+def _fitted(pipeline: Any, features: Features, targets: Columns) -> Classify:
+    pipeline.fit(features, targets)
 
-    def classify(others: Features) -> Guesses:
-        guesses: Guesses = pipeline.predict(others)
-        return guesses
+    def classify(others: Features) -> Columns:
+        predicted_columns: Columns = pipeline.predict(others)
+        return predicted_columns
 
     return classify
 
 
 @dataclass(frozen=True)
-class _Peer:
-    """What it knows of a clip, and what learns from that."""
+class _Baseline:
+    """The features of a clip, and the classifier that is fitted on them."""
 
     width: int
     extract: Callable[[Samples], Features]
-    fit: Callable[[Features, Guesses], Classify] = fit
-    stored: str = ""  # its features' file; "": by the first word of its name
+    fit: Callable[[Features, Columns], Classify] = fit
+    stored: str = ""  # name of the features' file; "": the first word of the baseline's name
 
 
-def peer_results(
+def evaluate_baselines(
     audio: AudioStore,
     folds: Folds,
     work: Path,
     seed: int,
     progress: Progress[Any],
     teacher: WhisperTeacher | None = None,
-) -> dict[str, PeerResult]:
-    """Each peer, trained anew in every fold; {} without scikit-learn, or where a fold has no two labels to learn.
+) -> dict[str, BaselineResult]:
+    """Train and test each baseline in every fold; {} without scikit-learn, or if a fold trains on fewer than two labels.
 
     Args:
         audio: the recordings of `folds.clips`.
         folds: of one corpus.
-        work: a folder that keeps the features of openSMILE and of the teacher.
-        seed: of the interval's draws.
-        progress: shows how far it is.
-        teacher: makes one row more.
+        work: a folder that caches the features of openSMILE and of the teacher.
+        seed: of the bootstrap interval.
+        progress: shows the progress of a loop.
+        teacher: adds a row for the teacher.
     """
-    answers, tested = folds.answers, folds.tested
-    if find_spec("sklearn") is None or any(len(set(answers[train])) < 2 for train, _ in folds.parts):
+    targets, tested = folds.targets, folds.tested
+    if find_spec("sklearn") is None or any(len(set(targets[train])) < 2 for train, _ in folds.parts):
         return {}
     speakers = [folds.clips[row].speaker for row in tested]
     results = {}
-    for name, peer in _peers(teacher):
-        features = _features(name, peer, audio, folds.clips, work, progress)
-        guesses = np.zeros(len(answers), dtype=np.int64)
+    for name, baseline in _baselines(teacher):
+        features = _features(name, baseline, audio, folds.clips, work, progress)
+        predicted_columns = np.zeros(len(targets), dtype=np.int64)
         for train, test in progress(folds.parts, f"{name}, folds"):
-            guesses[test] = peer.fit(features[train], answers[train])(features[test])
-        right, said = answers[tested], guesses[tested]
-        results[name] = PeerResult(
-            uar=uar(right, said),
-            interval=bootstrap_interval(partial(uar_of_rows, right, said), speakers, seed),
-            accuracy=float(np.mean(right == said)),
+            predicted_columns[test] = baseline.fit(features[train], targets[train])(features[test])
+        right, predicted = targets[tested], predicted_columns[tested]
+        results[name] = BaselineResult(
+            uar=uar(right, predicted),
+            interval=bootstrap_interval(partial(uar_of_rows, right, predicted), speakers, seed),
+            accuracy=float(np.mean(right == predicted)),
         )
     return results
 
 
 def fit_loudness(audio: AudioStore, clips: Sequence[Clip]) -> Classify | None:
-    """What a level meter alone makes of clips; None without scikit-learn, or where the clips have no two labels."""
+    """Fit a classifier on loudness alone; None without scikit-learn, or if the clips have fewer than two labels."""
     if find_spec("sklearn") is None or len({clip.label for clip in clips}) < 2:
         return None
     features = np.stack([loudness_features(audio[clip.key]) for clip in clips])
@@ -128,7 +128,7 @@ def fit_loudness(audio: AudioStore, clips: Sequence[Clip]) -> Classify | None:
 
 
 def loudness_features(audio: Samples) -> Features:
-    """`[6]` of the level in dB over 20 ms: mean, deviation, quartiles and range. What a level meter knows."""
+    """Return `[6]` figures of the level in dB over 20 ms blocks: mean, deviation, quartiles, range."""
     block = SAMPLE_RATE // 50
     padded = np.pad(audio, (0, -len(audio) % block)).astype(np.float64)
     level_db = 10 * np.log10(np.mean(padded.reshape(-1, block) ** 2, axis=1) + 1e-10)
@@ -136,15 +136,15 @@ def loudness_features(audio: Samples) -> Features:
     return np.array([level_db.mean(), level_db.std(), low, middle, high, level_db.max() - level_db.min()])
 
 
-def _peers(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Peer]]:
-    yield LOUDNESS, _Peer(6, loudness_features)
+def _baselines(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Baseline]]:
+    yield LOUDNESS, _Baseline(6, loudness_features)
     if find_spec("opensmile") is not None:
         yield "eGeMAPS + SVM", _smile("eGeMAPSv02")
         yield "ComParE + SVM", _smile("ComParE_2016")
     if teacher is not None:
         yield (
             "teacher + regression",
-            _Peer(
+            _Baseline(
                 STATISTICS,
                 lambda clip: statistics(teacher.features(clip)).astype(np.float64),
                 _fit_regression,
@@ -153,7 +153,7 @@ def _peers(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Peer]]:
         )
 
 
-def _smile(feature_set: str) -> _Peer:
+def _smile(feature_set: str) -> _Baseline:
     import opensmile  # type: ignore[import-untyped]
 
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
@@ -162,14 +162,14 @@ def _smile(feature_set: str) -> _Peer:
         values: Features = smile.process_signal(audio, SAMPLE_RATE).to_numpy(np.float64)[0]
         return np.nan_to_num(values)  # a clip without a voiced frame has no pitch
 
-    return _Peer(len(smile.feature_names), extract)
+    return _Baseline(len(smile.feature_names), extract)
 
 
 def _features(
-    name: str, peer: _Peer, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
+    name: str, baseline: _Baseline, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
 ) -> Features:
-    """`[N, D]`, from the store as far as it goes."""
-    store = RaggedStore(work / f"peer-{peer.stored or name.split()[0].lower()}", peer.width, np.float32)
+    """Return the features `[N, D]` of all clips; those that are cached in `work` are read from there."""
+    store = RaggedStore(work / f"peer-{baseline.stored or name.split()[0].lower()}", baseline.width, np.float32)
     for clip in progress([clip for clip in clips if clip.key not in store], f"{name}, features"):
-        store.append(clip.key, peer.extract(audio[clip.key])[None])
+        store.append(clip.key, baseline.extract(audio[clip.key])[None])
     return np.stack([store[clip.key][0] for clip in clips]).astype(np.float64)

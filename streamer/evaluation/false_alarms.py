@@ -1,4 +1,4 @@
-"""Emotions that begin though nobody speaks, an hour: silence, noise, music, and whatever recordings one has of such."""
+"""Count false alarms per hour: emotions that begin in silence, noise, music, or recordings without speech."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,45 +14,45 @@ from streamer.constants import SAMPLE_RATE
 from streamer.corpora.augment import NON_SPEECH, gain, generator, rms
 from streamer.corpora.corpus import SUFFIXES
 from streamer.errors import UsageError
-from streamer.evaluation.through_worker import ROWS, Monitored
+from streamer.evaluation.through_worker import ROWS, WorkerHarness
 from streamer.events import EmotionStarted, Window
 from streamer.progress import Progress
 
 SOUNDS = ("silence", "white noise", "pink noise", "music")
 LEVELS_DBFS = (-25.0, -35.0, -50.0)  # beside the microphone, across the room, behind a door
-_PIECE_S = 16.0  # of a tune, then another one begins
-_STREAM_S = 120.0  # of one stream, which warms up anew
+_TUNE_S = 16.0  # length of a tune, before the next one begins
+_STREAM_S = 120.0  # length of one stream; each warms up anew
 
 
 @dataclass(frozen=True)
-class Alarms:
-    """One sound."""
+class FalseAlarms:
+    """False alarms with one kind of sound."""
 
     minutes: float
     started: int  # `emotion_started` events
     per_hour: float
-    at_levels: dict[str, int]  # how many at each level, "-35 dBFS"
-    labels: dict[str, int]  # which emotions began
-    voiced: float  # share of windows in which voice activity believed to hear somebody
+    at_levels: dict[str, int]  # count by level, such as "-35 dBFS"
+    labels: dict[str, int]  # count by emotion
+    voiced: float  # share of windows in which voice activity detection found speech
 
 
-def false_alarms(
-    monitored: Monitored, minutes: float, recordings: Sequence[Path], seed: int, progress: Progress[Any]
-) -> dict[str, Alarms]:
-    """Play each of SOUNDS, and each of `recordings`, to the worker.
+def measure_false_alarms(
+    harness: WorkerHarness, minutes: float, recordings: Sequence[Path], seed: int, progress: Progress[Any]
+) -> dict[str, FalseAlarms]:
+    """Stream each of SOUNDS, and each of `recordings`, through the worker.
 
     Silence is a quiet room between -90 and -60 dBFS; the other sounds are played at LEVELS_DBFS, a third of the time
     each. The music is rendered by `streamer.corpora.augment.music`: bass, chords, melody and drums.
 
     Args:
-        monitored: the checkpoint in its worker.
-        minutes: of each of SOUNDS.
-        recordings: files, or folders of files, without a voice; each is played once at each level.
-        seed: of every draw.
-        progress: shows how far it is.
+        harness: the checkpoint in its worker.
+        minutes: length of each of SOUNDS; 0 leaves them out.
+        recordings: files, or folders of files, without speech; each is played once at each level.
+        seed: of the rendered sounds.
+        progress: shows the progress of a loop.
 
     Raises:
-        UsageError: one of `recordings` is not there, or holds no recording.
+        UsageError: one of `recordings` does not exist, or holds no recording.
     """
     results = {}
     for sound in SOUNDS if minutes else ():
@@ -64,26 +64,26 @@ def false_alarms(
             ]
             for level in levels
         }
-        results[sound] = _count(monitored, streams, progress, sound)
+        results[sound] = _count(harness, streams, progress, sound)
     for path in recordings:
-        heard = [read_lenient(file) for file in recordings_in(path)]
-        streams = {level: [_at(one, level) for one in heard] for level in LEVELS_DBFS}
+        audio = [read_lenient(file) for file in recordings_in(path)]
+        streams = {level: [_at(one, level) for one in audio] for level in LEVELS_DBFS}
         name = path.stem if path.stem not in results else str(path)
-        results[name] = _count(monitored, streams, progress, name)
+        results[name] = _count(harness, streams, progress, name)
     return results
 
 
 def _count(
-    monitored: Monitored, streams: Mapping[float | None, Sequence[Samples]], progress: Progress[Any], sound: str
-) -> Alarms:
-    """Play all streams of one sound, level by level."""
+    harness: WorkerHarness, streams: Mapping[float | None, Sequence[Samples]], progress: Progress[Any], sound: str
+) -> FalseAlarms:
+    """Stream all recordings of one sound, level by level, and count the emotions that begin."""
     played = [(level, samples) for level, some in streams.items() for samples in some]
     at_levels = {_name(level): 0 for level in streams}
     labels: dict[str, int] = {}
     windows = voiced = 0
     for first in progress(range(0, len(played), ROWS), f"playing {sound}"):
         some = played[first : first + ROWS]
-        for (level, _), events in zip(some, monitored.hear([samples for _, samples in some]), strict=True):
+        for (level, _), events in zip(some, harness.run([samples for _, samples in some]), strict=True):
             windows += sum(isinstance(event, Window) for event in events)
             voiced += sum(isinstance(event, Window) and event.probs is not None for event in events)
             for event in events:
@@ -92,19 +92,19 @@ def _count(
                     labels[event.label] = labels.get(event.label, 0) + 1
     minutes = sum(len(samples) for _, samples in played) / SAMPLE_RATE / 60
     started = sum(at_levels.values())
-    return Alarms(minutes, started, started * 60 / minutes, at_levels, labels, voiced / max(1, windows))
+    return FalseAlarms(minutes, started, started * 60 / minutes, at_levels, labels, voiced / max(1, windows))
 
 
 def _parts(seconds: float) -> list[float]:
-    """Equal parts of up to two minutes."""
+    """Split a length into equal parts of up to two minutes."""
     count = math.ceil(seconds / _STREAM_S)
     return [seconds / count] * count
 
 
 def _rendered(sound: str, seconds: float, rng: np.random.Generator) -> Samples:
-    """Tune after tune, or one noise as long as it lasts; RMS 1, but for silence."""
+    """Render tune after tune, or one noise of the whole length; RMS 1, but for silence."""
     whole = round(seconds * SAMPLE_RATE)
-    piece = round(_PIECE_S * SAMPLE_RATE) if sound == "music" else whole
+    piece = round(_TUNE_S * SAMPLE_RATE) if sound == "music" else whole
     samples = np.concatenate([NON_SPEECH[sound](min(piece, whole - at), rng) for at in range(0, whole, piece)])
     return samples.astype(np.float32)
 
@@ -116,14 +116,14 @@ def _at(samples: Samples, level_dbfs: float | None) -> Samples:
 
 
 def recordings_in(path: Path) -> list[Path]:
-    """The recordings that a file or a folder stands for, sorted.
+    """Return a file, or all recordings in a folder, sorted.
 
     Raises:
         UsageError: there is none.
     """
     found = sorted(_audio_in(path)) if path.is_dir() else [path]
     if not found or not path.exists():
-        raise UsageError(f"There is no recording {path}; give a file, or a folder of files, without a voice.")
+        raise UsageError(f"There is no recording {path}; give a file, or a folder of files, without speech.")
     return found
 
 

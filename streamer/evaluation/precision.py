@@ -1,4 +1,4 @@
-"""What `model.precision` costs: clips through the streaming encoder in each precision, beside float32."""
+"""The effect of `model.precision`: clips through the streaming encoder in each precision, compared with float32."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -16,15 +16,15 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.progress import Progress
 from streamer.training.predict import ClipEncoder, Logits, Predictions, StreamedFrames, load_audio
 
-_ROWS = 16  # clips that are heard at once
+_ROWS = 16  # clips encoded at once
 
 
 @dataclass(frozen=True)
 class PrecisionEffect:
     """One precision on this processor."""
 
-    uars: dict[str, float]  # of whole clips, corpus by corpus
-    unchanged: float  # share of clips whose answer, among their corpus's labels, is that of float32
+    uars: dict[str, float]  # of whole clips, by corpus
+    unchanged: float  # share of clips whose prediction, among their corpus's labels, is that of float32
     embedding_error: float  # root mean square of the embeddings' change, relative to that of the embeddings
 
 
@@ -35,26 +35,29 @@ def measure_precisions(
     clips: Sequence[Clip],
     progress: Progress[Any],
 ) -> dict[str, PrecisionEffect]:
-    """Each precision that this processor has, float32 first.
+    """Measure each precision that this processor supports, float32 first.
 
     Args:
-        model: on the CPU; left as it is.
+        model: on the CPU; not changed.
         audio: the clips' recordings.
-        corpora: tell which labels a clip can have.
+        corpora: their labels restrict the predictions.
         clips: at least one.
-        progress: shows how far it is.
+        progress: shows the progress of a loop.
     """
-    streamed = {precision: _Streamed(model, precision) for precision in PRECISIONS if supported(precision)}
+    streamed = {precision: _StreamedEncoder(model, precision) for precision in PRECISIONS if supported(precision)}
     load = load_audio(audio)
     for part in progress([clips[at : at + _ROWS] for at in range(0, len(clips), _ROWS)], "precisions"):
         for one in streamed.values():
             one.logits.append(ClipEncoder(model, load, one).predict(corpora, part).logits)
-            one.compare(streamed["float32"].frames)
-    said = {precision: Predictions(tuple(clips), np.concatenate(one.logits)) for precision, one in streamed.items()}
+            one.add_error(streamed["float32"].frames)
+    predictions = {
+        precision: Predictions(tuple(clips), np.concatenate(one.logits)) for precision, one in streamed.items()
+    }
+    exact = predictions["float32"].predicted
     return {
         precision: PrecisionEffect(
-            uars=said[precision].uars(),
-            unchanged=float(np.mean(said[precision].predicted == said["float32"].predicted)),
+            uars=predictions[precision].uars(),
+            unchanged=float(np.mean(predictions[precision].predicted == exact)),
             embedding_error=(one.error / one.power) ** 0.5,
         )
         for precision, one in streamed.items()
@@ -62,13 +65,13 @@ def measure_precisions(
 
 
 @dataclass
-class _Streamed:
-    """A copy of the model's encoder that hears as the worker does, in one precision; and what comes of it."""
+class _StreamedEncoder:
+    """A copy of the model's encoder that runs in steps, as in the worker, in one precision; and its figures."""
 
     model: EmotionDetectionModel
     precision: Precision
     logits: list[Logits] = field(default_factory=list)
-    error: float = 0.0  # sum of squares of what differs from float32
+    error: float = 0.0  # sum of squares of the difference from float32
     power: float = 0.0  # sum of squares of float32's embeddings
 
     def __post_init__(self) -> None:
@@ -78,11 +81,11 @@ class _Streamed:
         self.frames = torch.empty(0)  # [B, 128, F] of the newest clips
 
     def __call__(self, levelled: Tensor) -> Tensor:
-        """`[B, T]`, B up to _ROWS, to frames `[B, 128, F]`."""
+        """Encode level-normalised audio `[B, T]`, B up to _ROWS, to frames `[B, 128, F]`."""
         self.frames = self._stream(levelled)
         return self.frames
 
-    def compare(self, exact: Tensor) -> None:
-        """Count in how far the newest embeddings are from those of float32."""
+    def add_error(self, exact: Tensor) -> None:
+        """Add the difference of the newest frames from float32's, `exact [B, 128, F]`."""
         self.error += float((self.frames - exact).double().square().sum())
         self.power += float(exact.double().square().sum())

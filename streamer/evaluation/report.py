@@ -1,4 +1,4 @@
-"""An evaluation as JSON, as a page of Markdown, and as pictures."""
+"""Write an evaluation as JSON, as a Markdown report, and as pictures."""
 
 import json
 import math
@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from streamer.evaluation.cross_validation import REFIT, Protocol
-from streamer.evaluation.evaluate import CorpusResult, Evaluation
-from streamer.evaluation.false_alarms import Alarms
+from streamer.evaluation.false_alarms import FalseAlarms
 from streamer.evaluation.precision import PrecisionEffect
+from streamer.evaluation.results import CorpusResult, Evaluation
 from streamer.evaluation.robustness import Robustness
 from streamer.evaluation.voice_profiles import MOST_CLIPS
+from streamer.markdown import markdown_table
 from streamer.training.metrics import Measures
 
-_STRANGERS = "Whom the checkpoint knows is only learnt from."
+_KNOWN = "Speakers known to the checkpoint are only trained on."
 _PROTOCOLS: dict[Protocol, str] = {
-    "holdout": "Whole clips: holdout; the checkpoint's own classifier, on test speakers of the split.",
-    "kfold": f"Whole clips: k folds of speakers; in every fold {REFIT}, fitted on the others. {_STRANGERS}",
-    "loso": f"Whole clips: each speaker in turn; {REFIT}, fitted on the others. {_STRANGERS}",
+    "holdout": "Whole clips: holdout; the checkpoint's own classifier on the test speakers of the split.",
+    "kfold": f"Whole clips: k-fold over speakers; in every fold {REFIT}, fitted on the other folds. {_KNOWN}",
+    "loso": f"Whole clips: leave one speaker out; {REFIT}, fitted on the other speakers. {_KNOWN}",
 }
 
 
@@ -30,7 +31,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write `evaluation.json`, `report.md` and, where matplotlib is installed, two pictures a table.
 
     Returns:
-        What was written.
+        The files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     as_json, as_text = folder / "evaluation.json", folder / "report.md"
@@ -49,70 +50,61 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The whole report."""
-    return "\n".join(_lines(evaluation)) + "\n"
+    """Return the whole report as Markdown."""
+    return "\n\n".join(_blocks(evaluation)) + "\n"
 
 
-def _lines(evaluation: Evaluation) -> Iterator[str]:
+def _blocks(evaluation: Evaluation) -> Iterator[str]:
+    """Yield headings, paragraphs and tables."""
     yield f"# {evaluation.model}"
-    yield ""
     yield (
         f"`{evaluation.checkpoint}`, sha256 {evaluation.sha256[:16]}, split seed {evaluation.seed}, temperature "
-        f"{evaluation.temperature:.2f}, threshold {evaluation.threshold:.2f}. Answers among the corpus's labels; "
+        f"{evaluation.temperature:.2f}, threshold {evaluation.threshold:.2f}. Predictions are among the corpus's labels; "
         "intervals are 95 %, speakers drawn with replacement. *Answered* is the share at or above the threshold."
     )
-    yield ""
-    yield _PROTOCOLS[evaluation.protocol]
-    if evaluation.also:
-        yield f"For speakers whom it has heard {', then '.join(evaluation.also)} answers, if that has not."
-    yield ""
-    rows = [row for corpus in evaluation.corpora for row in _rows(corpus)]
-    yield from _table(
-        [
-            "corpus",
-            "what",
-            "speakers",
-            "count",
-            "UAR",
-            "interval",
-            "accuracy",
-            "ECE",
-            "answered",
-            "accuracy of answered",
-        ],
-        rows,
-    )
+    yield _PROTOCOLS[evaluation.protocol] + _further_checkpoints(evaluation)
+    columns = [
+        "corpus",
+        "what",
+        "speakers",
+        "count",
+        "UAR",
+        "interval",
+        "accuracy",
+        "ECE",
+        "answered",
+        "accuracy of answered",
+    ]
+    yield markdown_table(columns, [row for corpus in evaluation.corpora for row in _rows(corpus)], left=2)
     for corpus in evaluation.corpora:
         yield from _corpus(corpus)
     if any(corpus.calibrated is not None for corpus in evaluation.corpora):
-        yield from _calibrated(evaluation.corpora)
+        yield from _voice_profiles(evaluation.corpora)
     if evaluation.robustness is not None:
         yield from _robustness(evaluation.robustness)
     if evaluation.false_alarms:
-        yield from _alarms(evaluation.false_alarms)
+        yield from _false_alarms(evaluation.false_alarms)
     if evaluation.precisions:
         yield from _precisions(evaluation.precisions)
 
 
+def _further_checkpoints(evaluation: Evaluation) -> str:
+    if not evaluation.also:
+        return ""
+    return f" Speakers known to the checkpoint are tested with {', then '.join(evaluation.also)}, if unknown to that."
+
+
 def _rows(corpus: CorpusResult) -> Iterator[list[object]]:
-    """Of the table that everything stands in: clips, windows, peers."""
-    yield [corpus.name, "whole clips", *_row(corpus.clips)]
+    """Yield the rows of the main table: whole clips, windows, baselines."""
+    yield [corpus.name, "whole clips", *_figures(corpus.clips)]
     if corpus.live is not None:
-        yield [corpus.name, "windows in the worker", *_row(corpus.live.windows)]
-    for name, peer in corpus.peers.items():
-        yield [
-            corpus.name,
-            name,
-            len(corpus.clips.of_speakers),
-            corpus.clips.count,
-            _share(peer.uar),
-            _interval(peer.interval),
-            _share(peer.accuracy),
-            *[""] * 3,
-        ]
+        yield [corpus.name, "windows in the worker", *_figures(corpus.live.windows)]
+    for name, baseline in corpus.peers.items():
+        figures = (_share(baseline.uar), _interval(baseline.interval), _share(baseline.accuracy))
+        yield [corpus.name, name, len(corpus.clips.of_speakers), corpus.clips.count, *figures, *[""] * 3]
 
 
-def _row(measures: Measures) -> list[object]:
+def _figures(measures: Measures) -> list[object]:
     return [
         len(measures.of_speakers),
         measures.count,
@@ -127,73 +119,57 @@ def _row(measures: Measures) -> list[object]:
 
 def _corpus(corpus: CorpusResult) -> Iterator[str]:
     yield f"## {corpus.name}"
-    yield ""
     yield from _confusion(corpus, corpus.clips, "whole clips")
     live = corpus.live
     if live is None:
         return
     yield from _confusion(corpus, live.windows, "windows in the worker")
     yield (
-        f"{live.clips} clips were streamed, each in a quiet room by a monitor that was on before: {live.windows.count} windows "
-        f"with a voice, of which {_share(live.same_as_offline)} have the offline model's label. With all eight labels offered "
-        f"the worker names one in {_share(live.claimed)} of them, and {_share(live.right_claims)} of those are right. An "
-        f"emotion begins in {_share(live.started)} of the clips; {_share(live.right_starts)} of those that begin are right."
+        f"{live.clips} clips were streamed, each in a quiet room, after the monitor had started: {live.windows.count} "
+        f"windows with speech, of which {_share(live.same_as_offline)} have the same label as offline. Out of all eight "
+        f"labels the worker claims one in {_share(live.claimed)} of them, and {_share(live.right_claims)} of those claims "
+        f"are right. An emotion begins in {_share(live.started)} of the clips; {_share(live.right_starts)} of the emotions "
+        "that begin are right."
     )
-    yield ""
 
 
 def _confusion(corpus: CorpusResult, measures: Measures, what: str) -> Iterator[str]:
-    yield from _table(
-        [what, "recall", "F1", *(f"said {label}" for label in corpus.labels)],
-        [
-            [label, _share(recall), _share(f1), *row]
-            for label, recall, f1, row in zip(
-                corpus.labels, measures.recall, measures.f1, measures.confusion, strict=True
-            )
-        ],
+    per_label = zip(corpus.labels, measures.recall, measures.f1, measures.confusion, strict=True)
+    yield markdown_table(
+        [what, "recall", "F1", *(f"predicted {label}" for label in corpus.labels)],
+        [[label, _share(recall), _share(f1), *counts] for label, recall, f1, counts in per_label],
     )
     spread = list(measures.of_speakers.values())
     low, middle, high = np.percentile(spread, [25, 50, 75])
     yield (
-        f"Speaker by speaker: UAR {min(spread):.3f} to {max(spread):.3f}, median {middle:.3f}, "
-        f"the middle half from {low:.3f} to {high:.3f}."
+        f"By speaker: UAR {min(spread):.3f} to {max(spread):.3f}, median {middle:.3f}, "
+        f"quartiles {low:.3f} and {high:.3f}."
     )
-    yield ""
 
 
-def _calibrated(corpora: Sequence[CorpusResult]) -> Iterator[str]:
-    yield "## Calibrated voices"
-    yield ""
+def _voice_profiles(corpora: Sequence[CorpusResult]) -> Iterator[str]:
+    yield "## Voice profiles"
     yield (
-        f"Whole clips of test speakers, before and after a profile of up to {MOST_CLIPS} of the speaker's other neutral clips."
+        f"Whole clips of test speakers, before and after applying a profile of up to {MOST_CLIPS} of the speaker's other "
+        "neutral clips."
     )
-    yield ""
-    yield from _table(
+    effects = [(corpus.name, corpus.calibrated) for corpus in corpora if corpus.calibrated is not None]
+    yield markdown_table(
         ["corpus", "speakers", "count", "UAR before", "after", "difference"],
         [
-            [
-                corpus.name,
-                corpus.calibrated.speakers,
-                corpus.calibrated.clips,
-                _share(corpus.calibrated.uar_before),
-                _share(corpus.calibrated.uar_after),
-                _interval(corpus.calibrated.difference),
-            ]
-            for corpus in corpora
-            if corpus.calibrated is not None
+            [name, one.speakers, one.clips, _share(one.uar_before), _share(one.uar_after), _interval(one.difference)]
+            for name, one in effects
         ],
     )
 
 
 def _robustness(robustness: Robustness) -> Iterator[str]:
-    yield f"## Unchanged answers, {robustness.clips} whole clips of test speakers"
-    yield ""
+    yield f"## Unchanged predictions, {robustness.clips} whole clips of test speakers"
     yield (
-        f"Beside it a classifier that hears the level alone. Accuracy without any change: {_share(robustness.accuracy)}, "
+        f"Beside them those of a classifier of loudness alone. Accuracy without any change: {_share(robustness.accuracy)}, "
         f"loudness only {_share(robustness.loudness_accuracy)}."
     )
-    yield ""
-    yield from _table(
+    yield markdown_table(
         ["change", "unchanged", "accuracy", "unchanged, loudness only"],
         [
             [name, _share(survival.unchanged), _share(survival.accuracy), _share(survival.loudness_unchanged)]
@@ -202,11 +178,10 @@ def _robustness(robustness: Robustness) -> Iterator[str]:
     )
 
 
-def _alarms(alarms: Mapping[str, Alarms]) -> Iterator[str]:
-    yield "## Emotions that begin without a voice"
-    yield ""
-    yield from _table(
-        ["sound", "minutes", "began", "an hour", "at each level", "which", "windows taken for voice"],
+def _false_alarms(alarms: Mapping[str, FalseAlarms]) -> Iterator[str]:
+    yield "## False alarms: emotions that begin without speech"
+    yield markdown_table(
+        ["sound", "minutes", "count", "per hour", "at each level", "by emotion", "windows taken for speech"],
         [
             [
                 sound,
@@ -224,12 +199,10 @@ def _alarms(alarms: Mapping[str, Alarms]) -> Iterator[str]:
 
 def _precisions(effects: Mapping[str, PrecisionEffect]) -> Iterator[str]:
     yield "## Precision of the encoder"
-    yield ""
     yield "`model.precision`, on this processor; all whole clips of test speakers, in steps of 0.24 s."
-    yield ""
     corpora = list(effects["float32"].uars)
-    yield from _table(
-        ["precision", *(f"UAR {name}" for name in corpora), "answers unchanged", "embeddings' relative error"],
+    yield markdown_table(
+        ["precision", *(f"UAR {name}" for name in corpora), "predictions unchanged", "relative error of embeddings"],
         [
             [
                 name,
@@ -250,20 +223,12 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    for row in rows:
-        yield "| " + " | ".join(str(cell) for cell in row) + " |"
-    yield ""
-
-
 def _share(value: float) -> str:
     return "none" if math.isnan(value) else f"{value:.3f}"
 
 
 def _plain(value: Any) -> Any:
-    """NaN to None: JSON has no NaN."""
+    """Replace NaN by None: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -284,8 +249,8 @@ def _draw_confusion(corpus: CorpusResult, measures: Measures, what: str, path: P
     places = range(len(corpus.labels))
     axes.set_xticks(places, corpus.labels, rotation=45, ha="right")
     axes.set_yticks(places, corpus.labels)
-    axes.set_xlabel("said")
-    axes.set_ylabel("was")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
     axes.set_title(f"{corpus.name}, {what}: UAR {measures.uar:.3f}")
     figure.savefig(path, dpi=120)
 

@@ -1,7 +1,7 @@
-"""What users get: recordings through the program's own worker, hop by hop, and every window compared with offline.
+"""Evaluate through the real worker, hop by hop, and compare each window with offline inference.
 
-Each clip is heard in a quiet room by a monitor that was on before: faint noise for one window's length, the clip, and a
-second of the same noise. So no window is warming, and windows hold part of the clip as well as all of it.
+Each clip is placed in a quiet room: faint noise for one window's length, the clip, and a second of the same noise. So no
+window of the clip is warming, and windows hold part of the clip as well as all of it.
 """
 
 import math
@@ -33,26 +33,26 @@ from streamer.progress import Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure
 
-ROWS = 8  # streams that the worker hears at once
-_ROOM_DBFS = -75.0  # of the quiet room
-_AFTER_S = 1.0
+ROWS = 8  # streams that the worker runs at once
+_ROOM_DBFS = -75.0  # of the noise of the quiet room
+_AFTER_S = 1.0  # of noise behind the clip
 
 
 @dataclass(frozen=True)
-class LiveResult:
-    """Clips streamed one by one."""
+class WorkerResult:
+    """Figures of clips that were streamed one by one."""
 
     clips: int
-    windows: Measures  # those with enough voice to be classified, answers among the corpus's labels
-    same_as_offline: float  # share of them that get the same label from the offline model
-    claimed: float  # share for which the worker names an emotion, all labels offered
-    right_claims: float  # share of those that are right; NaN without any
+    windows: Measures  # those with enough speech to be classified; predictions among the corpus's labels
+    same_as_offline: float  # share of them with the same label as from offline inference
+    claimed: float  # share for which the worker claims an emotion, out of all labels
+    right_claims: float  # share of the claims that are right; NaN without any
     started: float  # share of clips during which an emotion begins
     right_starts: float  # share of the emotions that begin which are right; NaN without any
 
 
-class _Recorded:
-    """A source whose whole sound lies in its ring already."""
+class _Recording:
+    """A source whose whole audio is already in its ring."""
 
     realtime = False
 
@@ -72,14 +72,14 @@ class _Recorded:
         return SourceStatus("ended", "", self.name, SAMPLE_RATE, None, 0)
 
 
-class Monitored:
-    """A checkpoint in the worker with the program's default settings, at the card's window and hop.
+class WorkerHarness:
+    """Runs a checkpoint in the worker with the program's default settings, at the card's window and hop.
 
     Args:
         checkpoint: `bundled`, `measured` or a path.
         card: of the same checkpoint.
         device: auto, cpu, cuda or mps.
-        threads: of the CPU; torch's number if None.
+        threads: of the CPU; None: torch's number.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -100,31 +100,31 @@ class Monitored:
         """The model that the worker runs."""
         return self._inference.model
 
-    def hear(self, recordings: Sequence[Samples]) -> list[list[Event]]:
-        """What the worker says of recordings `[T]`, T >= 1, each a stream of its own, up to ROWS of them at once."""
+    def run(self, recordings: Sequence[Samples]) -> list[list[Event]]:
+        """Return the worker's events for up to ROWS recordings `[T]`, T >= 1, each a stream of its own."""
         if len(recordings) > ROWS:
             raise ValueError(f"The worker here has {ROWS} rows, not {len(recordings)}.")
-        said: dict[str, list[Event]] = {str(row): [] for row in range(len(recordings))}
+        events: dict[str, list[Event]] = {str(row): [] for row in range(len(recordings))}
 
         def take(event: Event) -> None:
-            if not isinstance(event, Info):  # it is of no stream
-                said[event.stream].append(event)
+            if not isinstance(event, Info):  # it belongs to no stream
+                events[event.stream].append(event)
 
         for _ in recordings:
-            self._inference.add()  # rows from 0 on: the worker gives back the row of every source that ended
+            self._inference.add()  # rows from 0 on: the worker releases the row of every source that has ended
         Worker(
             self._inference,
-            [_Recorded(str(row), samples, self._streams.hop_samples) for row, samples in enumerate(recordings)],
+            [_Recording(str(row), samples, self._streams.hop_samples) for row, samples in enumerate(recordings)],
             self._streams,
-            board=Board(list(said)),
+            board=Board(list(events)),
             outlet=take,
             wake=threading.Event(),
         ).run()
-        return list(said.values())
+        return list(events.values())
 
 
-def in_a_quiet_room(samples: Samples, before_s: float, rng: np.random.Generator) -> Samples:
-    """A clip with faint noise under it, `before_s` in front of it and a second behind it."""
+def add_quiet_room(samples: Samples, before_s: float, rng: np.random.Generator) -> Samples:
+    """Add faint noise under a clip, for `before_s` in front of it and for a second behind it."""
     before, after = round(before_s * SAMPLE_RATE), round(_AFTER_S * SAMPLE_RATE)
     noise = gain(colored_noise(before + len(samples) + after, "pink", rng), _ROOM_DBFS)
     noise[before : before + len(samples)] += samples
@@ -132,24 +132,24 @@ def in_a_quiet_room(samples: Samples, before_s: float, rng: np.random.Generator)
 
 
 def stream_clips(
-    monitored: Monitored,
+    harness: WorkerHarness,
     audio: AudioStore,
     corpus: Corpus,
     clips: Sequence[Clip],
     threshold: float,
     seed: int,
     progress: Progress[Any],
-) -> LiveResult | None:
-    """Every clip as a stream of its own through the worker; None where no window holds enough voice.
+) -> WorkerResult | None:
+    """Stream every clip on its own through the worker; return None if no window holds enough speech.
 
     Args:
-        monitored: the checkpoint in its worker.
+        harness: the checkpoint in its worker.
         audio: the clips' recordings.
-        corpus: of the clips.
+        corpus: that the clips belong to.
         clips: at least one.
-        threshold: from which probability on an answer among the corpus's labels counts as given.
-        seed: of the room's noise and of the interval's draws.
-        progress: shows how far it is.
+        threshold: least probability, among the corpus's labels, for an answer to count.
+        seed: of the room's noise and of the bootstrap interval.
+        progress: shows the progress of a loop.
     """
     mask = label_mask(corpus.labels)
     probs: list[Float64Array] = []
@@ -160,13 +160,13 @@ def stream_clips(
     clips_started = 0
     for first in progress(range(0, len(clips), ROWS), f"streaming {corpus.name}"):
         some = clips[first : first + ROWS]
-        rooms = [in_a_quiet_room(audio[clip.key], monitored.window_s, generator(seed, 0, clip.key)) for clip in some]
-        for clip, room, events in zip(some, rooms, monitored.hear(rooms), strict=True):
+        rooms = [add_quiet_room(audio[clip.key], harness.window_s, generator(seed, 0, clip.key)) for clip in some]
+        for clip, room, events in zip(some, rooms, harness.run(rooms), strict=True):
             windows = [event for event in events if isinstance(event, Window) and event.probs is not None]
-            heard = np.array([[(window.probs or {})[label] for label in LABELS] for window in windows])  # [K, 8]
+            of_clip = np.array([[(window.probs or {})[label] for label in LABELS] for window in windows])  # [K, 8]
             if windows:
-                same += (heard.argmax(axis=1) == offline_labels(monitored.model, room, windows)).tolist()
-                probs.append(_among(heard, mask))
+                same += (of_clip.argmax(axis=1) == offline_labels(harness.model, room, windows)).tolist()
+                probs.append(_restrict(of_clip, mask))
             of_windows += [clip] * len(windows)
             claims += [window.label == clip.label for window in windows if window.label is not None]
             begun = [event.label == clip.label for event in events if isinstance(event, EmotionStarted)]
@@ -176,7 +176,7 @@ def stream_clips(
         return None
     answers = np.array([LABELS.index(clip.label) for clip in of_windows], dtype=np.int64)
     speakers = [clip.speaker for clip in of_windows]
-    return LiveResult(
+    return WorkerResult(
         clips=len(clips),
         windows=measure(np.concatenate(probs), answers, speakers, corpus.labels, threshold, seed),
         same_as_offline=float(np.mean(same)),
@@ -188,11 +188,11 @@ def stream_clips(
 
 
 def offline_labels(model: EmotionDetectionModel, samples: Samples, windows: Sequence[Window]) -> npt.NDArray[np.int64]:
-    """`[K]` the columns that the offline model gives to the frames of K windows of one recording, encoded as a whole."""
+    """Return the label columns `[K]` of K windows of one recording, which is encoded as a whole."""
     with torch.inference_mode():
         frames = model.get_embeddings(torch.from_numpy(samples)[None, None])  # [1, 128, F]
         places = torch.arange(frames.shape[2], device=frames.device)
-        # The newest frame of the last window may be a part of one: it ends after the window does.
+        # The newest frame of the last window may be partial: it ends after the window does.
         bounds = [
             (round(window.start_s * FRAME_RATE), math.ceil(window.end_s * FRAME_RATE - 1e-6)) for window in windows
         ]
@@ -202,8 +202,8 @@ def offline_labels(model: EmotionDetectionModel, samples: Samples, windows: Sequ
         return columns
 
 
-def _among(probs: Float64Array, mask: npt.NDArray[np.bool_]) -> Float64Array:
-    """Probabilities `[K, 8]` given that the label is one of the corpus's."""
+def _restrict(probs: Float64Array, mask: npt.NDArray[np.bool_]) -> Float64Array:
+    """Return probabilities `[K, 8]` conditioned on the label being one of the corpus's."""
     kept = np.where(mask, probs, 0.0)
     shares: Float64Array = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
     return shares

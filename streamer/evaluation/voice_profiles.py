@@ -1,4 +1,4 @@
-"""What calibrating a voice is worth: a speaker's clips as they are, and with that speaker's neutral voice taken out."""
+"""The effect of voice profiles: test clips with and without the offset of their speaker's neutral embedding."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,88 +23,91 @@ from streamer.training.metrics import bootstrap_interval, uar_of_rows
 from streamer.training.neutral_mean import WINDOW_S
 from streamer.training.predict import ClipEncoder, classify_pooled
 
-MOST_CLIPS = 8  # of neutral speech, some 20 s: what `streamer calibrate` asks for
-_PART = 64  # clips that are heard between two moves of the progress bar
+MOST_CLIPS = 8  # of neutral speech, some 20 s: the length that `streamer calibrate` records
+_PART = 64  # clips encoded between two moves of the progress bar
 
 
 @dataclass(frozen=True, slots=True)
-class CalibratedVoices:
-    """Whole clips of speakers who have neutral ones; the same clips before and after."""
+class VoiceProfileEffect:
+    """Figures of whole clips of speakers with neutral clips, before and after applying a voice profile."""
 
     speakers: int
     clips: int
     uar_before: float
     uar_after: float
-    difference: tuple[float, float]  # 95 % of after less before, speakers drawn with replacement
+    difference: tuple[float, float]  # 95 % interval of after less before, speakers drawn with replacement
 
 
-def measure_calibrated(
+def measure_voice_profiles(
     model: EmotionDetectionModel,
     audio: AudioStore,
     corpus: Corpus,
-    whole: Mapping[Clip, Float32Array],
+    pooled: Mapping[Clip, Float32Array],
     seed: int,
     progress: Progress[Any],
-) -> CalibratedVoices | None:
-    """Answers to whole clips of test speakers without and with a profile of up to MOST_CLIPS of their neutral clips.
+) -> VoiceProfileEffect | None:
+    """Classify whole clips without and with a profile of up to MOST_CLIPS of the speaker's neutral clips.
 
-    The clip that is answered to is never one of those. None where the checkpoint's card has no neutral mean, or no speaker
-    two neutral clips.
+    A clip is never part of its own profile. None if the checkpoint's card has no neutral mean, or no speaker has two
+    neutral clips.
 
     Args:
-        model: a loaded one.
-        audio: holds the clips.
-        corpus: that they are of; answers are among its labels.
-        whole: the test speakers' clips, and of each `[640]` what the classifier is given of all of it.
-        seed: of what is drawn.
-        progress: shows how far it is.
+        model: a loaded model.
+        audio: the clips' recordings.
+        corpus: predictions are among its labels.
+        pooled: the pooled vector `[640]` of each test clip.
+        seed: of the drawn clips and of the bootstrap interval.
+        progress: shows the progress of a loop.
     """
-    usual = None if model.card is None else model.card.neutral_mean
-    neutral = Counter(clip.speaker for clip in whole if clip.label == "neutral")
-    chosen = [clip for clip in whole if neutral[clip.speaker] > 1]
-    if usual is None or not chosen:
+    neutral_mean = None if model.card is None else model.card.neutral_mean
+    neutral = Counter(clip.speaker for clip in pooled if clip.label == "neutral")
+    clips = [clip for clip in pooled if neutral[clip.speaker] > 1]
+    if neutral_mean is None or not clips:
         return None
-    spoken = [clip for clip in chosen if clip.label == "neutral"]
-    parts = progress([spoken[at : at + _PART] for at in range(0, len(spoken), _PART)], f"calibrating {corpus.name}")
+    reference = [clip for clip in clips if clip.label == "neutral"]
+    parts = progress(
+        [reference[at : at + _PART] for at in range(0, len(reference), _PART)], f"voice profiles, {corpus.name}"
+    )
     encoder = ClipEncoder.from_audio(model, audio)
     middles = np.concatenate([encoder.pooled(part, WINDOW_S) for part in parts])
-    means = dict(zip(spoken, middles[:, :EMBEDDING_DIM], strict=True))
-    shifts = np.array([shift_of(voice.tolist(), usual) for voice in _voices(means, chosen, seed)], dtype=np.float32)
-    answers = np.array([LABELS.index(clip.label) for clip in chosen])
-    pooled = np.stack([whole[clip] for clip in chosen])
-    before, after = (_guesses(model, corpus, pooled, by) for by in (np.zeros_like(shifts), shifts))
+    means = dict(zip(reference, middles[:, :EMBEDDING_DIM], strict=True))
+    profiles = _neutral_embeddings(means, clips, seed)  # [N, 128]
+    shifts = np.array([shift_of(profile.tolist(), neutral_mean) for profile in profiles], dtype=np.float32)
+    targets = np.array([LABELS.index(clip.label) for clip in clips])
+    vectors = np.stack([pooled[clip] for clip in clips])  # [N, 640]
+    before, after = (_predict(model, corpus, vectors, by) for by in (np.zeros_like(shifts), shifts))
 
     def gain(rows: npt.NDArray[np.int64]) -> float:
-        return uar_of_rows(answers, after, rows) - uar_of_rows(answers, before, rows)
+        return uar_of_rows(targets, after, rows) - uar_of_rows(targets, before, rows)
 
-    every = np.arange(len(chosen))
-    return CalibratedVoices(
-        speakers=len({clip.speaker for clip in chosen}),
-        clips=len(chosen),
-        uar_before=uar_of_rows(answers, before, every),
-        uar_after=uar_of_rows(answers, after, every),
-        difference=bootstrap_interval(gain, [clip.speaker for clip in chosen], seed),
+    every = np.arange(len(clips))
+    return VoiceProfileEffect(
+        speakers=len({clip.speaker for clip in clips}),
+        clips=len(clips),
+        uar_before=uar_of_rows(targets, before, every),
+        uar_after=uar_of_rows(targets, after, every),
+        difference=bootstrap_interval(gain, [clip.speaker for clip in clips], seed),
     )
 
 
-def _voices(means: Mapping[Clip, Float32Array], clips: Sequence[Clip], seed: int) -> Float32Array:
-    """`[N, 128]` the neutral voice that a profile holds for each of N clips, of the attentive `means [128]` of neutral ones."""
+def _neutral_embeddings(means: Mapping[Clip, Float32Array], clips: Sequence[Clip], seed: int) -> Float32Array:
+    """Return the neutral embeddings `[N, 128]` of the profiles for N clips, from the `means [128]` of neutral clips."""
     rng = np.random.default_rng([seed, 2])
-    spoken: dict[str, list[Clip]] = defaultdict(list)
+    by_speaker: dict[str, list[Clip]] = defaultdict(list)
     for clip in means:
-        spoken[clip.speaker].append(clip)
-    voices = []
+        by_speaker[clip.speaker].append(clip)
+    embeddings = []
     for clip in clips:
-        others = [other for other in spoken[clip.speaker] if other != clip]
+        others = [other for other in by_speaker[clip.speaker] if other != clip]
         drawn = rng.permutation(len(others))[:MOST_CLIPS]
-        voices.append(np.mean([means[others[place]] for place in drawn], axis=0))
-    return np.stack(voices)
+        embeddings.append(np.mean([means[others[place]] for place in drawn], axis=0))
+    return np.stack(embeddings)
 
 
-def _guesses(
+def _predict(
     model: EmotionDetectionModel, corpus: Corpus, pooled: Float32Array, shifts: Float32Array
 ) -> npt.NDArray[np.int64]:
-    """`[N]` columns of the likeliest of the corpus's labels."""
+    """Return the columns `[N]` of the most probable of the corpus's labels."""
     shifted: Float32Array = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled)).numpy()
     columns: npt.NDArray[np.int64] = classify_pooled(model, shifted, label_mask(corpus.labels)).argmax(axis=1)
     return columns

@@ -4,16 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
-from streamer.arrays import Samples
 from streamer.commands.evaluate import run_evaluation
 from streamer.commands.train import run_training
 from streamer.errors import UsageError
-from streamer.evaluation.evaluate import EvaluationOptions
+from streamer.evaluation.options import EvaluationOptions
 from streamer.training.recipe import Recipe
-from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import STATISTICS
 from tests.support.training_corpus import write_corpus
 
 LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
@@ -43,34 +39,6 @@ def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
         run_training([], Recipe(), output=tmp_path / "m.safetensors", work=tmp_path)
     with pytest.raises(UsageError, match="nothing to evaluate on"):
         run_evaluation("bundled", [], LEAST, output=tmp_path, work=tmp_path)
-
-
-def test_peers_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("sklearn")
-    from streamer.corpora.audio_store import AudioStore
-    from streamer.corpora.corpus import read_corpus
-    from streamer.corpora.splits import split_speakers
-    from streamer.evaluation import baselines
-    from streamer.evaluation.cross_validation import folds_of
-
-    corpus = read_corpus(write_corpus(tmp_path / "corpus"))
-    for clip in corpus.clips:  # make the angry ones louder: the level meter alone then tells them apart
-        audio, rate_hz = soundfile.read(clip.path)
-        soundfile.write(clip.path, audio * (3 if clip.label == "angry" else 0.3), rate_hz)
-    audio = AudioStore(tmp_path / "work")
-    audio.prepare(corpus.clips, lambda items, what: items)
-    folds = folds_of(corpus, "kfold", split_speakers([corpus]), 2)
-    monkeypatch.setattr(baselines, "find_spec", lambda name: name == "sklearn" or None)  # openSMILE would take long
-
-    class Teacher(WhisperTeacher):
-        """Hears how loud a clip is, and nothing else."""
-
-        def features(self, audio: Samples) -> Samples:
-            return np.full((3, STATISTICS // 2), np.abs(audio).mean(), dtype=np.float32)
-
-    results = baselines.peer_results(audio, folds, tmp_path / "work", 0, lambda items, what: items, Teacher())
-    always_right = baselines.PeerResult(1.0, (1.0, 1.0), 1.0)
-    assert results == {"loudness only": always_right, "teacher + regression": always_right}
 
 
 def test_what_is_no_teacher_is_said_before_anything_is_measured(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""False alarms: emotions that begin without speech."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from streamer.audio.files import read_lenient
+from streamer.audio.open import DEMO
+from streamer.constants import SAMPLE_RATE
+from streamer.errors import UsageError
+from streamer.evaluation.false_alarms import SOUNDS, measure_false_alarms
+from streamer.evaluation.through_worker import WorkerHarness
+from tests.evaluation.conftest import SEED, silent
+
+
+def test_false_alarms_are_counted_by_sound_and_per_hour(harness: WorkerHarness, tmp_path: Path) -> None:
+    speech = read_lenient(DEMO)[:SAMPLE_RATE]
+    soundfile.write(tmp_path / "speech after all.wav", speech, SAMPLE_RATE)
+    alarms = measure_false_alarms(harness, 0.03, [tmp_path], SEED, silent)
+    assert list(alarms) == [*SOUNDS, tmp_path.stem]
+    assert alarms["silence"].started == alarms["white noise"].started == 0
+    assert alarms["music"].minutes == pytest.approx(0.03, rel=0.01)
+    assert alarms[tmp_path.stem].voiced > 0.5
+    assert alarms[tmp_path.stem].minutes == pytest.approx(3 / 60)
+
+
+def test_missing_recordings_are_refused(harness: WorkerHarness, tmp_path: Path) -> None:
+    for path in (tmp_path / "lost.wav", tmp_path):
+        with pytest.raises(UsageError, match="no recording"):
+            measure_false_alarms(harness, 0, [path], SEED, silent)
