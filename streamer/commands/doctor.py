@@ -87,7 +87,7 @@ def _compute(settings: Settings) -> Finding:
 def _broker(settings: Settings) -> Finding:
     from streamer.commands.mqtt import mqtt_settings
     from streamer.publish.broker_files import find_broker
-    from streamer.publish.check import probe
+    from streamer.publish.check import check_connection
 
     url = settings.mqtt.url
     if url == "off":
@@ -98,5 +98,5 @@ def _broker(settings: Settings) -> Finding:
             "broker", "ok", f"embedded; {f'one runs at {running}' if running else 'it starts with the monitor'}"
         )
     wanted = mqtt_settings(settings.mqtt, url)
-    probe(wanted)
+    check_connection(wanted)
     return Finding("broker", "ok", f"{wanted.broker} lets us in")

@@ -1,4 +1,4 @@
-"""Events out: MQTT, JSON lines, the embedded broker."""
+"""Events out: MQTT, JSON lines, the embedded broker. See README.md in this folder."""
 
 from streamer.publish.publisher import Publisher, PublisherStats
 

@@ -1,4 +1,4 @@
-"""Notes in the cache folder that say where embedded brokers listen, so that another terminal finds them."""
+"""Files in the cache folder with the URLs of running embedded brokers, so that another terminal finds them."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import platformdirs
 from streamer.errors import UsageError
 from streamer.publish.mqtt_settings import BrokerUrl
 
-_PROBE_S = 0.5  # a broker on this machine answers within a millisecond or two
+_ANSWER_S = 0.5  # a broker on this machine answers within a millisecond or two
 # MQTT 3.1.1: CONNECT with a clean session, 5 s keepalive and no client id; CONNACK that accepts it; DISCONNECT.
 _CONNECT = bytes([0x10, 12, 0, 4]) + b"MQTT" + bytes([4, 2, 0, 5, 0, 0])
 _CONNACK = bytes([0x20, 2, 0, 0])
@@ -20,7 +20,7 @@ _DISCONNECT = bytes([0xE0, 0])
 
 
 def find_broker() -> str | None:
-    """The URL of the embedded broker that was started last and still answers; None where there is none."""
+    """Return the URL of the embedded broker that was started last and still answers; None where there is none."""
     for _, url in _newest_first():
         with contextlib.suppress(OSError):
             if _answers(url):
@@ -28,34 +28,34 @@ def find_broker() -> str | None:
     return None
 
 
-def record(url: str) -> Path | None:
-    """Note that this process's broker listens at `url`; None where the note cannot be written, which is no harm.
+def write_broker_file(url: str) -> Path | None:
+    """Write a file that says that this process's broker listens at `url`; return its path, or None where that fails.
 
-    Notes of brokers that do not listen any more (they were killed) are removed.
+    Files of brokers that no longer listen, because they were killed, are removed.
     """
-    for path, old in _newest_first():
+    for stale, old in _newest_first():
         try:
             _answers(old)
         except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
+            stale.unlink(missing_ok=True)
         except OSError:
             continue  # it may only be slow
     folder = _folder()
-    note = folder / f"{os.getpid()}-{BrokerUrl.parse(url).port}.json"
+    path = folder / f"{os.getpid()}-{BrokerUrl.parse(url).port}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Written beside and renamed, so that a reader never sees half a note.
-        descriptor, half = tempfile.mkstemp(dir=folder, suffix=".part")
+        # Written to another name and renamed, so that a reader never sees half a file.
+        descriptor, partial = tempfile.mkstemp(dir=folder, suffix=".part")
         with os.fdopen(descriptor, "w") as file:
             json.dump({"url": url, "pid": os.getpid()}, file)
-        os.replace(half, note)
+        os.replace(partial, path)
     except OSError:
         return None
-    return note
+    return path
 
 
 def _folder() -> Path:
-    # Not the run-time folder: many servers and containers have none, and platformdirs warns about it.
+    # Not the run-time folder: many servers and containers have none, and platformdirs warns about that.
     return platformdirs.user_cache_path("streamer") / "brokers"
 
 
@@ -63,7 +63,7 @@ def _newest_first() -> list[tuple[Path, str]]:
     found: list[tuple[float, Path, str]] = []
     with contextlib.suppress(OSError):
         for path in _folder().glob("*.json"):
-            # Another process may remove it meanwhile, and anything may be written in it.
+            # Another process may remove it meanwhile, and it may hold anything.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
                 url = json.loads(path.read_text())["url"]
                 BrokerUrl.parse(url)
@@ -72,9 +72,9 @@ def _newest_first() -> list[tuple[Path, str]]:
 
 
 def _answers(url: str) -> bool:
-    """Whether an MQTT broker listens there, and not whatever got the port since. Raises OSError where nothing does."""
+    """Return whether what listens at `url` is an MQTT broker. Raises OSError where nothing listens."""
     broker = BrokerUrl.parse(url)
-    with socket.create_connection((broker.host, broker.port), _PROBE_S) as connection:
+    with socket.create_connection((broker.host, broker.port), _ANSWER_S) as connection:
         connection.sendall(_CONNECT)
         answer = connection.recv(len(_CONNACK))
         connection.sendall(_DISCONNECT)

@@ -1,4 +1,4 @@
-"""amqtt, with what this project needs to be different. Importing it takes a quarter of a second."""
+"""amqtt with the changes that this project needs. Importing it takes a quarter of a second."""
 
 import asyncio
 import logging
@@ -12,38 +12,38 @@ from amqtt.session import Session
 _PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 _LISTENER = "default"
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class QuietBroker(Broker):  # type: ignore[misc]  # amqtt has no types
-    """A broker without accounts that is handed its connections.
+    """A broker without accounts that gets its connections from `serve` and logs nothing above DEBUG.
 
-    We listen ourselves: amqtt's own listener does not name a port that the system chose, knows no IPv6, and leaves
-    connections open for ever that never said who they are.
+    `EmbeddedBroker` listens instead: amqtt's own listener does not report a port that the system chose, has no IPv6,
+    and never closes a connection that sends no CONNECT.
     """
 
     def __init__(self) -> None:
-        # It logs every stranger's mistake, which would land on the terminal.
+        # amqtt logs every error of a client, and that would appear on the terminal.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         super().__init__({"listeners": {_LISTENER: {"type": "external"}}, "plugins": dict(_PLUGINS)})
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client until it leaves. The callback of `asyncio.start_server`."""
+        """Serve one client until it disconnects. The callback of `asyncio.start_server`."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         try:
             await self.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), _LISTENER)
-        except Exception as error:  # whatever a stranger sent must not reach the others
-            _LOG.debug("A client of the embedded broker was dropped: %r", error)
+        except Exception as error:  # whatever one client sent must not affect the others
+            logger.debug("A client of the embedded broker was dropped: %r", error)
         finally:
             writer.close()
             self._connections.discard(task)
 
     async def shutdown(self) -> None:
-        """Send all clients away, those included that never said who they are."""
+        """Disconnect all clients, including those that never sent a CONNECT."""
         await super().shutdown()
         for task in self._connections:
             task.cancel()
@@ -52,7 +52,7 @@ class QuietBroker(Broker):  # type: ignore[misc]  # amqtt has no types
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
-        # amqtt 0.11 and 0.12 send every new client what is retained on topics that any other client subscribed to.
+        # amqtt 0.11 and 0.12 send every new client the retained messages of topics that any other client subscribed to.
         subscribers = self.subscriptions.get(subscription[0], [])
         if any(subscriber.client_id == session.client_id for subscriber, _ in subscribers):
             await super()._publish_retained_messages_for_subscription(subscription, session)

@@ -1,4 +1,4 @@
-"""One connection to the broker, to see whether it lets us in."""
+"""Check that the broker accepts a connection."""
 
 import asyncio
 
@@ -11,17 +11,17 @@ from streamer.publish.mqtt_settings import MqttSettings
 TIMEOUT_S = 5.0
 
 
-def probe(settings: MqttSettings) -> None:
-    """Connect, log in, leave; nothing is published.
+def check_connection(settings: MqttSettings) -> None:
+    """Connect, log in and disconnect; nothing is published.
 
     Raises:
-        StreamerError: the broker cannot be reached or refuses us; the sentence says what cures it.
+        StreamerError: the broker cannot be reached or refuses the connection; the message names the cure.
     """
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(_knock(settings))
+        runner.run(_connect(settings))
 
 
-async def _knock(settings: MqttSettings) -> None:
+async def _connect(settings: MqttSettings) -> None:
     broker = settings.broker
     try:
         async with aiomqtt.Client(

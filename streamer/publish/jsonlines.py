@@ -1,4 +1,4 @@
-"""Events as lines of JSON, for standard output."""
+"""Write events as lines of JSON, for standard output."""
 
 import contextlib
 import logging
@@ -16,15 +16,15 @@ from streamer.publish.throttle import Throttle
 MAX_LINES = 1_000  # four minutes of one stream at four windows a second
 _CLOSE_S = 1.0
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class JsonLines:
-    """Implements `Publisher`: one line per event, written at once, by a thread of its own.
+    """Implements `Publisher`: writes one line per event, at once, in a thread of its own.
 
-    Live (`wait=False`), a reader that does not keep up costs the oldest lines, which are counted as shed. With
-    `wait=True` (for `--fast`) nothing is shed: `publish` and `close` wait for the reader. When the reader is gone,
-    `on_closed` is called once, from that thread, and everything later is dropped without a wait.
+    Live (`wait=False`), the oldest lines are shed and counted where the reader does not keep up. With `wait=True` (for
+    `--fast`) nothing is shed: `publish` and `close` wait for the reader. When the reader has closed its end,
+    `on_closed` is called once, from that thread, and everything later is dropped without waiting.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class JsonLines:
         *,
         wait: bool = False,
         on_closed: Callable[[], None] = lambda: None,
-        pace: Throttle | None = None,
+        throttle: Throttle | None = None,
         max_lines: int = MAX_LINES,
     ) -> None:
         self._write = _writer(stream)
         self._wait = wait
         self._on_closed = on_closed
-        self._pace = pace or Throttle()
+        self._throttle = throttle or Throttle()
         self._max_lines = max_lines
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
-        self._writing = 0  # lines in the thread's hand
+        self._writing = 0  # lines that the thread is writing
         self._closing = False
         self._detail = ""
         self._sent = 0
@@ -55,13 +55,13 @@ class JsonLines:
         self._thread.start()
 
     def publish(self, event: Event) -> None:
-        """Hand over one event; call from one thread, after `start`. Waits for room only with `wait`."""
-        if not self._pace.due(event):
+        """Queue one event; call from one thread, after `start`. Waits for room only with `wait`."""
+        if not self._throttle.due(event):
             return
         try:
             line = to_json(event).encode() + b"\n"
         except (ValueError, TypeError):
-            _LOG.exception("A %s cannot be written; it is left out.", event.type)
+            logger.exception("A %s cannot be written; it is left out.", event.type)
             with self._changed:
                 self._shed += 1
             return
@@ -78,13 +78,13 @@ class JsonLines:
             self._changed.notify_all()
 
     def stats(self) -> PublisherStats:
-        """The counters now; `online` until the reader is gone."""
+        """Return the counters now; `online` until the reader has closed its end."""
         with self._changed:
             queued = len(self._lines) + self._writing
             return PublisherStats(not self._detail, "stdout", self._detail, self._sent, queued, self._shed)
 
     def close(self) -> None:
-        """Write what is left and end the thread: within a second, or however long it takes with `wait`."""
+        """Write what is left and end the thread: within a second, or with `wait` however long it takes."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -101,8 +101,8 @@ class JsonLines:
         while (line := self._next()) is not None:
             try:
                 self._write(line)
-            except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
-                self._reader_is_gone(error)
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed by another part
+                self._fail(error)
                 return
             with self._changed:
                 self._writing = 0
@@ -118,22 +118,22 @@ class JsonLines:
             self._changed.notify_all()
             return line
 
-    def _reader_is_gone(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         with self._changed:
             if isinstance(error, BrokenPipeError):
-                self._detail = "Whoever read the output has closed it."
+                self._detail = "The reader of the output has closed it."
             else:
                 self._detail = f"The output cannot be written ({getattr(error, 'strerror', None) or error})."
             self._shed += len(self._lines) + self._writing
             self._lines.clear()
             self._writing = 0
             self._changed.notify_all()
-        _LOG.info("%s", self._detail)
+        logger.info("%s", self._detail)
         self._on_closed()
 
 
 def _writer(stream: TextIO) -> Callable[[bytes], None]:
-    """How to write to `stream`: through its file descriptor where it has one.
+    """Return a function that writes to `stream`, through its file descriptor where it has one.
 
     Python's own buffer must stay empty: its lock, held by a thread that a full pipe blocks, would abort the interpreter
     on its way out, and what is left in it after a broken pipe would be reported there.
@@ -154,7 +154,7 @@ def _writer(stream: TextIO) -> Callable[[bytes], None]:
         while rest:
             try:
                 rest = rest[os.write(descriptor, rest) :]
-            except BlockingIOError:  # somebody made the pipe non-blocking
+            except BlockingIOError:  # another program made the pipe non-blocking
                 with contextlib.suppress(InterruptedError):
                     select.select([], [descriptor], [])
 

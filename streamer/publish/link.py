@@ -1,7 +1,7 @@
 """One MQTT connection, kept alive in a thread of its own.
 
 The thread runs its own selector loop: aiomqtt needs `add_reader`, which Windows' default loop lacks, and whatever
-blocks here (a dead broker holds a publish for seconds) blocks nobody else.
+blocks here (a dead broker holds a publish for seconds) blocks no other thread.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ from streamer.publish.mqtt_settings import MqttSettings
 LinkStatus = Literal["connecting", "online", "offline"]
 Session = Callable[[aiomqtt.Client, asyncio.Event], Awaitable[None]]
 
-CLOSE_S = 1.0  # from the wish to close to the end of the thread, whatever the broker does
+CLOSE_S = 1.0  # from the call of `close` to the end of the thread, whatever the broker does
 _DISCONNECT_S = 0.1  # of which for the orderly DISCONNECT
-# Else the second of two small messages waits for the first one's TCP acknowledgement, which may be 40 ms late.
-_AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+# Without it the second of two small messages waits for the first one's TCP acknowledgement, which may be 40 ms late.
+_NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
-_LOG = logging.getLogger(__name__)
-_PAHO_LOG = logging.getLogger("streamer.publish.paho")
-_PAHO_LOG.setLevel(logging.CRITICAL)  # what it has to say comes as exceptions, too
+logger = logging.getLogger(__name__)
+_paho_logger = logging.getLogger("streamer.publish.paho")
+_paho_logger.setLevel(logging.CRITICAL)  # whatever it logs is raised as an exception, too
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How patient a connection is, in seconds."""
+    """Timeouts and delays of a connection, in seconds."""
 
     first_retry_s: float = 1.0
     last_retry_s: float = 30.0
-    answer_s: float = 5.0  # for the broker's answer to anything; past it the broker counts as dead
-    keepalive_s: int = 10  # a silent broker is asked for a sign of life, and given up after twice this time
-    settle_s: float = 2.0  # after an outage, for the broker's other clients to subscribe again
+    answer_s: float = 5.0  # for any answer of the broker; later it counts as dead
+    keepalive_s: int = 10  # a silent broker is pinged, and given up after twice this time
+    resubscribe_s: float = 2.0  # after an outage, for the broker's other clients to subscribe again
 
     def delays(self) -> Iterator[float]:
-        """Seconds to wait before each retry: doubling, scattered so that many monitors do not come back at once."""
+        """Yield the seconds to wait before each retry: doubling, with jitter so that many monitors do not collide."""
         nominal = self.first_retry_s
         while True:
             yield min(self.last_retry_s, nominal * random.uniform(0.75, 1.25))
@@ -54,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """How the connection is."""
+    """The state of the connection at one moment."""
 
     status: LinkStatus
     detail: str  # why it is offline, in one sentence; empty when all is well
@@ -63,8 +63,8 @@ class LinkState:
 class MqttLink:
     """Connects, runs a session while connected, reconnects until closed.
 
-    The session is a coroutine that is given the connected client and the event `closing`. It raises `MqttError` when
-    the connection is lost, and returns soon after `closing` is set; past `CLOSE_S` it is cancelled.
+    The session is a coroutine that gets the connected client and the event `closing`. It raises `MqttError` when the
+    connection is lost, and returns soon after `closing` is set; after `CLOSE_S` it is cancelled.
     """
 
     def __init__(
@@ -94,15 +94,15 @@ class MqttLink:
 
     @property
     def state(self) -> LinkState:
-        """How the connection is now."""
+        """The state now."""
         return self._state
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Begin to connect; return at once."""
         self._thread.start()
 
     def call(self, function: Callable[[], object]) -> None:
-        """Run `function` in the link's thread soon; not at all where that thread does not run."""
+        """Run `function` in the link's thread soon; do nothing where that thread does not run."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
                 self._loop.call_soon_threadsafe(function)
@@ -121,7 +121,7 @@ class MqttLink:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        if self._close_wanted:  # before there was a loop to tell
+        if self._close_wanted:  # `close` was called before there was a loop
             self._closing.set()
         keeper = asyncio.create_task(self._keep_connected())
         await self._closing.wait()
@@ -139,7 +139,7 @@ class MqttLink:
                 return
             except Exception as error:
                 if not isinstance(error, aiomqtt.MqttError | OSError | StreamerError):
-                    _LOG.exception("A defect ended the MQTT session; it is started again.")
+                    logger.exception("A defect ended the MQTT session; it is started again.")
                 if self._state.status == "online":
                     delays = self._timing.delays()
                 self._change(LinkState("offline", explain(error, self._broker)))
@@ -149,8 +149,8 @@ class MqttLink:
                 await asyncio.wait_for(self._closing.wait(), next(delays))
 
     async def _connect(self) -> None:
-        # A new client each time: an old one would resend by itself what the session is going to send again. The id
-        # stays, so that the broker ends a half-dead earlier connection, and its will comes before the new `online`.
+        # A new client each time: an old one would itself resend what the session is going to send again. The client
+        # id stays, so that the broker ends a half-dead earlier connection, and its will comes before the new `online`.
         client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
@@ -163,8 +163,8 @@ class MqttLink:
             keepalive=self._timing.keepalive_s,
             timeout=self._timing.answer_s,
             max_queued_incoming_messages=10_000,
-            socket_options=_AT_ONCE,
-            logger=_PAHO_LOG,
+            socket_options=_NO_DELAY,
+            logger=_paho_logger,
         )
         async with client:
             self._change(LinkState("online", ""))
@@ -178,7 +178,7 @@ class MqttLink:
             return
         self._state = state
         if state.detail:
-            _LOG.warning("%s", state.detail)
+            logger.warning("%s", state.detail)
         self._on_change(state)
 
 
@@ -196,9 +196,9 @@ async def race(*coroutines: Coroutine[Any, Any, None]) -> None:
 
 
 class _DaemonThreads(ThreadPoolExecutor):
-    """Threads that nobody waits for: connecting to a dead address, or asking a slow name server, cannot be interrupted.
+    """An executor of daemon threads: connecting to a dead address, or a slow name server, cannot be interrupted.
 
-    The executor of the library keeps the interpreter from exiting until they are through.
+    The standard library's executor keeps the interpreter from exiting until its threads have ended.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -208,7 +208,7 @@ class _DaemonThreads(ThreadPoolExecutor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # goes to whoever awaits the future
+                except BaseException as error:  # raised where the future is awaited
                     future.set_exception(error)
 
         threading.Thread(target=run, name="mqtt-connect", daemon=True).start()

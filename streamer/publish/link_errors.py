@@ -1,4 +1,4 @@
-"""Why there is no connection to the broker, in one sentence with the cure."""
+"""Explain a failed connection to the broker, in one sentence with the cure."""
 
 import socket
 import ssl
@@ -9,17 +9,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streamer.errors import StreamerError
 from streamer.publish.mqtt_settings import BrokerUrl
 
-# Reason codes of a refused CONNECT, as paho gives them for MQTT 3.1.1, too.
+# Reason codes of a refused CONNECT; paho translates those of MQTT 3.1.1 to these, too.
 _BAD_LOGIN = {134, 135}  # bad user name or password; not authorized
 
 
 def explain(error: Exception, broker: BrokerUrl) -> str:
-    """What `error`, caught while connecting or connected to `broker`, means to a person."""
+    """Return the sentence for `error`, raised while connecting or connected to `broker`."""
     if isinstance(error, StreamerError):
         return str(error)
     if isinstance(error, MqttConnectError):
         return _refusal(error, broker)
-    # aiomqtt turns errors of the operating system into its own, and hides but keeps the original.
+    # aiomqtt raises its own error for one of the operating system, and keeps the original as its context.
     cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
     match cause:
         case ssl.SSLCertVerificationError():
@@ -28,18 +28,19 @@ def explain(error: Exception, broker: BrokerUrl) -> str:
                 "authority in ca_file, and the host as the certificate names it."
             )
         case ssl.SSLError() if broker.tls:
-            return (
-                f"No encrypted connection to {broker} ({cause.reason or cause}); check port, certificates and mqtts://."
-            )
+            reason = (
+                getattr(cause, "reason", None) or cause
+            )  # OpenSSL's word for it; missing on errors raised in Python
+            return f"No encrypted connection to {broker} ({reason}); check port, certificates and mqtts://."
         case socket.gaierror():
             return f"The host of {broker} has no address; check its name and the network."
         case ConnectionRefusedError():
             return f"Nothing listens at {broker}; start the broker, or check host and port."
         case TimeoutError() if broker.tls:
-            # Also where it hangs up before it has answered: aiomqtt does not tell.
-            return f"{broker} does not answer; check host, port and firewall, and whether it asks for a client_cert."
+            # Also where it closes the connection before it has answered: aiomqtt raises the same for both.
+            return f"{broker} does not answer; check host, port and firewall, and whether it requires a client_cert."
         case TimeoutError():
-            return f"{broker} does not answer; check host, port and firewall, and whether it asks for mqtts://."
+            return f"{broker} does not answer; check host, port and firewall, and whether it requires mqtts://."
     return f"The connection to {broker} was lost ({cause or error}); trying again."
 
 

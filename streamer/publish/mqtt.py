@@ -1,4 +1,4 @@
-"""Events to an MQTT broker."""
+"""Publish events to an MQTT broker."""
 
 import asyncio
 import contextlib
@@ -14,17 +14,17 @@ from streamer.publish.publisher import PublisherStats
 from streamer.publish.throttle import Throttle
 from streamer.publish.topics import OFFLINE, ONLINE
 
-_DRAIN_S = 0.5  # on closing, for what is still queued
-_FAREWELL_S = 0.3  # then, for the retained `offline`; both fit into link.CLOSE_S
+_DRAIN_S = 0.5  # when closing, for what is still queued
+_OFFLINE_S = 0.3  # then, for the retained `offline`; both fit into link.CLOSE_S
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class MqttPublisher:
-    """Implements `Publisher`. `publish` only appends; the sending happens in the thread `mqtt`.
+    """Implements `Publisher`. `publish` only appends; the thread `mqtt` sends.
 
-    Transitions go one at a time with QoS 1, and count as sent when the broker acknowledged them: they arrive in order,
-    and after a broken connection at most the one in flight arrives twice. All else is telemetry with QoS 0.
+    Transitions are sent one at a time with QoS 1, and count as sent when the broker has acknowledged them: they arrive
+    in order, and after a broken connection at most the one in flight arrives twice. The rest is telemetry with QoS 0.
     """
 
     def __init__(self, settings: MqttSettings, timing: Timing | None = None) -> None:
@@ -32,13 +32,13 @@ class MqttPublisher:
         self._url = str(settings.broker)
         self._topics = settings.topics
         self._timing = timing or Timing()
-        self._pace = Throttle(settings.window_every, settings.state_every_s, settings.health_every_s)
+        self._throttle = Throttle(settings.window_every, settings.state_every_s, settings.health_every_s)
         self._outbox = Outbox()
-        self._transition_news = asyncio.Event()
-        self._telemetry_news = asyncio.Event()
+        self._transition_queued = asyncio.Event()
+        self._telemetry_queued = asyncio.Event()
         self._info: Info | None = None
         self._info_sent: Info | None = None
-        self._was_away = False  # the broker was out of reach, and transitions were not sent since
+        self._was_offline = False  # the broker was unreachable, and no transition has been sent since
         self._link = MqttLink(
             settings,
             self._session,
@@ -50,28 +50,28 @@ class MqttPublisher:
         )
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Begin to connect; return at once."""
         self._link.start()
 
     def publish(self, event: Event) -> None:
-        """Hand over one event; call from one thread. States and health may come as often as they are known."""
-        if not self._pace.due(event):
+        """Queue one event; call from one thread. States and health may be passed as often as they are known."""
+        if not self._throttle.due(event):
             return
         if isinstance(event, Info):
             self._info = event
         else:
             self._outbox.put(Message(self._topics.of(event), event))
-        news = self._transition_news if isinstance(event, Transition) else self._telemetry_news
-        self._link.call(news.set)
+        queued = self._transition_queued if isinstance(event, Transition) else self._telemetry_queued
+        self._link.call(queued.set)
 
     def stats(self) -> PublisherStats:
-        """The counters now. `info` is not counted."""
+        """Return the counters now. `info` is not counted."""
         link, counts = self._link.state, self._outbox.counts()
         return PublisherStats(link.status == "online", self._url, link.detail, counts.sent, counts.queued, counts.shed)
 
     @property
     def status(self) -> LinkStatus:
-        """How the connection is now; `stats` says why."""
+        """The state of the connection; `stats` says why it is offline."""
         return self._link.state.status
 
     def close(self) -> None:
@@ -81,64 +81,64 @@ class MqttPublisher:
 
     def _remember_outage(self, state: LinkState) -> None:
         if state.status == "offline":
-            self._was_away = True
+            self._was_offline = True
 
     async def _session(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
         try:
             await self._announce(client)
-            await race(self._send_all(client, closing), _listen(client), self._patience(closing))
+            await race(self._send_all(client, closing), _watch_connection(client), self._limit_drain(closing))
         finally:
-            # Leaving by an exception is an orderly DISCONNECT to the broker, which then keeps the will to itself.
+            # Leaving by an exception is an orderly DISCONNECT to the broker, which then does not publish the will.
             with contextlib.suppress(aiomqtt.MqttError):
-                await client.publish(self._topics.availability, OFFLINE, qos=1, retain=True, timeout=_FAREWELL_S)
+                await client.publish(self._topics.availability, OFFLINE, qos=1, retain=True, timeout=_OFFLINE_S)
 
     async def _announce(self, client: aiomqtt.Client) -> None:
-        """On every connection, since a broker that was restarted may have forgotten."""
+        """Publish info and `online`, queue the states: on every connection, since a new broker has none of them."""
         self._info_sent = None
         await self._send_info(client)
         await client.publish(self._topics.availability, ONLINE, qos=1, retain=True)
         self._outbox.repeat_states()
 
     async def _send_all(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
-        """Ends when `closing` is set and nothing is left."""
+        """Send everything that is queued, until `closing` is set and nothing is left."""
         try:
             async with asyncio.TaskGroup() as senders:
                 senders.create_task(self._send_transitions(client, closing))
                 senders.create_task(self._send_telemetry(client, closing))
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None  # the link asks what sort of error it is
+            raise group.exceptions[0] from None  # the link distinguishes errors by type
 
     async def _send_transitions(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
-        if self._was_away:
-            # A broker that comes back acknowledges messages before anybody has subscribed again.
+        if self._was_offline:
+            # A restarted broker acknowledges messages before any client has subscribed again.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closing.wait(), self._timing.settle_s)
-            self._was_away = False
+                await asyncio.wait_for(closing.wait(), self._timing.resubscribe_s)
+            self._was_offline = False
         while True:
-            self._transition_news.clear()
+            self._transition_queued.clear()
             while (message := self._outbox.take_transition()) is not None:
                 await self._send(client, message, qos=1)
             if closing.is_set():
                 return
-            await self._transition_news.wait()
+            await self._transition_queued.wait()
 
     async def _send_telemetry(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
         while True:
-            self._telemetry_news.clear()
+            self._telemetry_queued.clear()
             await self._send_info(client)
             while (message := self._outbox.take_telemetry()) is not None:
                 await self._send(client, message, qos=0)
             if closing.is_set():
                 return
-            await self._telemetry_news.wait()
+            await self._telemetry_queued.wait()
 
     async def _send(self, client: aiomqtt.Client, message: Message, qos: int) -> None:
         try:
             await client.publish(message.topic, to_json(message.event), qos=qos)
         except (ValueError, TypeError):
-            _LOG.exception("A %s cannot be written; it is left out.", message.event.type)
+            logger.exception("A %s cannot be written; it is left out.", message.event.type)
             self._outbox.give_up(message)
-        except BaseException:  # the connection broke, or the session ends: perhaps it was not delivered
+        except BaseException:  # the connection broke, or the session ends: perhaps not delivered
             self._outbox.put_back(message)
             raise
         else:
@@ -150,15 +150,15 @@ class MqttPublisher:
             await client.publish(self._topics.info, to_json(info), qos=1, retain=True)
             self._info_sent = info
 
-    async def _patience(self, closing: asyncio.Event) -> None:
-        """Once `closing` is set, wake the senders, and give them so long."""
+    async def _limit_drain(self, closing: asyncio.Event) -> None:
+        """Once `closing` is set, wake the senders, and return after `_DRAIN_S`."""
         await closing.wait()
-        self._transition_news.set()
-        self._telemetry_news.set()
+        self._transition_queued.set()
+        self._telemetry_queued.set()
         await asyncio.sleep(_DRAIN_S)
 
 
-async def _listen(client: aiomqtt.Client) -> None:
-    """Nothing is subscribed to, but this is where a lost connection shows at once."""
+async def _watch_connection(client: aiomqtt.Client) -> None:
+    """Raise at once when the connection is lost; nothing is subscribed to, so no message comes."""
     async for _ in client.messages:
         pass

@@ -1,4 +1,4 @@
-"""Everything a person can set about MQTT, checked when it is set."""
+"""MQTT settings and broker URLs, validated when they are created."""
 
 import secrets
 import ssl
@@ -14,7 +14,7 @@ _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}  # registered with IANA as mqtt a
 
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
-    """A broker's address, taken apart. `str()` of it holds no user name and no password."""
+    """A parsed broker URL. Its `str()` holds no user name and no password."""
 
     host: str
     port: int
@@ -24,10 +24,10 @@ class BrokerUrl:
 
     @classmethod
     def parse(cls, text: str) -> "BrokerUrl":
-        """Take `text` apart; user name and password are percent-decoded, IPv6 hosts stand in brackets.
+        """Parse `text`; user name and password are percent-decoded, IPv6 hosts stand in brackets.
 
         Raises:
-            UsageError: not such a URL. The message quotes nothing of it, because a password may be anywhere in it.
+            UsageError: not such a URL. The message quotes no part of it, because a password may be anywhere in it.
         """
         try:
             parts = urlsplit(text.strip())
@@ -58,7 +58,7 @@ class BrokerUrl:
 
 def _is_host(host: str) -> bool:
     try:
-        host.encode("idna")  # what the resolver does; it refuses empty and overlong labels
+        host.encode("idna")  # as the resolver does; it refuses empty and overlong labels
     except UnicodeError:
         return False
     return host.isprintable() and " " not in host
@@ -72,13 +72,14 @@ def _not_understood(why: str) -> UsageError:
 
 
 def _new_client_id() -> str:
-    # Two clients of one id throw each other out for ever, so every run has its own. Brokers must take 23 characters.
+    # Two clients with one id disconnect each other for ever, so every run has its own. Brokers must accept 23
+    # characters.
     return f"streamer-{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """How to reach the broker, and what to send how often. Neither `repr` nor `broker` shows the password.
+    """How to reach the broker, and how often to publish. Neither `repr` nor `str(broker)` shows the password.
 
     Raises:
         UsageError: a value cannot be used, or a certificate cannot be read.
@@ -89,9 +90,9 @@ class MqttSettings:
     node: str = field(default_factory=default_node)
     username: str | None = None  # wins over the URL's
     password: str | None = field(default=None, repr=False)  # wins over the URL's
-    ca_file: Path | None = None  # whom to trust instead of the system's authorities; mqtts only
-    client_cert: Path | None = None  # who we are, for brokers that ask; mqtts only
-    client_key: Path | None = None  # where the certificate's file does not hold the key
+    ca_file: Path | None = None  # authorities to trust instead of the system's; mqtts only
+    client_cert: Path | None = None  # for brokers that require one; mqtts only
+    client_key: Path | None = None  # where it is not in the certificate's file
     window_every: int = 1  # publish every n-th window
     state_every_s: float = 10.0  # heartbeat of a state that does not change
     health_every_s: float = 30.0
@@ -109,17 +110,17 @@ class MqttSettings:
 
     @property
     def broker(self) -> BrokerUrl:
-        """The URL taken apart, with the user name and the password that count."""
+        """The parsed URL, with the user name and password of the settings where given."""
         url = BrokerUrl.parse(self.url)
         return BrokerUrl(url.host, url.port, url.tls, self.username or url.username, self.password or url.password)
 
     @property
     def topics(self) -> Topics:
-        """Where events go."""
+        """The topics that events are published on."""
         return Topics(self.prefix, self.node)
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """What to encrypt with; None for mqtt://.
+        """Return the TLS context; None for mqtt://.
 
         Raises:
             UsageError: a certificate or key is missing, unreadable or damaged.
@@ -133,7 +134,7 @@ class MqttSettings:
         if self.client_cert is not None:
             key = None if self.client_key is None else self.client_key.expanduser()
             try:
-                # Without the last argument OpenSSL would ask for a passphrase on the terminal.
+                # Without the last argument OpenSSL would prompt for a passphrase on the terminal.
                 context.load_cert_chain(self.client_cert.expanduser(), key, password=lambda: "")
             except (OSError, ValueError) as error:
                 raise _unusable("client_cert", self.client_cert, error) from error
@@ -151,6 +152,6 @@ class MqttSettings:
 
 
 def _unusable(key: str, path: Path | None, error: Exception) -> UsageError:
-    # A missing file is not an SSL error; everything else OpenSSL says is for experts, but a start.
+    # A missing file is not an SSL error; OpenSSL's other messages need an expert, but they are a start.
     why = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else error
     return UsageError(f"{key} {str(path)!r} cannot be used ({why}); give the path of an unencrypted PEM file.")

@@ -1,4 +1,4 @@
-"""What waits to be sent, and what to give up when there is too much of it."""
+"""Queue of unsent messages, with a limit past which the oldest are shed."""
 
 import threading
 from collections import deque
@@ -11,7 +11,7 @@ MAX_TRANSITIONS = 10_000  # hours of lively talk; a few megabytes
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event on its way to a topic."""
+    """An event and the topic it is published on."""
 
     topic: str
     event: Event
@@ -19,7 +19,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class OutboxCounts:
-    """What became of the messages: each is in exactly one of the three."""
+    """Counts of the messages by outcome: each message is in exactly one of the three."""
 
     sent: int
     queued: int
@@ -27,11 +27,11 @@ class OutboxCounts:
 
 
 class Outbox:
-    """Transitions queue up, in order; of everything else only the newest of each topic waits. Nothing blocks.
+    """Queues transitions in order, and of all other events (telemetry) the newest of each topic. Nothing blocks.
 
-    One thread puts, another takes. What is taken is settled by `sent`, `give_up` or, when the connection broke,
-    `put_back`, before the next of its sort is taken. A transition is put back at the head of the queue, so the order
-    survives, and what was perhaps delivered is delivered again under its own id.
+    One thread puts, another takes. Each message taken is completed by `sent`, `give_up` or, when the connection broke,
+    `put_back`, before the next of its kind (transition or telemetry) is taken. A transition is put back at the head of
+    the queue, so the order is kept, and one that was perhaps delivered is delivered again under its own id.
     """
 
     def __init__(self, max_transitions: int = MAX_TRANSITIONS) -> None:
@@ -46,7 +46,7 @@ class Outbox:
         self._closed = False
 
     def put(self, message: Message) -> None:
-        """Add one. The oldest transition, or the topic's previous telemetry, is shed where there is no room."""
+        """Add a message. Where there is no room, the oldest transition or the topic's previous telemetry is shed."""
         with self._lock:
             if self._closed:
                 self._shed += 1
@@ -60,7 +60,7 @@ class Outbox:
                 self._telemetry[message.topic] = message
 
     def take_transition(self) -> Message | None:
-        """The oldest transition, or None."""
+        """Take the oldest transition, or None."""
         with self._lock:
             if not self._transitions:
                 return None
@@ -68,7 +68,7 @@ class Outbox:
             return self._transitions.popleft()
 
     def take_telemetry(self) -> Message | None:
-        """The message of the topic that waits longest, or None."""
+        """Take the telemetry of the topic that has waited longest, or None."""
         with self._lock:
             topic = next(iter(self._telemetry), None)
             if topic is None:
@@ -77,7 +77,7 @@ class Outbox:
             return self._telemetry.pop(topic)
 
     def sent(self, message: Message) -> None:
-        """`message`, which was taken, is gone: acknowledged if it is a transition, else written."""
+        """Complete `message`, which was taken: acknowledged if it is a transition, else written."""
         with self._lock:
             self._taken -= 1
             self._sent += 1
@@ -85,13 +85,13 @@ class Outbox:
                 self._states[message.topic] = message
 
     def give_up(self, message: Message) -> None:
-        """`message`, which was taken, can never be sent."""
+        """Shed `message`, which was taken and can never be sent."""
         with self._lock:
             self._taken -= 1
             self._shed += 1
 
     def put_back(self, message: Message) -> None:
-        """`message`, which was taken, was perhaps not delivered."""
+        """Queue `message` again, which was taken and perhaps not delivered."""
         with self._lock:
             self._taken -= 1
             if self._closed:
@@ -112,7 +112,7 @@ class Outbox:
                 self._telemetry.setdefault(topic, message)
 
     def close(self) -> None:
-        """Give up what is left; whatever is put from now on is shed."""
+        """Shed what is left, and whatever is put from now on."""
         with self._lock:
             self._closed = True
             self._shed += len(self._transitions) + len(self._telemetry)
@@ -120,6 +120,6 @@ class Outbox:
             self._telemetry.clear()
 
     def counts(self) -> OutboxCounts:
-        """The counters now."""
+        """Return the counters now."""
         with self._lock:
             return OutboxCounts(self._sent, len(self._transitions) + len(self._telemetry) + self._taken, self._shed)

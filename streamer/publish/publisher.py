@@ -1,4 +1,4 @@
-"""The edge where events leave the program."""
+"""The `Publisher` protocol: takes events from the worker and sends them out of the program."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,10 +8,10 @@ from streamer.events import Event
 
 @dataclass(frozen=True, slots=True)
 class PublisherStats:
-    """What became of the events handed over so far."""
+    """Counts of the events passed to a publisher, and the state of its connection."""
 
     online: bool
-    url: str  # where to, without a password
+    url: str  # of the receiver, without a password
     detail: str  # why not online, in one sentence; empty when all is well
     sent: int
     queued: int
@@ -19,20 +19,20 @@ class PublisherStats:
 
 
 class Publisher(Protocol):
-    """Takes events from the worker's thread and never makes it wait."""
+    """Takes events from the worker's thread and never blocks it."""
 
     def start(self) -> None:
-        """Begin sending, in a thread of its own where sending can block."""
+        """Begin to send, in a thread of its own where sending can block."""
         ...
 
     def publish(self, event: Event) -> None:
-        """Hand over one event; returns at once whatever the receiver does."""
+        """Queue one event; return at once whatever the receiver does."""
         ...
 
     def stats(self) -> PublisherStats:
-        """The counters now."""
+        """Return the counters now."""
         ...
 
     def close(self) -> None:
-        """Send what can be sent within a second, say goodbye, release everything. Safe to call twice."""
+        """Send what can be sent within a second, announce the end, release everything. Safe to call twice."""
         ...

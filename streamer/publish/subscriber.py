@@ -1,4 +1,4 @@
-"""Events from an MQTT broker, for `streamer watch`."""
+"""Receive events from an MQTT broker, for `streamer watch`."""
 
 import asyncio
 from typing import Protocol
@@ -17,36 +17,36 @@ _REFUSED = 128  # the return code of a subscription that the broker does not gra
 
 
 class SubscriptionRefusedError(StreamerError):
-    """The broker let us in, but does not let us listen."""
+    """The broker accepted the connection but refuses a subscription."""
 
 
 class Sink(Protocol):
-    """Where a subscriber's news go. Called from its thread, one at a time; must not block."""
+    """Receives what a subscriber gets. Called from its thread, one call at a time; must not block."""
 
     def on_event(self, node: str, event: Event) -> None:
-        """An event of the monitor `node`. A transition may come twice, with the same id, after an outage."""
+        """Take an event of the monitor `node`. After an outage a transition may come twice, with the same id."""
         ...
 
     def on_availability(self, node: str, online: bool) -> None:
-        """The monitor `node` came or went."""
+        """Take the news that the monitor `node` came online or went offline."""
         ...
 
     def on_link(self, status: LinkStatus, detail: str) -> None:
-        """Our own connection changed; `detail` says in one sentence why it is offline."""
+        """Take the subscriber's own connection state; `detail` says in one sentence why it is offline."""
         ...
 
     def on_malformed(self, topic: str, reason: str) -> None:
-        """A message on `topic` is not understood; said once for each topic."""
+        """Take the reason why a message on `topic` is malformed; called once for each topic."""
         ...
 
 
 class Subscriber:
-    """Listens to one monitor, or to all under the prefix, in a thread of its own; reconnects until closed."""
+    """Subscribes to one monitor, or to all under the prefix, in a thread of its own; reconnects until closed."""
 
     def __init__(
         self, settings: MqttSettings, sink: Sink, node: str | None = None, timing: Timing | None = None
     ) -> None:
-        """Listen to `node`, or to every node where it is None; the settings' own node plays no part.
+        """Subscribe to `node`, or to every node where it is None; the settings' own node is not used.
 
         Raises:
             UsageError: `node` cannot be part of a topic, or a certificate cannot be read.
@@ -70,11 +70,11 @@ class Subscriber:
 
     @property
     def malformed(self) -> int:
-        """Messages that were not understood."""
+        """Number of malformed messages."""
         return self._malformed
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Begin to connect; return at once."""
         self._link.start()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Subscriber:
         self._sink.on_link(state.status, state.detail)
 
     def _filters(self) -> list[tuple[str, int]]:
-        """Topic filters with QoS. None covers another: some brokers would send such messages twice."""
+        """Return topic filters with QoS. No filter covers another: some brokers would send such messages twice."""
         base = f"{self._prefix}/{self._node}"
         of_node = [(f"{base}/availability", 1), (f"{base}/info", 1)]
         return of_node + [(f"{base}/+/{kind}", 1 if kind == "transition" else 0) for kind in KINDS]
@@ -107,7 +107,7 @@ class Subscriber:
     def _deliver(self, topic: str, payload: bytes) -> None:
         node, *rest = topic.removeprefix(f"{self._prefix}/").split("/")
         if not payload:
-            return  # somebody cleared a retained message
+            return  # a retained message was cleared
         if rest == ["availability"]:
             if payload not in (ONLINE, OFFLINE):
                 raise MalformedEventError("An availability is neither online nor offline.")

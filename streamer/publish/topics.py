@@ -1,4 +1,4 @@
-"""The names of the MQTT topics, and which of them are allowed."""
+"""Build and validate the names of the MQTT topics."""
 
 import socket
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ ONLINE, OFFLINE = b"online", b"offline"
 
 
 def default_node() -> str:
-    """This host's name, reduced to [a-z0-9_-]."""
+    """Return this host's name, reduced to [a-z0-9_-]."""
     return slugify(socket.gethostname(), "node")
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """`{prefix}/{node}/{stream}/{kind}` for events, `{prefix}/{node}/` for what concerns the whole monitor.
+    """Topic names: `{prefix}/{node}/{stream}/{kind}` for events, `{prefix}/{node}/…` for the whole monitor.
 
     Raises:
-        UsageError: a part of a topic is empty, holds a wildcard, or could not be subscribed to.
+        UsageError: a part of a topic is empty, holds a wildcard, or cannot be subscribed to.
     """
 
     prefix: str
@@ -33,23 +33,23 @@ class Topics:
 
     @property
     def availability(self) -> str:
-        """Plain `online` or `offline`, retained, also the will."""
+        """Topic of the plain `online` or `offline`: retained, and the will."""
         return f"{self.prefix}/{self.node}/availability"
 
     @property
     def info(self) -> str:
-        """What is running, retained."""
+        """Topic of what is running, retained."""
         return f"{self.prefix}/{self.node}/info"
 
     def of(self, event: Event) -> str:
-        """Where `event` goes."""
+        """Return the topic of `event`."""
         if isinstance(event, Info):
             return self.info
         return f"{self.prefix}/{self.node}/{event.stream}/{event.type}"
 
 
 def check_prefix(prefix: str) -> None:
-    """One or more parts joined by slashes; `$` at the start belongs to brokers."""
+    """Raise UsageError unless `prefix` is parts joined by slashes; `$` at its start is reserved for brokers."""
     if prefix.startswith("$") or not all(_is_part(part) for part in prefix.split("/")) or len(prefix) > 200:
         raise UsageError(
             f"The MQTT prefix {prefix[:80]!r} cannot be used; write words joined by '/', without '+', '#', control "
@@ -58,7 +58,7 @@ def check_prefix(prefix: str) -> None:
 
 
 def check_node(node: str) -> None:
-    """One part of a topic."""
+    """Raise UsageError unless `node` is one part of a topic."""
     if "/" in node or not _is_part(node) or len(node) > 200:
         raise UsageError(
             f"The MQTT node {node[:80]!r} cannot be used; write one word without '/', '+', '#' or control characters."

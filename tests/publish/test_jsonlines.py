@@ -152,7 +152,7 @@ def test_a_reader_that_left_ends_it_quietly_and_is_told_once(wait: bool) -> None
     out.close()
     stats = out.stats()
     assert told == ["jsonlines"]
-    assert (stats.online, stats.detail) == (False, "Whoever read the output has closed it.")
+    assert (stats.online, stats.detail) == (False, "The reader of the output has closed it.")
     assert (stats.sent, stats.queued, stats.shed) == (0, 0, 101)
     pipe.stream.close()
 

@@ -15,7 +15,7 @@ from streamer.publish.mqtt_settings import MqttSettings
 from tests.support.event_samples import INFO, health, state, transition, window
 from tests.support.real_broker import eventually, free_port
 
-QUICK = Timing(first_retry_s=0.05, last_retry_s=0.1, answer_s=0.5, keepalive_s=5, settle_s=0.1)
+QUICK = Timing(first_retry_s=0.05, last_retry_s=0.1, answer_s=0.5, keepalive_s=5, resubscribe_s=0.1)
 
 
 def test_retries_begin_after_about_a_second_and_end_at_thirty_and_are_scattered() -> None:

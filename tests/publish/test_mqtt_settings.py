@@ -1,4 +1,4 @@
-"""URLs, topics and certificates as people write them."""
+"""Broker URLs, logins and certificates as users write them."""
 
 import ssl
 import subprocess
@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from streamer.errors import UsageError
 from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
-from streamer.publish.topics import Topics, check_node, default_node
-from tests.support.event_samples import INFO, health, state, transition, window
 from tests.support.real_broker import make_certificates
 
 
@@ -35,7 +33,7 @@ from tests.support.real_broker import make_certificates
         ("mqtt://bücher.example", "bücher.example", 1883, False, None, None),
     ],
 )
-def test_a_url_is_taken_apart(
+def test_a_url_is_parsed(
     text: str, host: str, port: int, tls: bool, username: str | None, password: str | None
 ) -> None:
     assert BrokerUrl.parse(text) == BrokerUrl(host, port, tls, username, password)
@@ -100,41 +98,8 @@ def test_every_run_has_its_own_client_id_that_any_broker_takes() -> None:
     assert all(len(f"{id_}-watch") <= 23 for id_ in ids)
 
 
-def test_topics_are_as_documented() -> None:
-    topics = Topics("home/streamer", "kitchen")
-    assert topics.availability == "home/streamer/kitchen/availability"
-    assert topics.of(INFO) == topics.info == "home/streamer/kitchen/info"
-    ends = [topics.of(event).removeprefix("home/streamer/kitchen/") for event in
-            (window(), state(), transition(0), transition(1), health())]  # fmt: skip
-    assert ends == ["desk/window", "desk/state", "desk/transition", "desk/transition", "desk/health"]
-
-
-@pytest.mark.parametrize(
-    "prefix", ["", "/", "a//b", "/a", "a/", "a/+", "#", "a#", "$SYS", "a\x00", "a\n", "\ud800", "x" * 201]
-)
-def test_a_prefix_that_cannot_be_a_topic_is_refused(prefix: str) -> None:
-    with pytest.raises(UsageError, match="MQTT prefix"):
-        MqttSettings(url="mqtt://broker", prefix=prefix)
-
-
-@pytest.mark.parametrize("node", ["", "a/b", "+", "#", "a+", "\x7f", "\ud800", "x" * 201])
-def test_a_node_that_cannot_be_a_topic_is_refused(node: str) -> None:
-    with pytest.raises(UsageError, match="MQTT node"):
-        MqttSettings(url="mqtt://broker", node=node)
-
-
-@pytest.mark.parametrize(
-    ("host", "node"),
-    [("Anna's MacBook.local", "anna-s-macbook-local"), ("kitchen_2", "kitchen_2"), ("厨房", "node"), ("", "node")],
-)
-def test_the_node_is_the_hosts_name_reduced(monkeypatch: pytest.MonkeyPatch, host: str, node: str) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: host)
-    assert default_node() == node
-    check_node(default_node())
-
-
 @pytest.mark.parametrize("bad", [{"window_every": 0}, {"state_every_s": 0.0}, {"health_every_s": -1.0}])
-def test_an_impossible_pace_is_refused(bad: dict[str, float]) -> None:
+def test_an_impossible_interval_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(bad))):
         MqttSettings(url="mqtt://broker", **bad)  # type: ignore[arg-type]
 
@@ -147,7 +112,7 @@ def test_without_tls_there_is_no_context_and_no_use_for_certificates(tmp_path: P
         MqttSettings(url="mqtts://broker", client_key=tmp_path / "key.pem")
 
 
-def test_a_tls_broker_is_verified_unless_nothing_else_is_said() -> None:
+def test_a_tls_broker_is_verified_by_default() -> None:
     context = MqttSettings(url="mqtts://broker").tls_context()
     assert context is not None
     assert context.verify_mode is ssl.CERT_REQUIRED

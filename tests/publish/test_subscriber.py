@@ -17,7 +17,7 @@ from streamer.publish.subscriber import MAX_PAYLOAD, Subscriber
 from tests.support.event_samples import INFO, health, state, transition, window
 from tests.support.real_broker import Mosquitto, eventually, program
 
-QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, settle_s=0.5)
+QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, resubscribe_s=0.5)
 
 
 class Notes:

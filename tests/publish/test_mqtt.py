@@ -23,8 +23,8 @@ from tests.support.real_broker import Listener, Mosquitto, eventually, make_cert
 
 pytestmark = pytest.mark.real
 
-# As in earnest, but for the waiting; `settle_s` is longer than the second that mosquitto_sub takes to come back.
-QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, settle_s=1.5)
+# As in earnest, but for the waiting; `resubscribe_s` is longer than the second that mosquitto_sub takes to come back.
+QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, resubscribe_s=1.5)
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -129,14 +129,14 @@ def test_a_defect_in_the_session_says_offline_and_then_starts_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     listener = listen("streamer/n/availability")
-    good_listen, defects = mqtt._listen, [ZeroDivisionError("a defect")]
+    original, defects = mqtt._watch_connection, [ZeroDivisionError("a defect")]
 
-    async def bad_listen(client: object) -> None:
+    async def failing(client: object) -> None:
         if defects:
             raise defects.pop()
-        await good_listen(client)  # type: ignore[arg-type]
+        await original(client)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(mqtt, "_listen", bad_listen)
+    monkeypatch.setattr(mqtt, "_watch_connection", failing)
     out = MqttPublisher(MqttSettings(url=broker.url, node="n"), QUICK)
     out.start()
     eventually(lambda: listener.payloads("/availability") == ["online", "offline", "online"])
@@ -373,7 +373,7 @@ def test_tls_trusts_only_the_named_authority(tmp_path: Path) -> None:
         assert "cannot be trusted" in refusal(MqttSettings(url=broker.url))
         wrong_name = broker.url.replace("127.0.0.1", "localhost")
         assert "cannot be trusted" in refusal(MqttSettings(url=wrong_name, ca_file=made.ca))
-        assert "whether it asks for mqtts://" in refusal(MqttSettings(url=broker.url.replace("mqtts", "mqtt")))
+        assert "whether it requires mqtts://" in refusal(MqttSettings(url=broker.url.replace("mqtts", "mqtt")))
         gc.collect()
 
 

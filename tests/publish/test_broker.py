@@ -1,59 +1,28 @@
-"""The broker in the box, with our own client and with Mosquitto's."""
+"""The embedded broker, with the publisher as a client and with Mosquitto's."""
 
 import contextlib
-import json
-import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from streamer.errors import StreamerError, UsageError
 from streamer.events import from_json, to_json
 from streamer.publish.broker import EmbeddedBroker
-from streamer.publish.broker_files import find_broker
-from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
-from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
+from streamer.publish.mqtt_settings import MqttSettings
+from tests.publish.embedded import QUICK, port_of, publish_one, started
 from tests.support.event_samples import INFO, number_of, state, transition, window
 from tests.support.real_broker import Listener, eventually, free_port, retained
 
-QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=2.0, settle_s=1.5)
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, so that brokers of other programs are not found."""
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "streamer"
-
-
-def started(**options: object) -> contextlib.AbstractContextManager[EmbeddedBroker]:
-    broker = EmbeddedBroker(**{"port": free_port()} | options)  # type: ignore[arg-type]
-
-    @contextlib.contextmanager
-    def running() -> Iterator[EmbeddedBroker]:
-        try:
-            broker.start()
-            yield broker
-        finally:
-            broker.stop()
-
-    return running()
-
-
-def port_of(broker: EmbeddedBroker) -> int:
-    return BrokerUrl.parse(broker.url).port
-
-
 @pytest.mark.real
-def test_mosquittos_client_hears_every_event_of_ours() -> None:
+def test_mosquittos_client_receives_every_event() -> None:
     with started() as broker:
         out = MqttPublisher(MqttSettings(url=broker.url, node="n"), QUICK)
         with contextlib.closing(Listener(port_of(broker), ["streamer/#"], qos=1)) as listener, contextlib.closing(out):
@@ -74,6 +43,7 @@ def test_mosquittos_client_hears_every_event_of_ours() -> None:
 PROGRAM = """
 import sys, time
 sys.path[:0] = {paths}
+from tests.publish.embedded import QUICK, port_of, publish_one, started
 from tests.support.event_samples import transition
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
@@ -116,14 +86,6 @@ def test_a_port_is_free_again_after_the_end() -> None:
             publish_one(broker.url)
 
 
-def publish_one(url: str) -> None:
-    out = MqttPublisher(MqttSettings(url=url, node="n"), QUICK)
-    with contextlib.closing(out):
-        out.start()
-        out.publish(transition(0))
-        eventually(lambda: out.stats().sent == 1)
-
-
 def test_it_listens_on_loopback_only() -> None:
     with started() as broker, socket.socket() as other:
         other.bind(("127.0.0.2", port_of(broker)))  # free there, since it does not listen on every address
@@ -142,7 +104,7 @@ def test_ipv6_loopback_works_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1"])
-def test_the_network_is_let_in_only_when_asked_twice(bind: str) -> None:
+def test_the_network_is_let_in_only_with_both_options(bind: str) -> None:
     with pytest.raises(UsageError, match="without a password"):
         EmbeddedBroker(bind)
     EmbeddedBroker(bind, open_to_network=True)
@@ -168,54 +130,9 @@ def test_an_address_of_another_machine_is_named() -> None:
     assert "broker" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_the_newest_broker_that_answers_is_found(cache: Path) -> None:
-    assert find_broker() is None
-    with started() as older:
-        assert find_broker() == older.url
-        with started() as newer:
-            for note in (cache / "brokers").iterdir():  # both may have been written within one tick of the file system
-                age_s = 0 if str(port_of(newer)) in note.name else 60
-                os.utime(note, (1e9 - age_s, 1e9 - age_s))
-            assert find_broker() == newer.url
-        assert find_broker() == older.url
-    assert find_broker() is None
-    assert list((cache / "brokers").iterdir()) == []
-
-
-def write_note(cache: Path, text: str) -> Path:
-    note = cache / "brokers" / "1-1.json"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(text)
-    return note
-
-
-def test_the_note_of_a_killed_broker_is_ignored_and_then_removed(cache: Path) -> None:
-    note = write_note(cache, json.dumps({"url": f"mqtt://127.0.0.1:{free_port()}", "pid": 1}))
-    assert find_broker() is None
-    with started():
-        assert not note.exists()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": 1}', '{"url": 1}', '{"url": "http://x"}', "\xff"])
-def test_a_damaged_note_is_ignored(cache: Path, text: str) -> None:
-    write_note(cache, text)
-    assert find_broker() is None
-
-
-def test_another_program_on_the_port_of_a_killed_broker_is_not_taken_for_one(cache: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        write_note(cache, json.dumps({"url": f"mqtt://127.0.0.1:{server.getsockname()[1]}", "pid": 1}))
-        assert find_broker() is None
-
-
-def test_without_a_place_for_notes_it_works_all_the_same(cache: Path) -> None:
-    cache.write_text("a file where the folder should be")
-    with started() as broker:
-        publish_one(broker.url)
-        assert find_broker() is None
-
-
-def test_nothing_is_said_by_the_broker(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_broker_logs_and_prints_nothing(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with started() as broker:
         publish_one(broker.url)
         with socket.create_connection(("127.0.0.1", port_of(broker))) as stranger:
