@@ -13,7 +13,8 @@ import torch
 from streamer.bench.figures import percentile
 from streamer.bench.timing import cpu_threads, matrix_gflops, synchronize, time_ms
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.codec.cpu.pack import Precision, check_supported
+from streamer.codec.cpu.pack import check_supported
+from streamer.codec.precision import Precision
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES, STARTUP_SAMPLES
 
 WARM_UPS = 3  # steps

@@ -18,7 +18,8 @@ from streamer.bench.engines import Call, Engines, find_engines
 from streamer.bench.figures import percentile
 from streamer.bench.timing import cpu_threads, matrix_gflops, time_ms
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.codec.cpu.pack import PRECISIONS, Precision, supported
+from streamer.codec.cpu.pack import supported
+from streamer.codec.precision import PRECISIONS, Precision
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES, SAMPLE_RATE, STARTUP_SAMPLES
 
 CHUNK_FRAMES = (1, 6, 18, 75)  # 13.3, 80, 240 and 1,000 ms

@@ -1,8 +1,8 @@
-"""The step of fixed shape: captured once, then launched as a whole.
+"""A step of fixed shape, captured once as a CUDA graph and then launched as a whole.
 
 A streaming step is about a hundred short operations, and on a GPU their launches cost more than their work. A CUDA
-graph launches all of them at once, but always over the same memory and always the same: so audio and frames lie in
-buffers that stay, every stream takes part, and a mask in device memory decides whose state moves on.
+graph launches all of them at once, but always the same operations over the same memory. Audio and frames therefore
+live in fixed buffers, every stream is encoded, and a mask in device memory decides which streams' state advances.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from streamer.codec.encoder import Encoder, EncoderState
 from streamer.codec.layers import MIDDLE
 from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 
-WARM_UPS = 3  # runs before the capture: cuBLAS and cuDNN choose kernels and take workspaces, which a capture forbids
+WARM_UPS = 3  # runs before the capture: cuBLAS and cuDNN choose kernels and allocate workspaces, which it forbids
 
 
 class StepCapture(Protocol):
-    """Turns work on a device into something that launches all of it at once."""
+    """Records work on a device so that one launch repeats all of it."""
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Run `work` some times, record what it does, and return what does the same again on the same memory.
+        """Run `work` a few times, record it, and return a function that repeats it on the same memory.
 
-        `work` allocates nothing that outlives it but reads and writes memory that stays, and never asks the device for
-        a value. Raises RuntimeError where it cannot be captured.
+        `work` allocates nothing that outlives the call, reads and writes fixed memory, and never reads a value back
+        from the device. Raises RuntimeError where it cannot be captured.
         """
         ...
 
 
 class CudaGraphs:
-    """Implements `StepCapture` with CUDA graphs, each with memory of its own.
+    """Implements `StepCapture` with CUDA graphs, each with its own memory pool.
 
-    As torch asks for: warm-up and capture run on one side stream, which waits for what was launched before and is
-    waited for after. Other threads may use the GPU meanwhile ("thread_local").
+    As torch requires, warm-up and capture run on one side stream, synchronised with the current stream before and
+    after. Other threads may use the GPU meanwhile ("thread_local").
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -55,16 +55,16 @@ class CudaGraphs:
 
 
 class FixedStep:
-    """One step of exactly `samples` for streams that have begun, all of them at once, over memory that stays.
+    """One step of exactly `samples` for all streams at once, which must be past their start, over fixed memory.
 
     Args:
-        encoder: where and in which type its weights are, the step runs.
-        state: of all streams, B; written in place, and never while the step is being captured.
-        samples: a whole number of hops of 320.
-        capture: what makes one launch of it.
+        encoder: the step runs on the device and in the dtype of its weights.
+        state: of all B streams; written in place, but not during the capture.
+        samples: a whole number of frames of 320 samples.
+        capture: records the step as one launch.
 
     Raises:
-        RuntimeError: it cannot be captured.
+        RuntimeError: the step cannot be captured.
     """
 
     def __init__(self, encoder: Encoder, state: EncoderState, samples: int, capture: StepCapture) -> None:
@@ -73,14 +73,14 @@ class FixedStep:
         self.samples = samples
         self._encoder = encoder
         self._state = state
-        self._everyone = torch.arange(batch_size, device=parameter.device)
-        self._mask = torch.zeros(batch_size, dtype=torch.bool, device=parameter.device)  # nobody, while capturing
+        self._all_streams = torch.arange(batch_size, device=parameter.device)
+        self._mask = torch.zeros(batch_size, dtype=torch.bool, device=parameter.device)  # no stream during the capture
         self._audio = parameter.new_zeros(batch_size, 1, samples)
         self._frames = parameter.new_zeros(batch_size, EMBEDDING_DIM, samples // FRAME_SAMPLES)
         self._launch = capture(self._work)
 
     def __call__(self, audio: Tensor, streams: Tensor | None) -> Tensor:
-        """`audio: [N, 1, samples]` of the `streams: [N] int64` (all in order, if None) to their frames `[N, 128, F]`."""
+        """Encode `audio: [N, 1, samples]` of `streams: [N] int64` (all in order, if None) to `[N, 128, F]`."""
         if streams is None:
             self._mask.fill_(True)
             self._audio.copy_(audio)
@@ -91,9 +91,9 @@ class FixedStep:
         return self._frames.clone() if streams is None else self._frames.index_select(0, streams)
 
     def _work(self) -> None:
-        """All streams are encoded; of those outside the mask nothing is kept."""
-        after = self._state.select(self._everyone)
-        self._frames.copy_(self._encoder(self._audio, after, MIDDLE))
-        for mine, new in zip(self._state.tensors(), after.tensors(), strict=True):
-            taking_part = self._mask.view(-1, *(1,) * (mine.dim() - 1))
-            mine.copy_(torch.where(taking_part, new, mine))
+        """Encode all streams and keep the new state of those in the mask."""
+        advanced = self._state.select(self._all_streams)
+        self._frames.copy_(self._encoder(self._audio, advanced, MIDDLE))
+        for old, new in zip(self._state.tensors(), advanced.tensors(), strict=True):
+            selected = self._mask.view(-1, *(1,) * (old.dim() - 1))
+            old.copy_(torch.where(selected, new, old))

@@ -1,13 +1,13 @@
-"""EnCodec's continuous embeddings, before quantisation, of whole recordings.
+"""EnCodec's continuous embeddings of whole recordings, before quantisation.
 
-The same numbers as inside `EncodecModel.encode`: Défossez et al., "High Fidelity Neural Audio Compression", 2022 (arXiv
-2210.13438), section 3.1; the 48 kHz model cuts the audio into segments of 1 s that overlap by 1 % and divides each by
-its volume first.
+They equal those inside `EncodecModel.encode`: Défossez et al., "High Fidelity Neural Audio Compression", 2022 (arXiv
+2210.13438), section 3.1. The 48 kHz model first cuts the audio into segments of 1 s that overlap by 1 % and divides
+each by its RMS level.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,27 +18,25 @@ from streamer.constants import EMBEDDING_DIM
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What the encoder makes of one segment; a model without segments makes one of the whole recording."""
+    """Embeddings of one segment; for a model without segments, of the whole recording."""
 
     embeddings: Tensor  # [B, 128, F]
-    scale: Tensor | None  # [B, 1] the volume that the audio was divided by; None where the model does not normalise
+    scale: Tensor | None  # [B, 1] the RMS level that the audio was divided by; None if the model does not normalise
 
 
 def encoder_embeddings(
     model: "EncodecModel | Encoder", audio: Tensor, sample_rate: int | None = None
 ) -> Tensor | list[Tensor]:
-    """Continuous embeddings, before quantisation.
+    """Return the continuous embeddings of `audio`, before quantisation.
 
     Args:
-        model: a model of the `encodec` package, or an `Encoder` of this one.
+        model: a model of the `encodec` package, or an `Encoder`.
         audio: `[B, 1, T]` mono for the 24 kHz model, `[B, 2, T]` stereo for the 48 kHz one, float in [-1, 1]. The other
             channel count is converted, with an `AudioConversionWarning`.
-        sample_rate: of `audio`, in Hz, if it is not the model's: it is resampled, with the same warning.
+        sample_rate: of `audio`, in Hz, if it is not the model's: the audio is then resampled, with the same warning.
 
     Returns:
         `[B, 128, ceil(T / 320)]` for the 24 kHz model, 75 frames a second. For the 48 kHz model a list of one such
@@ -46,7 +44,7 @@ def encoder_embeddings(
         Gradients flow back to the model; wrap the call in `torch.no_grad()` where they are not wanted.
 
     Raises:
-        ValueError: the shape is wrong; the message says what `[B, C, T]` should have been.
+        ValueError: the shape is wrong; the message names the expected `[B, C, T]`.
     """
     return per_segment(model, [segment.embeddings for segment in encode_segments(model, audio, sample_rate)])
 
@@ -54,7 +52,7 @@ def encoder_embeddings(
 def encode_segments(
     model: "EncodecModel | Encoder", audio: Tensor, sample_rate: int | None = None
 ) -> Iterator[Segment]:
-    """Segment after segment, in the order of time, with the volume that `EncodecModel.encode` returns as `scale`.
+    """Yield the embeddings segment by segment, with the `scale` that `EncodecModel.encode` returns.
 
     Arguments and errors are those of `encoder_embeddings`.
     """
@@ -72,14 +70,14 @@ def encode_segments(
         yield _encode(model, audio[..., begin : begin + length])
 
 
-def per_segment(model: "EncodecModel | Encoder", values: list[T]) -> T | list[T]:
-    """The list for a model that works in segments, its only element for one that does not."""
+def per_segment(model: "EncodecModel | Encoder", values: list[Tensor]) -> Tensor | list[Tensor]:
+    """Return `values`, one per segment, or the only value for a model that does not work in segments."""
     in_segments = not isinstance(model, Encoder) and model.segment_length is not None
     return values if in_segments else values[0]
 
 
 def _encode(model: "EncodecModel", audio: Tensor) -> Segment:
-    """One segment `[B, C, S]`, as `EncodecModel._encode_frame` prepares it."""
+    """Encode one segment `[B, C, S]`, prepared as by `EncodecModel._encode_frame`."""
     if audio.shape[-1] == 0:
         return Segment(audio.new_zeros(audio.shape[0], EMBEDDING_DIM, 0), scale=None)
     if not model.normalize:

@@ -1,8 +1,8 @@
-"""EnCodec's residual vector quantiser: which codewords stand for a frame, and what they keep of it.
+"""EnCodec's residual vector quantiser: embeddings to codes and codes to embeddings, offline and streaming.
 
-Zeghidour et al., "SoundStream", 2021 (arXiv 2107.03312), algorithm 1: the nearest codeword of the first codebook, then
-the nearest of the second to what is left, and so on. A bandwidth decides how many codebooks take part: a code of 10
-bits for each of 75 frames a second is 0.75 kbit/s, so that 6 kbit/s are 8 codebooks.
+Zeghidour et al., "SoundStream", 2021 (arXiv 2107.03312), algorithm 1: each codebook's nearest codeword to the residual
+that the codebooks before it left. The bandwidth sets the number of codebooks: codes of 10 bits at 75 frames a second
+are 0.75 kbit/s per codebook, so 6 kbit/s take 8 codebooks.
 """
 
 import re
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 DEFAULT_BANDWIDTH = 6.0  # kbit/s
 BANDWIDTHS_24KHZ = (1.5, 3.0, 6.0, 12.0, 24.0)  # kbit/s
-TIE = 1e-4  # two codewords are equally near where their distances differ by less, relative to the larger one
-BITS = 10  # a code; 2**10 = 1,024 codewords
-NO_CODE = -1  # fills up the rows of streams that gave fewer frames than others
-_CODEBOOK_KEY = re.compile(r"quantizer\.(vq\.)?layers\.(?P<place>\d+)\._?codebook\.embed")
+TIE = 1e-4  # codewords are tied if their distances differ by less than this, relative to the larger distance
+BITS = 10  # per code; 2**10 = 1,024 codewords
+NO_CODE = -1  # pads the rows of streams that returned fewer frames than others
+_CODEBOOK_KEY = re.compile(r"quantizer\.(vq\.)?layers\.(?P<index>\d+)\._?codebook\.embed")
 
 
 def quantized_codes(
     model: "EncodecModel", audio: Tensor, bandwidth: float = DEFAULT_BANDWIDTH, sample_rate: int | None = None
 ) -> Tensor | list[Tensor]:
-    """The codes that `model.encode(audio)` gives at `bandwidth` kbit/s.
+    """Return the codes that `model.encode(audio)` returns at `bandwidth` kbit/s.
 
     Args:
         model: a model of the `encodec` package; its own `bandwidth` is neither used nor changed.
@@ -42,7 +42,7 @@ def quantized_codes(
         `[B, K, ceil(T / 320)] int64`, K codebooks with values from 0 to 1,023; a list per segment for the 48 kHz model.
 
     Raises:
-        ValueError: the bandwidth is none of the model's, or the shape is wrong.
+        ValueError: the model does not support the bandwidth, or the shape is wrong.
     """
     check_bandwidth(bandwidth, model.target_bandwidths)
     codes = []
@@ -55,7 +55,7 @@ def quantized_codes(
 def quantized_embeddings(
     model: "EncodecModel", audio: Tensor, bandwidth: float = DEFAULT_BANDWIDTH, sample_rate: int | None = None
 ) -> Tensor | list[Tensor]:
-    """What the quantiser keeps of the embeddings at `bandwidth` kbit/s: the sum of the chosen codewords.
+    """Return the embeddings quantised at `bandwidth` kbit/s: the sum of the selected codewords of each frame.
 
     Equal to `model.quantizer.decode(codes)` over `model.encode(audio)`. Arguments and errors are those of
     `quantized_codes`, the shapes those of `encoder_embeddings`.
@@ -67,7 +67,7 @@ def quantized_embeddings(
 
 
 def check_bandwidth(bandwidth: float, known: Sequence[float]) -> None:
-    """Raises ValueError where `bandwidth` is none of the `known` ones, in kbit/s."""
+    """Raise ValueError if `bandwidth` is not among the `known` ones, in kbit/s."""
     if bandwidth not in known:
         raise ValueError(
             f"The bandwidth must be one of {', '.join(f'{b:g}' for b in known)} kbit/s; got {bandwidth:g}."
@@ -75,16 +75,16 @@ def check_bandwidth(bandwidth: float, known: Sequence[float]) -> None:
 
 
 def _decode(model: "EncodecModel", codes: Tensor) -> Tensor:
-    """`[B, K, F]` to `[B, 128, F]`."""
+    """Decode codes `[B, K, F]` to `[B, 128, F]`."""
     return model.quantizer.decode(codes.transpose(0, 1))  # type: ignore[no-any-return]
 
 
 class Quantizer(nn.Module):
-    """The codebooks of an EnCodec model by themselves, for embeddings that are there already.
+    """The codebooks of an EnCodec model, for embeddings that are already computed.
 
     Attributes:
         codebooks: `[n, 1024, 128]`.
-        bandwidths: those the model was trained for, in kbit/s.
+        bandwidths: the bandwidths that the model was trained for, in kbit/s.
         bandwidth_per_codebook: in kbit/s.
     """
 
@@ -98,7 +98,7 @@ class Quantizer(nn.Module):
 
     @classmethod
     def from_encodec(cls, model: "EncodecModel") -> Self:
-        """A copy of the codebooks of `model`, which is left as it is."""
+        """Copy the codebooks of `model`, which is not changed."""
         codebooks = torch.stack([layer._codebook.embed for layer in model.quantizer.vq.layers])
         return cls(
             codebooks.detach().clone(),
@@ -108,46 +108,46 @@ class Quantizer(nn.Module):
 
     @classmethod
     def from_weights(cls, tensors: Mapping[str, Tensor]) -> Self | None:
-        """The codebooks among a 24 kHz model's weights, by the keys of the package or of Hugging Face; None without."""
+        """Return the codebooks among a 24 kHz model's weights, keyed as by `encodec` or Hugging Face; None without any."""
         found = {}
         for key, tensor in tensors.items():
             if match := _CODEBOOK_KEY.fullmatch(key):
-                found[int(match["place"])] = tensor.float()
+                found[int(match["index"])] = tensor.float()
         if not found:
             return None
-        return cls(torch.stack([found[place] for place in sorted(found)]), BANDWIDTHS_24KHZ, FRAME_RATE * BITS / 1000)
+        return cls(torch.stack([found[index] for index in sorted(found)]), BANDWIDTHS_24KHZ, FRAME_RATE * BITS / 1000)
 
     def codebook_count(self, bandwidth: float) -> int:
-        """How many codebooks take part at `bandwidth` kbit/s.
+        """Return the number of codebooks used at `bandwidth` kbit/s.
 
         Raises:
-            ValueError: the bandwidth is none of the model's.
+            ValueError: the model does not support the bandwidth.
         """
         check_bandwidth(bandwidth, self.bandwidths)
         return int(bandwidth / self.bandwidth_per_codebook)
 
     def encode(self, embeddings: Tensor, bandwidth: float = DEFAULT_BANDWIDTH) -> Tensor:
-        """`[B, 128, F]` to codes `[B, K, F] int64`."""
+        """Quantise `[B, 128, F]` to codes `[B, K, F] int64`."""
         return self.encode_with_margins(embeddings, bandwidth)[0]
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes `[B, K, F]` to the sum of their codewords, `[B, 128, F]`."""
-        kept = self.codebooks.new_zeros(codes.shape[0], codes.shape[2], self.codebooks.shape[2])
+        """Return the sum of the codewords of `codes: [B, K, F]`, `[B, 128, F]`."""
+        decoded = self.codebooks.new_zeros(codes.shape[0], codes.shape[2], self.codebooks.shape[2])
         for codebook, indices in zip(self.codebooks, codes.unbind(1), strict=False):
-            kept = kept + codebook[indices]  # [B, F, 128]
-        return kept.transpose(1, 2)
+            decoded = decoded + codebook[indices]  # [B, F, 128]
+        return decoded.transpose(1, 2)
 
     def encode_with_margins(self, embeddings: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
-        """Codes `[B, K, F] int64`, and by how much the nearest codeword won.
+        """Return codes `[B, K, F] int64` and the margin of each nearest codeword, `[B, K, F]`.
 
-        The margins `[B, K, F]` are the difference between the distances to the second nearest and to the nearest
-        codeword, relative to the former. Below `TIE` rounding decides which of the two is taken.
+        The margin is the difference between the distances to the second nearest and to the nearest codeword, relative
+        to the former. Below `TIE`, rounding decides which of the two is selected.
         """
         batch, channels, frames = embeddings.shape
         residual = embeddings.transpose(1, 2).reshape(batch * frames, channels)  # [N, 128]
         codes, margins = [], []
         for codebook in self.codebooks[: self.codebook_count(bandwidth)]:
-            # |x|² - 2 x·c + |c|² in this order, as the package computes it: other orders round otherwise
+            # |x|² - 2 x·c + |c|² in this order, as the package computes it: another order rounds differently
             squared = residual.square().sum(1, keepdim=True) - 2 * residual @ codebook.t() + codebook.square().sum(1)
             nearest = squared.topk(2, dim=1, largest=False)  # [N, 2], the nearest first
             first, second = nearest.values.clamp(min=0).sqrt().unbind(1)
@@ -159,50 +159,50 @@ class Quantizer(nn.Module):
 
 
 class StreamingQuantizer(nn.Module):
-    """Codes from audio that comes in chunks of any length: a `StreamingEncoder` with a `Quantizer` behind it.
+    """Quantises streaming audio in chunks of any length: a `StreamingEncoder` followed by a `Quantizer`.
 
-    The codes are those of the offline model but for ties: where the two nearest codewords are equally near (within
-    1e-4), the last bit of a float decides, and with it all later codebooks of that frame.
+    The codes equal those of the offline model except for ties: where the two nearest codewords are equally near (within
+    1e-4), the last bit of a float decides, for that code and all later codebooks of the frame.
 
     Attributes:
-        frame_counts: `[B] int64`: how many frames of each row of the last `step` or `flush` are real.
-        tied_frames: `[B] int64`: frames so far, since the stream's reset, in which at least one codebook met a tie.
+        frame_counts: `[B] int64`, the number of valid frames in each row of the last `step` or `flush`.
+        tied_frames: `[B] int64`, frames with a tie in at least one codebook, since the stream's reset.
     """
 
     def __init__(self, model: "EncodecModel", bandwidth: float = DEFAULT_BANDWIDTH, batch_size: int = 1) -> None:
         super().__init__()
         self.quantizer = Quantizer.from_encodec(model)
-        self.quantizer.codebook_count(bandwidth)  # an unknown bandwidth is an error now
+        self.quantizer.codebook_count(bandwidth)  # raises now if the bandwidth is unknown
         self.bandwidth = bandwidth
         self.encoder = StreamingEncoder.from_encodec(model, batch_size)
         self.tied_frames = torch.zeros(batch_size, dtype=torch.int64)
 
     @property
     def frame_counts(self) -> Tensor:
-        """`[B] int64` on the CPU."""
+        """Number of valid frames in each row of the last `step` or `flush`, `[B] int64` on the CPU."""
         return self.encoder.frame_counts
 
     def step(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
-        """The codes of the frames that `audio: [B, 1, S]` completes: `[B, K, F] int64`, -1 where there is no frame.
+        """Return the codes of the frames that `audio: [B, 1, S]` completes, `[B, K, F] int64`, padded with -1.
 
         Arguments and errors are those of `StreamingEncoder.step`.
         """
         return self._quantize(self.encoder.step(audio, exec_mask))
 
     def flush(self, mask: Tensor | None = None) -> Tensor:
-        """Ends the streams of `mask: [B] bool` (all, if None) and returns the codes that were left, as `step` does."""
+        """End the streams of `mask: [B] bool` (all, if None) and return their remaining codes, as `step` does."""
         return self._quantize(self.encoder.flush(mask))
 
     def reset(self, mask: Tensor | None = None) -> None:
-        """Starts the streams of `mask: [B] bool` (all, if None) anew."""
+        """Reset the streams of `mask: [B] bool` (all, if None) to the state before their first sample."""
         self.encoder.reset(mask)
         self.tied_frames[slice(None) if mask is None else mask.cpu()] = 0
 
     @torch.inference_mode()
     def _quantize(self, embeddings: Tensor) -> Tensor:
-        """`[B, 128, F]` to `[B, K, F]`."""
+        """Quantise `[B, 128, F]` to `[B, K, F]`, padded, and count ties."""
         codes, margins = self.quantizer.encode_with_margins(embeddings, self.bandwidth)
         counts = self.frame_counts.to(codes.device)
-        real = torch.arange(codes.shape[2], device=codes.device) < counts[:, None]  # [B, F]
-        self.tied_frames += ((margins < TIE).any(dim=1) & real).sum(dim=1).cpu()
-        return codes.masked_fill(~real[:, None], NO_CODE)
+        valid = torch.arange(codes.shape[2], device=codes.device) < counts[:, None]  # [B, F]
+        self.tied_frames += ((margins < TIE).any(dim=1) & valid).sum(dim=1).cpu()
+        return codes.masked_fill(~valid[:, None], NO_CODE)

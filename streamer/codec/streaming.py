@@ -1,4 +1,4 @@
-"""The encoder over live audio: any chunking, several streams in one batch, exactly the offline output."""
+"""Streaming EnCodec encoder: chunks of any length, several streams in one batch, output equal to the offline encoder."""
 
 import logging
 from collections import defaultdict
@@ -19,132 +19,136 @@ from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_SAMPLES
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# Frames of all streams together that run through the layers at once. Longer steps are cut into such blocks: on a CPU
-# the first layers' values (48 x 320 x 32 x 4 bytes = 2 MB) stay near the core, and memory does not grow with the step.
+# Frames, of all streams together, that pass through the layers at once. Longer steps are cut into blocks of this size:
+# on a CPU the first layers' values (48 x 320 x 32 x 4 bytes = 2 MB) stay in cache, and memory does not grow with the
+# step.
 CPU_BLOCK_FRAMES = 48
 BLOCK_FRAMES = 1200  # elsewhere: 16 s of one stream, 50 MB in the first layers
 
 
 class Piece(NamedTuple):
-    """What one stream gives to the encoder in one call. Streams with equal pieces run as one batch."""
+    """Edges and length of the audio that one stream encodes in one call. Streams with equal pieces run as one batch."""
 
     edges: Edges
     samples: int
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far one stream has come, as the host has to know it."""
+class StreamProgress:
+    """Progress of one stream, kept on the host."""
 
-    held: int = 0  # samples that came and cannot be encoded yet, fewer than 2,240
+    pending: int = 0  # samples received that cannot be encoded yet, fewer than 2,240
     started: bool = False
     ended: bool = False
 
 
 class StreamingEncoder(nn.Module):
-    """EnCodec's encoder over `batch_size` streams that each come in chunks of any length.
+    """Encodes `batch_size` streams with EnCodec's encoder, each in chunks of any length.
 
-    After n samples a stream has given n // 320 frames once n >= 2,240 (93 ms: EnCodec mirrors the first samples at
-    every layer, and its last layer has to see seven frames for that), and none before. The concatenated frames equal
-    the offline encoder's on the whole signal, whatever the chunks.
+    After n samples a stream has returned n // 320 frames if n >= 2,240, and none before: EnCodec mirrors the first
+    samples at every layer, and its last layer needs seven frames for that, 7 x 320 samples = 93 ms. The concatenated
+    frames equal the offline encoder's on the whole signal, for any chunking.
 
-    The weights are copied: later changes to `encoder` do not arrive here. Moving the module to another device or dtype,
-    or loading weights into it, resets all streams; what was prepared has to be prepared again. On CUDA torch's own
-    settings hold, TF32 convolutions among them (`torch.backends.cudnn`), and nothing waits for the GPU: audio and masks
-    are best given in host memory, since a mask on the GPU must be read back. Not for several threads at once.
+    The weights are copied: later changes to `encoder` have no effect here. Moving the module to another device or
+    dtype, or loading weights into it, resets all streams; call `prepare` again after that. On CUDA, torch's own
+    settings apply, TF32 convolutions among them (`torch.backends.cudnn`), and the host never waits for the GPU: pass
+    audio and masks in host memory, since a mask on the GPU must be read back. Not thread-safe.
 
     Args:
         encoder: the weights.
-        batch_size: the number of streams, B; `grow` adds more.
-        capture: what makes one launch of a step that was prepared; by default CUDA graphs on CUDA, nothing elsewhere.
+        batch_size: number of streams, B; `grow` adds more.
+        capture: records a prepared step as one launch; by default CUDA graphs on CUDA, nothing elsewhere.
 
     Attributes:
-        batch_size: the number of streams now.
+        batch_size: current number of streams.
     """
 
     _state: EncoderState
-    _pending: Tensor  # [B, 2240]; of each row as many samples as its progress says
-    _fixed: FixedStep | None
+    _pending: Tensor  # [B, 2240]; in each row, the first `StreamProgress.pending` samples are valid
+    _fixed_step: FixedStep | None
     _capture: StepCapture | None
-    _prepared: int  # samples; what `_fixed` is for, or would be
+    _prepared_samples: int  # length of the step that `prepare` was called for; 0 if it was not
 
     def __init__(self, encoder: Encoder, batch_size: int = 1, *, capture: StepCapture | None = None) -> None:
         super().__init__()
         self.encoder = deepcopy(encoder).eval().requires_grad_(False)
         for module in self.encoder.modules():
             if isinstance(module, nn.LSTM):
-                module.flatten_parameters()  # a copy's weights lie scattered, which cuDNN warns of
+                module.flatten_parameters()  # a copy's weights are not contiguous, which cuDNN warns about
         self.batch_size = batch_size
         self._given_capture = capture
-        self._start_anew()
-        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
+        self._rebuild()
+        self.register_load_state_dict_post_hook(_rebuild_after_loading)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_encodec(cls, model: "EncodecModel", batch_size: int = 1) -> Self:
-        """Streams with the encoder of a 24 kHz model of the `encodec` package; the model is copied and left as it is.
+        """Copy the encoder of a 24 kHz model of the `encodec` package; the model is not changed.
 
         Raises:
-            UnsupportedModelError: the model is not mono, causal and at 24 kHz.
+            UnsupportedModelError: the model is not mono, causal and 24 kHz.
         """
         return cls(Encoder.from_encodec(model), batch_size)
 
     @property
     def frame_counts(self) -> Tensor:
-        """`[B] int64` on the CPU: how many frames of each row of the last `step` or `flush` are real."""
+        """Number of valid frames in each row of the last `step` or `flush`, `[B] int64` on the CPU."""
         return torch.tensor(self._counts, dtype=torch.int64)
 
     def step(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
-        """The frames that `audio` completes.
+        """Return the frames that `audio` completes.
 
         Args:
-            audio: `[B, 1, S]` mono float at 24 kHz, any S >= 0; on whatever device and of whatever float type.
-            exec_mask: `[B] bool`, those that take part (all, if None); the others keep their state and give no frames.
+            audio: `[B, 1, S]` mono float at 24 kHz, any S >= 0, on any device and of any float type.
+            exec_mask: `[B] bool`, the streams to advance (all, if None); the others keep their state and get no frames.
 
         Returns:
-            `[B, 128, F]`, F being the largest count of any stream; rows are left-aligned and filled up with zeros, and
-            `frame_counts` says how many frames are real.
+            `[B, 128, F]`, where F is the largest count of any stream; rows are left-aligned and padded with zeros, and
+            `frame_counts` holds the number of valid frames.
 
         Raises:
             ValueError: the shape of `audio` or `exec_mask` is wrong.
-            RuntimeError: a stream that takes part was flushed and not reset.
+            RuntimeError: a stream to advance was flushed and not reset.
         """
-        if exec_mask is None and self._in_stride(audio):
+        if exec_mask is None and self._takes_fast_path(audio):
             self._counts = [audio.shape[2] // FRAME_SAMPLES] * self.batch_size
             with torch.inference_mode():
                 frames: Tensor = self.encoder(audio, self._state, MIDDLE)
-            # A clone made outside of inference mode is an ordinary tensor, which training may save for its gradients.
+            # A clone made outside inference mode is an ordinary tensor, which autograd may save for the backward pass.
             return frames if torch.is_inference_mode_enabled() else frames.clone()
-        streams = self._chosen(exec_mask)
-        signal = self._signal(audio)  # [B, S]
+        streams = self._selected(exec_mask)
+        signal = self._to_signal(audio)  # [B, S]
         ended = [stream for stream in streams if self._streams[stream].ended]
         if ended and signal.shape[1]:
             raise RuntimeError(f"Stream(s) {ended} ended with flush(); call reset() before they take audio again.")
         return self._encode({stream: self._next_piece(stream, signal.shape[1]) for stream in streams}, signal)
 
-    def _in_stride(self, audio: Tensor) -> bool:
-        """Whether `audio` is what live audio mostly is: hops of all streams past their starts, and no more than a block.
+    def _takes_fast_path(self, audio: Tensor) -> bool:
+        """Return whether `audio` can go through the layers as it is, without bookkeeping for each stream.
 
-        It needs nothing then but the layers. To find out what each stream can give would take a tenth of a short step.
+        This is the common case of live audio: whole frames for all streams, all past their start and without pending
+        samples, at most one block. Working out each stream's piece would take a tenth of a short step.
         """
-        if audio.dim() != 3 or audio.dtype != self._dtype or audio.device != self._device or self._fixed is not None:
+        if audio.dim() != 3 or audio.dtype != self._dtype or audio.device != self._device:
+            return False
+        if self._fixed_step is not None:
             return False
         batch_size, channels, samples = audio.shape
         fits = 0 < batch_size * samples <= self._block_frames * FRAME_SAMPLES and samples % FRAME_SAMPLES == 0
         if not fits or (batch_size, channels) != (self.batch_size, 1):
             return False
-        return all(stream.started and not stream.held and not stream.ended for stream in self._streams)
+        return all(stream.started and not stream.pending and not stream.ended for stream in self._streams)
 
     def flush(self, mask: Tensor | None = None) -> Tensor:
-        """Ends the streams of `mask: [B] bool` (all, if None) and returns the frames that were left, as `step` does.
+        """End the streams of `mask: [B] bool` (all, if None) and return their remaining frames, as `step` does.
 
-        Together with those of `step` they are ceil(n / 320). An ended stream takes no more audio until it is reset; to
-        end it once more gives nothing.
+        With those of `step`, a stream of n samples has ceil(n / 320) frames. An ended stream takes no more audio until
+        it is reset; a second flush returns no frames.
         """
-        streams = self._chosen(mask)
+        streams = self._selected(mask)
         pieces = {
-            stream: Piece(END if self._streams[stream].started else WHOLE, self._streams[stream].held)
+            stream: Piece(END if self._streams[stream].started else WHOLE, self._streams[stream].pending)
             for stream in streams
         }
         frames = self._encode(pieces, self._pending[:, :0])
@@ -153,65 +157,66 @@ class StreamingEncoder(nn.Module):
         return frames
 
     def reset(self, mask: Tensor | None = None) -> None:
-        """Starts the streams of `mask: [B] bool` (all, if None) anew, as before their first sample."""
-        streams = self._chosen(mask)
+        """Reset the streams of `mask: [B] bool` (all, if None) to the state before their first sample."""
+        streams = self._selected(mask)
         self._state.reset(self._index(streams))
         for stream in streams:
-            self._streams[stream] = Progress()
+            self._streams[stream] = StreamProgress()
 
     def grow(self, batch_size: int) -> None:
-        """Make room for more streams, `batch_size` in all: the new ones are fresh, the others go on as if nothing were.
+        """Add fresh streams until there are `batch_size`; the existing streams continue unchanged.
 
-        State is copied once, so grow by more than one where streams come and go. What was prepared is prepared anew.
+        All state is copied each time, so grow by more than one where streams come and go. A prepared step is prepared
+        again.
 
         Raises:
-            ValueError: there are more streams than that already.
+            ValueError: there are already more streams than that.
         """
         if batch_size < self.batch_size:
-            raise ValueError(f"There are {self.batch_size} streams already, and a batch only grows; not {batch_size}.")
+            raise ValueError(f"There are already {self.batch_size} streams and a batch only grows; got {batch_size}.")
         before = (*self._state.tensors(), self._pending)
-        self._streams += [Progress() for _ in range(batch_size - self.batch_size)]
+        self._streams += [StreamProgress() for _ in range(batch_size - self.batch_size)]
         self.batch_size = batch_size
         self._allocate()
-        for mine, old in zip((*self._state.tensors(), self._pending), before, strict=True):
-            mine[: len(old)].copy_(old)
-        if self._prepared:
-            self.prepare(self._prepared)
+        for new, old in zip((*self._state.tensors(), self._pending), before, strict=True):
+            new[: len(old)].copy_(old)
+        if self._prepared_samples:
+            self.prepare(self._prepared_samples)
 
     def prepare(self, samples: int) -> None:
-        """Get ready for many steps of `samples`, as live audio comes in: on CUDA such a step becomes one launch.
+        """Prepare for many steps of `samples`, the usual step of live audio: on CUDA such a step becomes one launch.
 
-        Streams that have begun then go through it in blocks of so many samples; whatever does not fit runs as before.
-        Where it cannot be captured, a warning is logged once and everything runs as before. No stream is changed.
+        Streams past their start are then encoded in blocks of `samples`; what remains runs as before. Where the step
+        cannot be captured, one warning is logged and everything runs as before. No stream's state changes.
 
         Raises:
-            ValueError: `samples` is no whole number of hops of 320.
+            ValueError: `samples` is not a whole number of frames of 320 samples.
         """
         if samples < FRAME_SAMPLES or samples % FRAME_SAMPLES:
             raise ValueError(
-                f"A prepared step must be a whole number of hops of {FRAME_SAMPLES} samples; not {samples}."
+                f"A prepared step must be a whole number of frames of {FRAME_SAMPLES} samples; got {samples}."
             )
-        self._prepared, self._fixed = samples, None
+        self._prepared_samples, self._fixed_step = samples, None
         if self._capture is None:
             return
         try:
             with torch.inference_mode():
-                self._fixed = FixedStep(self.encoder, self._state, samples, self._capture)
-        except RuntimeError as error:  # CUDA's and torch's complaints alike
-            log.warning("A step cannot be captured as a whole here and goes operation by operation: %s", error)
+                self._fixed_step = FixedStep(self.encoder, self._state, samples, self._capture)
+        except RuntimeError as error:  # what both CUDA and torch raise
+            logger.warning("A step cannot be captured as one launch here and runs operation by operation: %s", error)
             self._capture = None
 
     def forward(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
-        """`step`, for those who call modules."""
+        """Call `step`, so that the module itself can be called."""
         return self.step(audio, exec_mask)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._start_anew()
+        self._rebuild()
         return self
 
-    def _start_anew(self) -> None:
-        """Compute with the weights as they are now, and where they are; all streams are fresh."""
+    def _rebuild(self) -> None:
+        """Use the weights with their present values, device and dtype, and reset all streams."""
         parameter = next(self.encoder.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         if parameter.is_cpu:
@@ -222,27 +227,27 @@ class StreamingEncoder(nn.Module):
         self._capture = self._given_capture
         if self._capture is None and parameter.is_cuda:
             self._capture = CudaGraphs(parameter.device)
-        self._prepared = 0
-        self._streams = [Progress() for _ in range(self.batch_size)]
+        self._prepared_samples = 0
+        self._streams = [StreamProgress() for _ in range(self.batch_size)]
         self._allocate()
 
     @torch.inference_mode(False)
     def _allocate(self) -> None:
-        """Memory for `batch_size` streams, all zeros."""
-        self._fixed = None  # it has the old memory in its hands
+        """Allocate zeroed memory for `batch_size` streams."""
+        self._fixed_step = None  # it works on the old memory
         self._state = self.encoder.init_state(self.batch_size)
         self._pending = next(self.encoder.parameters()).new_zeros(self.batch_size, STARTUP_SAMPLES)
         self._counts = [0] * self.batch_size
 
     def _next_piece(self, stream: int, new_samples: int) -> Piece:
-        """What `stream` can encode once `new_samples` have come."""
-        samples = self._streams[stream].held + new_samples
+        """Return the piece that `stream` can encode with `new_samples` more."""
+        samples = self._streams[stream].pending + new_samples
         if self._streams[stream].started:
             return Piece(MIDDLE, samples - samples % FRAME_SAMPLES)
         return Piece(START, samples - samples % FRAME_SAMPLES if samples >= STARTUP_SAMPLES else 0)
 
     def _encode(self, pieces: dict[int, Piece], signal: Tensor) -> Tensor:
-        """The frames of all pieces, `[B, 128, F]`, cut from what is pending and `signal: [B, S]`; sets the counts."""
+        """Encode the pieces, taken from pending samples and `signal: [B, S]`, to `[B, 128, F]`; sets the frame counts."""
         counts = [0] * self.batch_size
         groups: dict[Piece, list[int]] = defaultdict(list)
         for stream, piece in pieces.items():
@@ -255,35 +260,42 @@ class StreamingEncoder(nn.Module):
                 audio = self._take(streams, index, piece.samples, signal)
                 if piece.samples:
                     encoded = self._run(audio.unsqueeze(1), piece.edges, index)  # [N, 128, F']
-                    place = frames[:, :, : encoded.shape[-1]]
-                    place.copy_(encoded) if index is None else place.index_copy_(0, index, encoded)
+                    target = frames[:, :, : encoded.shape[-1]]
+                    target.copy_(encoded) if index is None else target.index_copy_(0, index, encoded)
         for stream, piece in pieces.items():
             self._streams[stream].started |= piece.edges.first and piece.samples > 0
         self._counts = counts
         return frames
 
     def _take(self, streams: Sequence[int], index: Tensor | None, samples: int, signal: Tensor) -> Tensor:
-        """`[N, samples]`: what is pending of `streams` and the new `signal: [B, S]`; the rest stays pending."""
-        if samples == signal.shape[1] and not any(self._streams[stream].held for stream in streams):
+        """Return the first `samples` of pending and new audio, `[N, samples]`; the rest stays pending.
+
+        Args:
+            streams: the N streams.
+            index: the same as `[N] int64`; None for all streams.
+            samples: how many to take of each.
+            signal: `[B, S]`, the new audio of all streams.
+        """
+        if samples == signal.shape[1] and not any(self._streams[stream].pending for stream in streams):
             return signal if index is None else signal.index_select(0, index)
         taken = []
         for stream in streams:
             progress, pending = self._streams[stream], self._pending[stream]
-            joined = torch.cat((pending[: progress.held], signal[stream]))
+            joined = torch.cat((pending[: progress.pending], signal[stream]))
             taken.append(joined[:samples])
-            progress.held = len(joined) - samples
-            pending[: progress.held] = joined[samples:]
+            progress.pending = len(joined) - samples
+            pending[: progress.pending] = joined[samples:]
         return torch.stack(taken)
 
     def _run(self, audio: Tensor, edges: Edges, index: Tensor | None) -> Tensor:
-        """`audio: [N, 1, S]`, pieces of the streams `index: [N]` (all, if None), to their frames `[N, 128, F]`."""
-        encoded, left = [], audio
-        if self._fixed is not None and edges == MIDDLE:
-            while left.shape[-1] >= self._fixed.samples:
-                encoded.append(self._fixed(left[..., : self._fixed.samples], index))
-                left = left[..., self._fixed.samples :]
-        if left.shape[-1]:
-            encoded += self._run_in_blocks(left, edges, index)
+        """Encode `audio: [N, 1, S]`, pieces of the streams `index: [N]` (all, if None), to `[N, 128, F]`."""
+        encoded, rest = [], audio
+        if self._fixed_step is not None and edges == MIDDLE:
+            while rest.shape[-1] >= self._fixed_step.samples:
+                encoded.append(self._fixed_step(rest[..., : self._fixed_step.samples], index))
+                rest = rest[..., self._fixed_step.samples :]
+        if rest.shape[-1]:
+            encoded += self._run_in_blocks(rest, edges, index)
         return encoded[0] if len(encoded) == 1 else torch.cat(encoded, dim=-1)
 
     def _run_in_blocks(self, audio: Tensor, edges: Edges, index: Tensor | None) -> list[Tensor]:
@@ -297,18 +309,18 @@ class StreamingEncoder(nn.Module):
             self._state.store(index, state)
         return encoded
 
-    def _chosen(self, mask: Tensor | None) -> Sequence[int]:
-        """The streams that `mask` names."""
+    def _selected(self, mask: Tensor | None) -> Sequence[int]:
+        """Return the streams of `mask: [B] bool`; all, if None. Raises ValueError for another shape or dtype."""
         if mask is None:
             return range(self.batch_size)
         if mask.shape != (self.batch_size,) or mask.dtype != torch.bool:
             raise ValueError(
                 f"A mask must be [{self.batch_size}] bool, one for each stream; got {list(mask.shape)} {mask.dtype}."
             )
-        return [stream for stream, chosen in enumerate(mask.tolist()) if chosen]
+        return [stream for stream, selected in enumerate(mask.tolist()) if selected]
 
-    def _signal(self, audio: Tensor) -> Tensor:
-        """`audio: [B, 1, S]` as `[B, S]` where the weights are, in their type."""
+    def _to_signal(self, audio: Tensor) -> Tensor:
+        """Return `audio: [B, 1, S]` as `[B, S]` on the weights' device, in their dtype. Raises ValueError for others."""
         if audio.dim() != 3 or audio.shape[:2] != (self.batch_size, 1) or not audio.is_floating_point():
             raise ValueError(
                 f"Audio must be [{self.batch_size}, 1, samples] of floats; got {list(audio.shape)} {audio.dtype}."
@@ -319,7 +331,7 @@ class StreamingEncoder(nn.Module):
         return upload(torch.tensor(list(streams), dtype=torch.int64), self._device)
 
 
-def _after_loading(module: nn.Module, incompatible_keys: object) -> None:
-    """What was packed of the weights before, and what the streams kept of them, is of no use any more."""
+def _rebuild_after_loading(module: nn.Module, incompatible_keys: object) -> None:
+    """Discard the packed weights and the state of the streams, which belong to the weights before."""
     assert isinstance(module, StreamingEncoder)
-    module._start_anew()
+    module._rebuild()

@@ -1,4 +1,4 @@
-"""Raw audio on its way to a model: the shape, the channels and the sample rate that it asks for."""
+"""Check and convert audio to the shape, channel count and sample rate of a model."""
 
 import warnings
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from streamer.constants import SAMPLE_RATE
 if TYPE_CHECKING:
     from encodec.model import EncodecModel
 
-MAX_CHANNELS = 2  # what EnCodec's own `encode` accepts
+MAX_CHANNELS = 2  # the most that EnCodec's own `encode` accepts
 
 
 class AudioConversionWarning(UserWarning):
-    """The audio did not have the model's rate or channels and was converted."""
+    """The audio did not have the model's sample rate or channel count and was converted."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """The audio that a model takes."""
+    """Sample rate and channel count of audio."""
 
     sample_rate: int  # Hz
     channels: int
@@ -33,22 +33,22 @@ class AudioFormat:
 
 
 def channel_name(channels: int) -> str:
-    """1 is mono, 2 is stereo."""
+    """Return `mono`, `stereo` or `n channels`."""
     return {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
 
 
 def audio_format(model: "EncodecModel | Encoder") -> AudioFormat:
-    """What `model` takes: 24 kHz mono or 48 kHz stereo for the package's models, 24 kHz mono for `Encoder`."""
+    """Return the input format of `model`: 24 kHz mono or 48 kHz stereo for `encodec` models, 24 kHz mono for `Encoder`."""
     if isinstance(model, Encoder):
         return AudioFormat(SAMPLE_RATE, 1)
     return AudioFormat(model.sample_rate, model.channels)
 
 
 def convert_audio(audio: Tensor, sample_rate: int, model: "EncodecModel | Encoder") -> Tensor:
-    """`audio: [B, C, T]` at `sample_rate` Hz as `model` takes it, with a warning that says what was changed.
+    """Convert `audio: [B, C, T]` at `sample_rate` Hz to the input format of `model`, with a warning if it changes.
 
-    Channels as EnCodec's `convert_audio` does it: stereo becomes mono by the mean, mono becomes stereo twice the same.
-    Rates by soxr in high quality, on the CPU and without a gradient.
+    Channels are converted as by EnCodec's `convert_audio`: stereo to mono by the mean, mono to stereo by duplication.
+    Sample rates are converted by soxr in high quality, on the CPU and without a gradient.
 
     Raises:
         ValueError: `audio` is not `[B, C, T]` with one or two channels, or the rate is not positive.
@@ -65,7 +65,7 @@ def convert_audio(audio: Tensor, sample_rate: int, model: "EncodecModel | Encode
 
 
 def check_shape(audio: Tensor, wanted: AudioFormat) -> None:
-    """Raises ValueError, saying what `[B, C, T]` should have been, where `audio` has another shape."""
+    """Raise ValueError if `audio` is not floats of shape `[B, C, T]`; the message names the expected shape."""
     shape = list(audio.shape)
     expected = (
         f"[B, {wanted.channels}, T]: recordings, {channel_name(wanted.channels)}, samples at {wanted.sample_rate:,} Hz"
@@ -74,8 +74,8 @@ def check_shape(audio: Tensor, wanted: AudioFormat) -> None:
         raise ValueError(f"Audio must be {expected}; got {shape}, audio[None, None] makes it [1, 1, {shape[0]}].")
     if audio.dim() == 2:
         raise ValueError(
-            f"Audio must be {expected}; got {shape}: add the recordings in front with audio[None] "
-            "or the channel in the middle with audio[:, None]."
+            f"Audio must be {expected}; got {shape}: add a batch dimension with audio[None] "
+            "or a channel dimension with audio[:, None]."
         )
     if audio.dim() != 3:
         raise ValueError(f"Audio must be {expected}; got {shape}.")
@@ -87,14 +87,14 @@ def check_shape(audio: Tensor, wanted: AudioFormat) -> None:
 
 
 def _mix(audio: Tensor, channels: int) -> Tensor:
-    """`[B, C, T]` to `[B, channels, T]`."""
+    """Mix or duplicate the channels of `[B, C, T]` to `[B, channels, T]`."""
     if audio.shape[1] == channels:
         return audio
     return audio.mean(dim=1, keepdim=True) if channels == 1 else audio.expand(-1, channels, -1)
 
 
 def _resample(audio: Tensor, rate: int, wanted: int) -> Tensor:
-    """`[B, C, T]` to `[B, C, round(T * wanted / rate)]`."""
+    """Resample `[B, C, T]` to `[B, C, round(T * wanted / rate)]`."""
     if rate == wanted:
         return audio
     batch, channels, samples = audio.shape

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from streamer.bench.capacity import Capacity, CapacityRow, find_capacity
 from streamer.bench.steps import BenchReport, StepPlan, measure_steps
-from streamer.codec.cpu.pack import Precision
 from streamer.codec.device import choose_device
+from streamer.codec.precision import Precision
 from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamer.codec.cpu.pack import PRECISIONS, Precision, supported
+from streamer.codec.cpu.pack import supported
+from streamer.codec.precision import PRECISIONS, Precision
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel

@@ -1,4 +1,4 @@
-"""The step of fixed shape as a real CUDA graph. Only where there is a CUDA GPU."""
+"""The captured step as a real CUDA graph; needs a CUDA GPU."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def _full_precision(monkeypatch):
 
 @pytest.fixture
 def no_waiting():
-    """Whatever makes the host wait for the GPU is an error."""
+    """Make every wait of the host for the GPU an error."""
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     yield
@@ -33,7 +33,7 @@ def no_waiting():
 def on_gpu(batch_size, dtype=torch.float32):
     streaming = StreamingEncoder(encoder(), batch_size).to("cuda", dtype)
     streaming.prepare(PREPARED)
-    assert streaming._fixed is not None  # else the tests below would compare the plain path with itself
+    assert streaming._fixed_step is not None  # else the tests below would compare the plain path with itself
     return streaming
 
 
@@ -46,7 +46,7 @@ def steps_of(batch_size):
     ]
 
 
-def test_a_graph_gives_what_the_cpu_gives():
+def test_a_graph_equals_the_cpu():
     streaming, plain = on_gpu(4), StreamingEncoder(encoder(), 4)
     for audio, mask in steps_of(4):
         frames, expected = streaming.step(audio, mask), plain.step(audio, mask)
@@ -68,7 +68,7 @@ def test_growing_keeps_the_streams_and_captures_anew():
         piece = audio[:1, :, begin : begin + PREPARED]
         assert relative_error(streaming.step(piece).cpu(), plain.step(piece)) <= CUDA_TOLERANCE
     streaming.grow(3)
-    assert streaming._fixed is not None
+    assert streaming._fixed_step is not None
     last = audio[..., 2 * PREPARED :]
     frames = streaming.step(last, torch.tensor([True, False, False]))
     assert relative_error(frames[:1].cpu(), plain.step(last[:1])) <= CUDA_TOLERANCE
@@ -87,7 +87,7 @@ def test_the_encoder_never_waits_for_the_gpu(no_waiting):
     streaming.flush()
 
 
-def test_hearing_waits_only_for_the_probabilities(no_waiting, monkeypatch):
+def test_inference_waits_only_for_the_probabilities(no_waiting, monkeypatch):
     torch.cuda.set_sync_debug_mode("default")
     inference = Inference(EmotionDetectionModel(8), 3, window_frames=75, hop_frames=18, device="cuda", min_speech=0.0)
     inference.warm_up()
@@ -103,5 +103,5 @@ def test_hearing_waits_only_for_the_probabilities(no_waiting, monkeypatch):
     monkeypatch.setattr(Inference, "_read", read_waiting)
     torch.cuda.set_sync_debug_mode("error")
     samples = (np.random.default_rng(0).standard_normal(3 * PREPARED) * 0.05).astype(np.float32)
-    heard = inference.step({row: samples[: (row + 1) * PREPARED] for row in range(3)}, newest_only=[2])
-    assert [h.row for h in heard].count(1) == 2
+    results = inference.step({row: samples[: (row + 1) * PREPARED] for row in range(3)}, newest_only=[2])
+    assert [result.row for result in results].count(1) == 2

@@ -70,25 +70,25 @@ def test_a_file_is_fetched_once_and_then_kept(server, tmp_path):
     assert server.ranges == [None]
 
 
-def test_progress_is_told_from_nothing_to_the_last_byte(server, tmp_path):
-    told = []
-    fetch(server.file(), tmp_path, told.append)
-    assert told[0] == 0
-    assert told[-1] == len(CONTENT)
-    assert told == sorted(told)
-    assert len(told) > 2
+def test_progress_is_reported_from_zero_to_the_last_byte(server, tmp_path):
+    reported = []
+    fetch(server.file(), tmp_path, reported.append)
+    assert reported[0] == 0
+    assert reported[-1] == len(CONTENT)
+    assert reported == sorted(reported)
+    assert len(reported) > 2
 
 
-def test_a_download_broken_off_goes_on_where_it_ended(server, tmp_path):
+def test_an_interrupted_download_resumes_where_it_stopped(server, tmp_path):
     server.stops_after = 300_000
     with pytest.raises(DownloadError, match=r"ended after 300,000 of 1,048,576 bytes; run the command again") as caught:
         fetch(server.file(), tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "stand-in.th").exists()
     server.stops_after = None
-    told = []
-    assert fetch(server.file(), tmp_path, told.append).read_bytes() == CONTENT
-    assert told[0] == 300_000
+    reported = []
+    assert fetch(server.file(), tmp_path, reported.append).read_bytes() == CONTENT
+    assert reported[0] == 300_000
     assert server.ranges == [None, "bytes=300000-"]
 
 
@@ -107,10 +107,10 @@ def test_a_complete_part_is_not_fetched_again(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("sent", "complaint"),
-    [(CONTENT[:-1] + b"?", "its SHA-256 is another"), (CONTENT + b"and more", "1,048,577 bytes instead of 1,048,576")],
+    [(CONTENT[:-1] + b"?", "its SHA-256 differs"), (CONTENT + b"and more", "1,048,577 bytes instead of 1,048,576")],
     ids=["one byte differs", "too long"],
 )
-def test_what_is_not_the_file_is_refused_and_set_aside(server, tmp_path, sent, complaint):
+def test_another_file_is_refused_and_renamed(server, tmp_path, sent, complaint):
     server.content = sent
     with pytest.raises(DownloadError, match=SENTENCE) as caught:
         fetch(server.file(), tmp_path)
@@ -129,7 +129,7 @@ def test_a_kept_file_that_was_damaged_is_refused_and_then_fetched_anew(server, t
     assert fetch(server.file(), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_part_with_a_wrong_beginning_is_found_out(server, tmp_path):
+def test_a_part_with_a_wrong_beginning_is_refused(server, tmp_path):
     (tmp_path / "stand-in.th.part").write_bytes(b"?" * 1000)
     with pytest.raises(DownloadError, match="SHA-256"):
         fetch(server.file(), tmp_path)
@@ -137,7 +137,7 @@ def test_a_part_with_a_wrong_beginning_is_found_out(server, tmp_path):
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_an_answer_that_is_an_error_names_the_address_and_the_place(server, tmp_path, status):
+def test_an_error_answer_names_the_address_and_the_local_path(server, tmp_path, status):
     server.status = status
     with pytest.raises(DownloadError, match=SENTENCE) as caught:
         fetch(server.file(), tmp_path)
@@ -146,7 +146,7 @@ def test_an_answer_that_is_an_error_names_the_address_and_the_place(server, tmp_
     assert str(tmp_path / "stand-in.th") in str(caught.value)
 
 
-def test_without_a_network_the_address_and_the_place_are_named(tmp_path, monkeypatch):
+def test_without_a_network_the_address_and_the_local_path_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as nobody:  # bound but not listening: the port refuses
         nobody.bind(("127.0.0.1", 0))
@@ -154,7 +154,7 @@ def test_without_a_network_the_address_and_the_place_are_named(tmp_path, monkeyp
         with pytest.raises(DownloadError, match=SENTENCE) as caught:
             fetch(RemoteFile(url, 1, ""), tmp_path)
     assert url in str(caught.value)
-    assert f"put it at {tmp_path / 'stand-in.th'}" in str(caught.value)
+    assert f"copy it to {tmp_path / 'stand-in.th'}" in str(caught.value)
 
 
 def test_a_file_put_there_by_hand_needs_no_network(tmp_path):
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     assert str(tmp_path / "file" / "folder") in str(caught.value)
 
 
-def test_of_several_who_ask_at_once_one_downloads(server, tmp_path):
+def test_of_several_threads_at_once_one_downloads(server, tmp_path):
     paths = []
     askers = [threading.Thread(target=lambda: paths.append(fetch(server.file(), tmp_path))) for _ in range(4)]
     for asker in askers:
@@ -193,5 +193,5 @@ def test_the_bar_is_drawn_on_standard_error(capsys):
     assert "2.0/2.0 MB" in captured.err
 
 
-def test_fetched_files_live_in_the_users_cache():
+def test_downloaded_files_are_kept_in_the_users_cache():
     assert cache_folder().name == "streamer"

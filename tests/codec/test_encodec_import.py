@@ -105,7 +105,7 @@ def test_use_of_the_stub_says_why_and_what_to_do(fakes):
         run("import encodec\ntry: encodec.torchaudio.load('x.wav')\nexcept AttributeError as e: print(e)")
     )
     assert printed == (
-        "torchaudio.load is not here, because torchaudio cannot be loaded (OSError: Could not load this library); "
+        "torchaudio.load is not available, because torchaudio cannot be loaded (OSError: Could not load this library); "
         "install the torchaudio that was built for this torch to use it."
     )
 

@@ -22,7 +22,7 @@ def kept(batch_size):
 
 
 def used(batch_size):
-    """An encoder that other tests have used too: packing the weights of a new one for every example takes long."""
+    """Return an encoder shared between tests, reset: packing the weights of a new one for every example is slow."""
     streaming = kept(batch_size)
     streaming.reset()
     return streaming
@@ -76,21 +76,32 @@ def test_frames_equal_the_offline_encoders_sample_by_sample():
     assert worst_frame_error(stream(audio, [1]), offline(audio)) <= TOLERANCE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(chunks=st.lists(st.integers(0, 3000), min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_frames_equal_the_offline_encoders_in_random_chunks(chunks, seed):
+    check_random_chunks(chunks, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(chunks=st.lists(st.integers(0, 3000), min_size=1, max_size=8), seed=st.integers(0, 99))
+def test_frames_equal_the_offline_encoders_in_many_random_chunks(chunks, seed):
+    check_random_chunks(chunks, seed)
+
+
+def check_random_chunks(chunks, seed):
     audio = noise(max(1, sum(chunks)), seed=seed)
     assert worst_frame_error(stream(audio, [*chunks, 1]), offline(audio)) <= TOLERANCE
 
 
-def test_a_step_of_many_seconds_equals_the_offline_encoder():
-    audio = noise(24_000 * 3 + 123)
+def test_a_step_of_several_blocks_equals_the_offline_encoder():
+    audio = noise(24_000 + 123)  # more than one block of 48 frames
     assert worst_frame_error(stream(audio, [audio.shape[-1]]), offline(audio)) <= TOLERANCE
 
 
 def test_in_double_precision_nothing_but_rounding_differs():
     model = new_encodec_model().double()
-    audio = noise(6400 + 77).double()
+    audio = noise(3200 + 77).double()
     frames = stream(audio, [2300, 333], StreamingEncoder.from_encodec(model))
     assert frames.dtype == torch.float64
     assert worst_frame_error(frames, model.encoder(audio)) <= 1e-12
@@ -104,7 +115,7 @@ def test_half_precision_works():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_the_kernels_of_accelerators_give_the_same_frames(batch_size, monkeypatch):
+def test_plain_torch_kernels_give_the_same_frames(batch_size, monkeypatch):
     monkeypatch.setattr(Encoder, "pack", lambda _: None)
     audio = noise(5003, batch_size)
     assert worst_frame_error(stream(audio, [777], StreamingEncoder(encoder(), batch_size)), offline(audio)) <= TOLERANCE
@@ -149,7 +160,7 @@ def test_frames_already_given_stay_as_they_are():
 
 
 def test_a_head_can_be_trained_on_the_frames():
-    """Those of the start, of steps in stride and of those out of stride."""
+    """Frames of the start, of the fast path and of the slow path."""
     streaming = StreamingEncoder(encoder())
     for samples in (3200, 960, 960, 1000, 960):
         head = torch.nn.Linear(128, 1)
@@ -244,13 +255,21 @@ def test_rows_are_left_aligned_and_filled_up_with_zeros():
     assert torch.count_nonzero(frames[1]) == frames[1].numel()
 
 
-@settings(max_examples=10, deadline=None)
-@given(
-    data=st.data(),
-    lengths=st.lists(st.integers(0, 6000), min_size=3, max_size=3),
-)
+@settings(max_examples=6, deadline=None)
+@given(data=st.data(), lengths=st.lists(st.integers(0, 6000), min_size=3, max_size=3))
 def test_streams_at_any_phase_share_a_batch(data, lengths):
-    """Streams of different lengths step when they please and end when they are through."""
+    check_phases(data, lengths, smallest_chunk=150)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), lengths=st.lists(st.integers(0, 6000), min_size=3, max_size=3))
+def test_streams_at_any_phase_share_a_batch_even_sample_by_sample(data, lengths):
+    check_phases(data, lengths, smallest_chunk=1)
+
+
+def check_phases(data, lengths, smallest_chunk):
+    """Streams of different lengths step at random times and end when all of their audio was encoded."""
     audio = noise(6000, batch_size=3)
     streaming = used(3)
     given_so_far, frames = [0, 0, 0], [[], [], []]
@@ -260,7 +279,7 @@ def test_streams_at_any_phase_share_a_batch(data, lengths):
             frames[index].append(batch[index, :, :count])
 
     while any(taken < length for taken, length in zip(given_so_far, lengths, strict=True)):
-        chunk = data.draw(st.integers(1, 3000))
+        chunk = data.draw(st.integers(smallest_chunk, 3000))
         taking = [
             index
             for index in range(3)
@@ -381,11 +400,11 @@ def test_a_batch_never_shrinks():
         StreamingEncoder(encoder(), 2).grow(1)
 
 
-# The short cut of live audio
+# The fast path of live audio
 
 
-class LongWay(StreamingEncoder):
-    """Counts the steps that go the long way."""
+class SlowPath(StreamingEncoder):
+    """Counts the steps that do not take the fast path."""
 
     steps = 0
 
@@ -395,13 +414,13 @@ class LongWay(StreamingEncoder):
 
 
 def past_the_start(batch_size):
-    streaming = LongWay(encoder(), batch_size)
+    streaming = SlowPath(encoder(), batch_size)
     streaming.step(noise(START, batch_size))
     streaming.steps = 0
     return streaming
 
 
-def test_hops_of_all_streams_in_stride_take_the_short_cut():
+def test_whole_frames_of_all_started_streams_take_the_fast_path():
     streaming = past_the_start(2)
     frames = streaming.step(noise(960, 2))
     assert streaming.steps == 0
@@ -419,7 +438,7 @@ def test_hops_of_all_streams_in_stride_take_the_short_cut():
     ],
     ids=["samples held", "one is fresh", "all are fresh", "one holds samples"],
 )
-def test_whoever_is_out_of_stride_sends_all_the_long_way(spoil):
+def test_one_stream_with_pending_samples_or_not_started_sends_all_down_the_slow_path(spoil):
     streaming = past_the_start(2)
     spoil(streaming)
     streaming.steps = 0
@@ -432,27 +451,27 @@ def test_whoever_is_out_of_stride_sends_all_the_long_way(spoil):
     [noise(961, 2), noise(0, 2), noise(25 * 320, 2), noise(960, 2).double()],
     ids=["odd", "none", "long", "other"],
 )
-def test_what_is_no_hops_of_the_weights_type_goes_the_long_way(audio):
+def test_audio_of_another_length_or_dtype_takes_the_slow_path(audio):
     streaming = past_the_start(2)
     streaming.step(audio)
     assert streaming.steps == 1
 
 
-def test_a_step_for_some_streams_goes_the_long_way():
+def test_a_step_for_some_streams_takes_the_slow_path():
     streaming = past_the_start(2)
     streaming.step(noise(960, 2), some(0, of=2))
     assert streaming.steps == 1
     assert streaming.frame_counts.tolist() == [3, 0]
 
 
-def test_an_ended_stream_is_refused_in_stride_too():
+def test_an_ended_stream_is_refused_on_the_fast_path_too():
     streaming = past_the_start(2)
     streaming.flush(some(1, of=2))
     with pytest.raises(RuntimeError, match="ended"):
         streaming.step(noise(960, 2))
 
 
-def test_after_growing_the_new_stream_starts_the_long_way():
+def test_after_growing_the_new_stream_starts_on_the_slow_path():
     streaming = past_the_start(1)
     streaming.grow(2)
     frames = streaming.step(noise(960, 2))

@@ -215,7 +215,7 @@ def test_hops_of_all_rows_go_the_encoders_short_way_and_give_the_same_to_the_las
         for begin in range(0, 6 * HOP_SAMPLES, HOP_SAMPLES)
     ]
     short, long = inference(model, rows), inference(model, rows)
-    monkeypatch.setattr(long._encoder, "_in_stride", lambda audio: False)
+    monkeypatch.setattr(long._encoder, "_takes_fast_path", lambda audio: False)
     taken, encode = [], short._encoder._encode
     monkeypatch.setattr(short._encoder, "_encode", lambda *args: taken.append(1) or encode(*args))
     assert [short.step(hop) for hop in hops] == [long.step(hop) for hop in hops]

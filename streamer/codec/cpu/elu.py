@@ -1,7 +1,7 @@
-"""ELU on the CPU, into memory that stays where it is.
+"""ELU on the CPU, written into a fixed buffer.
 
-torch's own takes 1.4 ns a value and, at narrow layers, as long as the products. numpy brings an expm1 for AVX-512 that
-takes a quarter of that and is as exact; around it go two short operations of torch.
+torch's own takes 1.4 ns a value and, at narrow layers, as long as the matrix products. numpy has an expm1 for AVX-512
+that takes a quarter of that and is as exact; two short torch operations complete it.
 """
 
 from functools import cache
@@ -12,36 +12,41 @@ from torch import Tensor
 
 
 class Elu:
-    """ELU of `x` into `out`, of the same shape; not in place.
+    """Writes the ELU of `x` into `out`, of the same shape; not in place.
 
     Args:
-        out: where the values go.
-        wide: float32 of that shape to compute in, for an `out` of bfloat16, which is rounded once.
+        out: the output buffer.
+        scratch: float32 of the same shape to compute in, for an `out` in bfloat16, so that values are rounded once.
     """
 
-    def __init__(self, out: Tensor, wide: Tensor | None = None) -> None:
+    def __init__(self, out: Tensor, scratch: Tensor | None = None) -> None:
         self.out = out
-        self._wide = out if wide is None else wide
-        self._values = self._wide.numpy() if self._wide.dtype == torch.float32 and numpy_is_faster() else None
+        self._scratch = out if scratch is None else scratch
+        self._values = self._scratch.numpy() if self._scratch.dtype == torch.float32 and numpy_is_faster() else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Gives `out`."""
-        wide = x.to(self._wide.dtype)
+        """Compute ELU of `x` and return `out`."""
+        wide = x.to(self._scratch.dtype)
         if self._values is None:
-            torch.ops.aten.elu.out(wide, out=self._wide)
+            torch.ops.aten.elu.out(wide, out=self._scratch)
         else:
-            torch.clamp_max(wide, 0, out=self._wide)  # expm1 of large values overflows
+            torch.clamp_max(wide, 0, out=self._scratch)  # expm1 of large values overflows
             np.expm1(self._values, out=self._values)
-            torch.maximum(self._wide, wide, out=self._wide)  # exp(x) - 1 >= x, and 0 < x right of 0
-        return self.out if self._wide is self.out else self.out.copy_(self._wide)
+            torch.maximum(self._scratch, wide, out=self._scratch)  # exp(x) - 1 >= x everywhere, and 0 < x for x > 0
+        return self.out if self._scratch is self.out else self.out.copy_(self._scratch)
 
 
 @cache
 def numpy_is_faster() -> bool:
-    """Whether numpy computes float32 expm1 by vectors here, not value by value as without AVX-512, or cannot say."""
+    """Return whether numpy's float32 expm1 is vectorised here.
+
+    Without AVX-512 it is computed value by value. False too with numpy 1, which does not report it.
+    """
     try:
         from numpy.lib.introspect import opt_func_info
     except ImportError:  # numpy 1
         return False
-    ways = opt_func_info(func_name="^expm1$", signature="float32")
-    return any(not way["current"].startswith("baseline") for types in ways.values() for way in types.values())
+    variants = opt_func_info(func_name="^expm1$", signature="float32")
+    return any(
+        not variant["current"].startswith("baseline") for types in variants.values() for variant in types.values()
+    )

@@ -1,4 +1,4 @@
-"""LSTMs whose weights do not change, each laid out once for the library that computes it."""
+"""LSTMs with constant weights, each packed once for the library that computes it."""
 
 import warnings
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from streamer.codec.cpu.matmul import BlasProduct, Product, as_vectors
 
-_BLOCKS = 8  # of outputs, in `RowLSTM`: 2 to 32 take the same time
-_LSTM_MODE = 2  # what oneDNN's operator in torch calls an LSTM
+_BLOCKS = 8  # blocks of outputs in `RowLSTM`: 2 to 32 take the same time
+_LSTM_MODE = 2  # code for an LSTM in torch's oneDNN operator
 
 
 class PackedLSTM(Protocol):
-    """Over `x: [B, T, C]` from `hidden, cell: [B, layers, C]`: outputs `[B, T, C]`, and both states after."""
+    """Maps `x: [B, T, C]` and the states `hidden, cell: [B, layers, C]` to outputs `[B, T, C]` and both new states."""
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
 class OneDNNLSTM:
-    """By oneDNN's LSTM, all frames of a layer in one call, with weights in its blocked layout."""
+    """LSTM by oneDNN: all frames of a layer in one call, with weights in oneDNN's blocked layout."""
 
     def __init__(self, module: nn.LSTM, dtype: torch.dtype = torch.float32) -> None:
         self.size, self.dtype = module.hidden_size, dtype
@@ -45,10 +45,10 @@ class OneDNNLSTM:
 
 
 class RowLSTM:
-    """Single frames of one stream: a product a layer, of the weights for input and hidden state side by side.
+    """LSTM for one frame of one stream: one product per layer, with the input and hidden weights side by side.
 
-    So few rows cost the reading of the weights. MKL reads them a quarter faster in blocks of outputs, as a batch of
-    products, than as one product or as matrix by vector.
+    With a single row the time goes into reading the weights. MKL reads them a quarter faster in blocks of outputs, as a
+    batch of products, than as one product or as matrix by vector.
     """
 
     def __init__(self, module: nn.LSTM) -> None:
@@ -64,12 +64,12 @@ class RowLSTM:
         for layer, (weight, bias) in enumerate(self.layers):
             row = torch.cat((y, hidden[:, layer]), dim=1)  # [1, 2 * C]
             gates = torch.baddbmm(bias, weight, as_vectors(row).expand(_BLOCKS, -1, 1)).view(1, 4 * size)
-            y = _finish_cell(gates, cell[:, layer], hidden[:, layer])
+            y = _update_cell(gates, cell[:, layer], hidden[:, layer])
         return y.unsqueeze(1), hidden, cell
 
 
-class EitherLSTM:
-    """Single frames of one stream by `RowLSTM` where there is MKL, else by products; everything else by oneDNN."""
+class DispatchLSTM:
+    """LSTM by shape: single frames of one stream by `RowLSTM` (without MKL by `GateLSTM`), all else by oneDNN."""
 
     def __init__(self, module: nn.LSTM) -> None:
         has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
@@ -82,7 +82,7 @@ class EitherLSTM:
 
 
 class Int8LSTM:
-    """By torch's dynamically quantised LSTM: 8-bit weights, and inputs rounded to 8 bits frame by frame."""
+    """LSTM by torch's dynamic quantisation: 8-bit weights, and inputs rounded to 8 bits frame by frame."""
 
     def __init__(self, module: nn.LSTM) -> None:
         self.layers = [
@@ -93,10 +93,10 @@ class Int8LSTM:
         ]
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        before = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
+        initial = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()  # [layers, B, C] each
         y, hidden, cell = torch.quantized_lstm(
-            x.float().transpose(0, 1).contiguous(),
-            before,
+            x.float().transpose(0, 1).contiguous(),  # [T, B, C]
+            initial,
             self.layers,
             has_biases=True,
             num_layers=len(self.layers),
@@ -111,7 +111,7 @@ class Int8LSTM:
 
 
 class GateLSTM:
-    """By products, where nothing better works: those with the input at once, then frame by frame what recurs."""
+    """LSTM by matrix products, the fallback: input products for all frames at once, recurrent ones frame by frame."""
 
     def __init__(self, module: nn.LSTM, product: Callable[[Tensor, Tensor], Product]) -> None:
         self.layers = []
@@ -128,13 +128,19 @@ class GateLSTM:
             y = x.new_empty(frames, batch_size, size)
             h, c = hidden[:, layer], cell[:, layer]
             for gate, out in zip(gates.unbind(), y.unbind(), strict=True):
-                h = _finish_cell(from_hidden.add_to(gate, h), c, out)
+                h = _update_cell(from_hidden.add_to(gate, h), c, out)
             hidden[:, layer] = h
         return y.transpose(0, 1), hidden, cell
 
 
-def _finish_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
-    """A step's sums `gates: [B, 4 * C]`, sigmoids first, into the new `cell: [B, C]` in place and the new hidden state `out`."""
+def _update_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
+    """Compute one LSTM step.
+
+    Args:
+        gates: `[B, 4 * C]`, gate sums before the nonlinearity, in the order of `_sigmoids_first`; overwritten.
+        cell: `[B, C]`, the cell state, updated in place.
+        out: `[B, C]`, receives the new hidden state, which is also returned.
+    """
     size = cell.shape[1]
     sigmoids, candidate = gates.split_with_sizes((3 * size, size), dim=1)
     i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
@@ -143,19 +149,19 @@ def _finish_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
 
 
 def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:
-    """Of every layer: both weights, both biases."""
+    """Return weight_ih, weight_hh, bias_ih and bias_hh of every layer."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return [[getattr(module, f"{name}_l{layer}").detach() for name in names] for layer in range(module.num_layers)]
 
 
 def _sigmoids_first(parameter: Tensor) -> Tensor:
-    """torch's gate order i, f, g, o along dimension 0 as i, f, o, g: one call does the three sigmoids."""
+    """Reorder torch's gates i, f, g, o along dimension 0 to i, f, o, g, so that one call computes three sigmoids."""
     i, f, g, o = parameter.chunk(4)
     return torch.cat((i, f, o, g))
 
 
 def _pack_int8(weight: Tensor, bias: Tensor) -> object:
-    """`weight: [N, K]` as 8-bit numbers with one scale an output, in the layout of torch's quantised products."""
+    """Quantise `weight: [N, K]` to 8 bits with one scale per output, packed for torch's quantised products."""
     scales = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
     zeros = torch.zeros(len(weight), dtype=torch.int64)
     with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""Products and convolutions with a weight that does not change, each laid out once for the library that computes it.
+"""Matrix products and convolutions with a constant weight, each packed once for the library that computes it.
 
-Several operators used here and in `recurrence` are no part of torch's public interface: they are what torch.compile and
-torch's own quantised modules call. `kernels` tries each out before it relies on it.
+Several operators used here and in `lstm` are not part of torch's public interface: they are what torch.compile and
+torch's own quantised modules call. `pack` uses one only after its self-test passed (see `selftest`).
 """
 
 from math import gcd
@@ -11,57 +11,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ONEDNN_FEW_ROWS = 4
-BIAS_ROWS = 64  # at most, that a bias is laid out for at once
-ROW_PARTS = 4  # of a single row of thousands of values; 2 and 8 take a tenth longer
+ONEDNN_MIN_ROWS = 4  # fewer rows are padded to these: oneDNN reads a large weight slower for one to three
+BIAS_ROWS = 64  # largest number of rows for which the bias is kept repeated
+ROW_PARTS = 4  # parts of a single row of thousands of values; 2 and 8 take a tenth longer
 
 
 class Product(Protocol):
-    """`x @ weight.T + bias` for a weight that does not change, over rows `x: [M, K]` of `dtype`, giving `[M, N]`."""
+    """Computes `x @ weight.T + bias` with a constant weight `[N, K]`, for `x: [M, K]` of `dtype`, to `[M, N]`."""
 
     dtype: torch.dtype
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """May write into `out: [M, N]` what it returns."""
+        """Return the product; may write it into `out: [M, N]`."""
         ...
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
-        """`y + (x @ weight.T)`, without bias; may write into `y`."""
+        """Return `y + (x @ weight.T)`, without bias; may write into `y`."""
         ...
 
 
 class BlasProduct:
-    """By the BLAS that torch brings: the least overhead, and always there.
+    """Product by the BLAS that comes with torch: the least overhead, and always available.
 
-    The bias is laid under the product in blocks of rows: torch takes as long to spread a narrow one row by row as the
-    product takes, and one that was spread over all rows beforehand would have to be read from far away.
+    The output is first filled with the bias, in blocks of rows, and the product is added to it: torch takes as long to
+    broadcast a narrow bias row by row as the product takes, and a bias repeated for all rows beforehand would have to
+    be read from main memory.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.weight = weight.t().contiguous()  # [K, N]
         self.bias = bias.clone()
         self.dtype = weight.dtype
-        self._block = bias.repeat(BIAS_ROWS)  # [BIAS_ROWS * N]
+        self._bias_block = bias.repeat(BIAS_ROWS)  # [BIAS_ROWS * N]
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         if x.shape[0] == 1:
             return torch.addmm(self.bias, x, self.weight, out=out)
         y = self.weight.new_empty(x.shape[0], len(self.bias)) if out is None else out
-        rows, block = self.under(y)
-        rows.copy_(block)
+        target, block = self.bias_fill(y)
+        target.copy_(block)
         return y.addmm_(x, self.weight)
 
-    def under(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """A view of `y: [M, N]`, and what to copy there so that nothing but bias is in it."""
+    def bias_fill(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a view of `y: [M, N]` and the block that, copied into the view, fills every row with the bias."""
         width = gcd(len(y), BIAS_ROWS) * len(self.bias)
-        return y.view(-1, width), self._block[:width]
+        return y.view(-1, width), self._bias_block[:width]
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         return y.addmm_(x, self.weight)
 
 
 class OneDNNProduct:
-    """By oneDNN with a weight in its blocked layout."""
+    """Product by oneDNN, with the weight in oneDNN's blocked layout."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight.default(weight)
@@ -78,10 +79,10 @@ class OneDNNProduct:
 
 
 class LargeProduct:
-    """For a weight that no cache near the core holds: few rows cost the reading of it.
+    """Product with a weight larger than a core's cache: for few rows the time goes into reading the weight.
 
-    oneDNN reads it slower for one to three rows than for four, so they are filled up to four. One row by itself is a
-    `RowProduct`.
+    oneDNN reads it slower for one to three rows than for four, so two and three rows are padded to four. A single row
+    goes to `RowProduct`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -92,8 +93,8 @@ class LargeProduct:
         rows = x.shape[0]
         if rows == 1:
             return self.single(x)
-        if rows < ONEDNN_FEW_ROWS:
-            return self.many(F.pad(x, (0, 0, 0, ONEDNN_FEW_ROWS - rows)))[:rows]
+        if rows < ONEDNN_MIN_ROWS:
+            return self.many(F.pad(x, (0, 0, 0, ONEDNN_MIN_ROWS - rows)))[:rows]
         return self.many(x)
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
@@ -101,10 +102,10 @@ class LargeProduct:
 
 
 class RowProduct:
-    """One row `[1, K]`, to `[1, N]`: the row is cut into parts, and the products of all are one batch, to be added up.
+    """Product of a single row, `[1, K]` to `[1, N]`: the row is cut into parts, one batched product, then summed.
 
-    MKL reads rows of about 1,000 weights a quarter faster than rows of 4,000, and a batch of products faster than a
-    matrix by vector; but see `as_vectors`. Other libraries go straight through the weight, as it lies.
+    MKL reads rows of about 1,000 weights a quarter faster than rows of 4,000, and a batch of products faster than
+    matrix by vector (see also `as_vectors`). Without MKL, or where K cannot be divided, it is one matrix by vector.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -120,16 +121,16 @@ class RowProduct:
 
 
 def as_vectors(rows: Tensor) -> Tensor:
-    """`rows: [B, K]` as vectors `[B, K, 1]` for a batch of products.
+    """View `rows: [B, K]` as vectors `[B, K, 1]` for a batch of products.
 
-    Each lies there as the transpose of a row, with its length as its stride: with a stride of one MKL's batch takes eight
-    times as long.
+    Each vector is the transpose of a row, so its last stride is K: with a stride of one MKL's batch takes eight times as
+    long.
     """
     return rows.unsqueeze(1).transpose(1, 2)
 
 
 class OneDNNConv:
-    """A convolution by oneDNN, which unfolds nothing, over channels that lie side by side."""
+    """Convolution by oneDNN, without unfolding, over adjacent channels."""
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int) -> None:
         self.weight = torch.ops.mkldnn._reorder_convolution_weight.default(
@@ -140,12 +141,12 @@ class OneDNNConv:
         self.convolve = torch.ops.mkldnn._convolution_pointwise.default
 
     def __call__(self, image: Tensor) -> Tensor:
-        """`[B, C_in, 1, T]` to `[B, C_out, 1, T']`; in memory both have time before channels, as `as_image` gives it."""
+        """Convolve `[B, C_in, 1, T]` to `[B, C_out, 1, T']`; both are channels-last in memory, as from `as_image`."""
         return self.convolve(  # type: ignore[no-any-return]
             image, self.weight, self.bias, [0, 0], self.strides, [1, 1], 1, "none", [], ""
         )
 
 
 def as_image(x: Tensor) -> Tensor:
-    """A view of `x: [B, T, C]` as `[B, C, 1, T]`: torch's oneDNN packs weights for pictures only."""
+    """View `x: [B, T, C]` as `[B, C, 1, T]`: torch packs oneDNN weights for 2-d convolutions only."""
     return x.transpose(1, 2).unsqueeze(2)

@@ -1,0 +1,81 @@
+"""The packed LSTMs against torch's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from streamer.codec.cpu import pack, selftest
+from streamer.codec.cpu.lstm import DispatchLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
+from streamer.codec.cpu.matmul import BlasProduct
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("frames", [1, 5])
+@pytest.mark.parametrize("make", [pack.packed_lstm, lambda module: GateLSTM(module, BlasProduct)], ids=["fast", "blas"])
+def test_a_packed_lstm_equals_torchs_from_any_state(make, frames, batch_size):
+    lstm = nn.LSTM(512, 512, 2).requires_grad_(False)
+    x, hidden, cell = (torch.randn(batch_size, n, 512) for n in (frames, 2, 2))
+    before = hidden.clone(), cell.clone()
+    for packed, plain in zip(make(lstm)(x, hidden, cell), pack.lstm(x, hidden, cell, lstm), strict=True):
+        torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close((hidden, cell), before, rtol=0, atol=0)
+
+
+def test_single_frames_in_a_row_carry_the_state_on():
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
+    x, hidden, cell = torch.randn(1, 9, 64), torch.randn(1, 2, 64), torch.randn(1, 2, 64)
+    expected = pack.lstm(x, hidden, cell, lstm)
+    packed, frames = RowLSTM(lstm), []
+    for frame in x.split(1, dim=1):
+        y, hidden, cell = packed(frame, hidden, cell)
+        frames.append(y)
+    for row, plain in zip((torch.cat(frames, dim=1), hidden, cell), expected, strict=True):
+        torch.testing.assert_close(row, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_the_output_of_a_single_frame_is_not_overwritten_by_the_next():
+    packed, state = RowLSTM(nn.LSTM(64, 64, 2).requires_grad_(False)), torch.zeros(1, 2, 64)
+    y, *after = packed(torch.randn(1, 1, 64), state, state)
+    copies = [part.clone() for part in (y, *after)]
+    packed(torch.randn(1, 1, 64), *after)
+    for part, copy in zip((y, *after), copies, strict=True):
+        assert torch.equal(part, copy)
+
+
+@pytest.mark.parametrize(("mkl", "single"), [(True, RowLSTM), (False, GateLSTM)])
+def test_single_frames_go_to_the_row_lstm_with_mkl(mkl, single, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    if not selftest.onednn_lstm(torch.float32):
+        pytest.skip("oneDNN's packed LSTM does not work here")
+    assert isinstance(DispatchLSTM(nn.LSTM(8, 8, 2).requires_grad_(False)).single, single)
+
+
+def test_float32_lstms_dispatch_by_shape():
+    if not selftest.onednn_lstm(torch.float32):
+        pytest.skip("oneDNN's packed LSTM does not work here")
+    packed = pack.packed_lstm(nn.LSTM(8, 8, 2).requires_grad_(False))
+    assert isinstance(packed, DispatchLSTM)
+    assert isinstance(packed.many, OneDNNLSTM)
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_an_8_bit_lstm_differs_by_its_rounding(frames):
+    if not selftest.int8_lstm():
+        pytest.skip("torch's 8-bit LSTM does not work here")
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False)
+    x, hidden, cell = (torch.randn(2, n, 64) for n in (frames, 2, 2))
+    packed = pack.packed_lstm(lstm, "int8")
+    assert isinstance(packed, Int8LSTM)
+    for rounded, exact in zip(packed(x, hidden, cell), pack.lstm(x, hidden, cell, lstm), strict=True):
+        assert 1e-5 < (rounded - exact).norm() / exact.norm() < 0.03
+
+
+def test_a_weight_of_zeros_can_be_quantised():
+    if not selftest.int8_lstm():
+        pytest.skip("torch's 8-bit LSTM does not work here")
+    lstm = nn.LSTM(8, 8, 2).requires_grad_(False)
+    for parameter in lstm.parameters():
+        parameter.zero_()
+    y, _, cell = pack.packed_lstm(lstm, "int8")(torch.randn(1, 3, 8), torch.zeros(1, 2, 8), torch.ones(1, 2, 8))
+    assert torch.count_nonzero(y)
+    torch.testing.assert_close(cell, torch.full((1, 2, 8), 0.125))  # half of it kept in each frame, nothing new
