@@ -1,6 +1,10 @@
-"""Looking: EnCodec embeddings of recordings, as arrays, as pictures, as input to other models.
+"""Embeddings of recordings for researchers: compute them, cache them, write them as arrays, analyse and plot them.
 
-The names are loaded on first use, because most of them need torch.
+It may import `corpora`, `emotion`, `codec` and `audio`, but neither training nor the live pipeline. Invariants: a run
+can be interrupted at any moment and resumed with the same result, memory does not grow with the length of a recording,
+and analyses are seeded. `analysis/README.md` is a tutorial.
+
+The names are loaded on first use (PEP 562), because most of them need torch.
 """
 
 from importlib import import_module

@@ -1,20 +1,17 @@
-"""From a sequence of frames to one vector: offline over whole recordings, and over ones too long to hold.
+"""Pool a sequence of frames to one vector, offline or incrementally for recordings too long to hold in memory.
 
-Every method but the maximum is a weighted mean whose weights are the softmax over frames of some score, so that one
-running sum serves them all: a new highest score scales down what was summed before.
+Every method but the maximum is a mean weighted by the softmax over frames of some score, so one running sum serves them
+all: a new highest score scales down the sum so far.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from streamer.analysis.settings import METHODS
 from streamer.constants import EMBEDDING_DIM
-from streamer.emotion.pooling import _VARIANCE_FLOOR, AttentionPooling
-
-Method = Literal["mean", "max", "attention", "learned", "multi"]
-METHODS: tuple[str, ...] = get_args(Method)
+from streamer.emotion.pooling import VARIANCE_FLOOR, AttentionPooling
 
 
 def global_embeddings(
@@ -23,14 +20,14 @@ def global_embeddings(
     frame_counts: Tensor | None = None,
     pooling: AttentionPooling | None = None,
 ) -> Tensor:
-    """One vector for each recording.
+    """Pool the frames of each recording to one vector.
 
     Args:
         embeddings: `[B, 128, F]`, F >= 1.
-        method: `mean`; `max`; `attention`, a softmax over frames of the mean over channels; `learned`, the checkpoint's
-            own attention, which gives attentive mean and standard deviation.
-        frame_counts: `[B] int64`, how many frames of each row are real, each at least 1 (all, if None).
-        pooling: for `learned`: `EmotionDetectionModel.pooling`; the bundled checkpoint's, if None.
+        method: `mean`; `max`; `attention`, weights by the softmax over frames of the mean over channels; `learned`, the
+            attentive mean and standard deviation by a checkpoint's own attention.
+        frame_counts: `[B] int64`, the number of valid frames in each row, each at least 1 (all, if None).
+        pooling: for `learned`: `EmotionDetectionModel.pooling`; that of the bundled checkpoint, if None.
 
     Returns:
         `[B, 128]`; `[B, 256]` for `learned`.
@@ -38,43 +35,43 @@ def global_embeddings(
     Raises:
         ValueError: the shape is wrong, a row has no frame, or the method is unknown.
     """
-    real = _real_frames(embeddings, frame_counts)  # [B, F]
+    valid = _valid_frames(embeddings, frame_counts)  # [B, F]
     if method == "mean":
-        return _mean(embeddings, real)
+        return _mean(embeddings, valid)
     if method == "max":
-        return embeddings.masked_fill(~real[:, None], float("-inf")).amax(dim=2)
+        return embeddings.masked_fill(~valid[:, None], float("-inf")).amax(dim=2)
     if method == "attention":
-        scores = embeddings.mean(dim=1).masked_fill(~real, float("-inf"))  # [B, F]
+        scores = embeddings.mean(dim=1).masked_fill(~valid, float("-inf"))  # [B, F]
         weights = torch.softmax(scores, dim=1)
-        return (embeddings.masked_fill(~real[:, None], 0) * weights[:, None]).sum(dim=2)
+        return (embeddings.masked_fill(~valid[:, None], 0) * weights[:, None]).sum(dim=2)
     if method == "learned":
         learned = bundled_pooling().to(embeddings) if pooling is None else pooling
-        pooled: Tensor = learned(embeddings, real)[0]
-        return pooled[:, : 2 * EMBEDDING_DIM]  # without the movement
+        pooled: Tensor = learned(embeddings, valid)[0]
+        return pooled[:, : 2 * EMBEDDING_DIM]  # mean and deviation, without the movement
     raise ValueError(f"The method must be mean, max, attention or learned; got {method!r}.")
 
 
 def multi_scale_embeddings(embeddings: Tensor, frame_counts: Tensor | None = None) -> Tensor:
-    """Mean, maximum and standard deviation over frames, one after the other.
+    """Concatenate mean, maximum and standard deviation over the frames of each recording.
 
     Args:
         embeddings: `[B, 128, F]`, F >= 1.
-        frame_counts: `[B] int64`, how many frames of each row are real (all, if None).
+        frame_counts: `[B] int64`, the number of valid frames in each row (all, if None).
 
     Returns:
-        `[B, 384]`: 3 x 128. The deviation is that of the frames themselves (divided by F), 0 for a single frame.
+        `[B, 384]`: 3 x 128. The standard deviation is the population's (divided by F), 0 for a single frame.
 
     Raises:
         ValueError: the shape is wrong or a row has no frame.
     """
-    real = _real_frames(embeddings, frame_counts)
-    mean = _mean(embeddings, real)
-    squared = _mean((embeddings - mean[:, :, None]).square(), real)
-    return torch.cat([mean, global_embeddings(embeddings, "max", frame_counts), squared.sqrt()], dim=1)
+    valid = _valid_frames(embeddings, frame_counts)
+    mean = _mean(embeddings, valid)
+    variance = _mean((embeddings - mean[:, :, None]).square(), valid)
+    return torch.cat([mean, global_embeddings(embeddings, "max", frame_counts), variance.sqrt()], dim=1)
 
 
 def bundled_pooling() -> AttentionPooling:
-    """The pooling of the checkpoint that comes with the program."""
+    """Return the pooling of the bundled checkpoint."""
     from streamer.emotion.model import EmotionDetectionModel
 
     return EmotionDetectionModel.from_checkpoint("bundled").pooling.requires_grad_(False)
@@ -82,7 +79,7 @@ def bundled_pooling() -> AttentionPooling:
 
 @dataclass
 class RunningPool:
-    """Pools the frames of one recording as they come; equal to the offline functions but for rounding.
+    """Pools the frames of one recording incrementally; equal to the offline functions up to rounding.
 
     Sums are kept in float64: an hour has 270,000 frames. Deviations are merged by Chan, Golub and LeVeque, "Updating
     Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
@@ -91,7 +88,9 @@ class RunningPool:
     method: str
     pooling: AttentionPooling | None = None  # for `learned`
     _top: Tensor = field(default_factory=lambda: torch.tensor(float("-inf"), dtype=torch.float64))  # highest score
-    _weight: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # of all, relative to `_top`
+    _weight: Tensor = field(
+        default_factory=lambda: torch.zeros((), dtype=torch.float64)
+    )  # sum of all, relative to `_top`
     _mean: Tensor = field(default_factory=lambda: torch.zeros(EMBEDDING_DIM, dtype=torch.float64))
     _squares: Tensor = field(default_factory=lambda: torch.zeros(EMBEDDING_DIM, dtype=torch.float64))  # about the mean
     _max: Tensor = field(default_factory=lambda: torch.full((EMBEDDING_DIM,), float("-inf"), dtype=torch.float64))
@@ -104,7 +103,7 @@ class RunningPool:
 
     @torch.inference_mode()
     def update(self, frames: Tensor) -> None:
-        """Takes the next `frames: [128, F]`, F >= 0."""
+        """Add the next `frames: [128, F]`, F >= 0."""
         if frames.shape[1] == 0:
             return
         scores = self._scores(frames).cpu().double()  # [F]; not every GPU has float64
@@ -123,7 +122,7 @@ class RunningPool:
         self._max = torch.maximum(self._max, frames.amax(dim=1))
 
     def result(self) -> Tensor:
-        """`[128]`, `[256]` for `learned`, `[384]` for `multi`, float32 on the CPU.
+        """Return the pooled vector: `[128]`, `[256]` for `learned`, `[384]` for `multi`, float32 on the CPU.
 
         Raises:
             ValueError: there was no frame.
@@ -135,7 +134,7 @@ class RunningPool:
             case "max":
                 pooled = self._max
             case "learned":
-                pooled = torch.cat([self._mean, (variance + _VARIANCE_FLOOR).sqrt()])
+                pooled = torch.cat([self._mean, (variance + VARIANCE_FLOOR).sqrt()])
             case "multi":
                 pooled = torch.cat([self._mean, self._max, variance.sqrt()])
             case _:
@@ -143,7 +142,7 @@ class RunningPool:
         return pooled.float()
 
     def _scores(self, frames: Tensor) -> Tensor:
-        """`[128, F]` to `[F]`."""
+        """Return the score of each frame of `[128, F]`, `[F]`."""
         if self.method == "attention":
             return frames.mean(dim=0)
         if self.method == "learned" and self.pooling is not None:
@@ -151,8 +150,8 @@ class RunningPool:
         return torch.zeros_like(frames[0])
 
 
-def _real_frames(embeddings: Tensor, frame_counts: Tensor | None) -> Tensor:
-    """`[B, F] bool`: the frames that count."""
+def _valid_frames(embeddings: Tensor, frame_counts: Tensor | None) -> Tensor:
+    """Return which frames are valid, `[B, F] bool`. Raises ValueError for wrong shapes or counts."""
     if embeddings.dim() != 3 or embeddings.shape[1] != EMBEDDING_DIM or embeddings.shape[2] == 0:
         raise ValueError(
             f"Embeddings must be [B, {EMBEDDING_DIM}, F] with at least one frame; got {list(embeddings.shape)}."
@@ -165,6 +164,6 @@ def _real_frames(embeddings: Tensor, frame_counts: Tensor | None) -> Tensor:
     return torch.arange(frames, device=embeddings.device) < frame_counts.to(embeddings.device)[:, None]
 
 
-def _mean(embeddings: Tensor, real: Tensor) -> Tensor:
-    """`[B, 128, F]` over the real frames `[B, F]`: `[B, 128]`."""
-    return embeddings.masked_fill(~real[:, None], 0).sum(dim=2) / real.sum(dim=1, keepdim=True)
+def _mean(embeddings: Tensor, valid: Tensor) -> Tensor:
+    """Average `[B, 128, F]` over the valid frames `[B, F]`, to `[B, 128]`."""
+    return embeddings.masked_fill(~valid[:, None], 0).sum(dim=2) / valid.sum(dim=1, keepdim=True)

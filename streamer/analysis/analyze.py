@@ -1,4 +1,4 @@
-"""All that can be seen in a set of embeddings, computed once and told in pictures, tables and one page."""
+"""Analyse a set of embeddings once, and present the results as pictures, tables and an HTML report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,35 +16,40 @@ from streamer.analysis.statistics import Statistics, statistics
 from streamer.errors import UsageError
 
 CLUSTER_COLUMNS = ("method", "clusters", "noise", "silhouette", "labels", "speakers")
-CLUSTER_TITLE = "Clusters, and how they agree with labels and speakers (ARI / NMI)"
+CLUSTER_TITLE = "Clusters and their agreement with labels and speakers (ARI / NMI)"
 NEIGHBOUR_COLUMNS = ("recording", "label", "speaker", "cosine")
 UNKNOWN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Numbers and pictures of one set."""
+    """Results and pictures of one set."""
 
     numbers: Statistics
     clusterings: list[Clustering]
     similarity: LabelSimilarity | None
     probe: Probe | None
-    asked: str | None  # the recording whose neighbours were asked for
+    neighbours_of: str | None  # the recording that `neighbours` belong to
     neighbours: list[Neighbour]
-    pictures: dict[str, bytes]  # PNG by the stem of its file
+    pictures: dict[str, bytes]  # PNG by file stem
 
 
 def analyze(embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable[[str], None]) -> Findings:
-    """Everything, with fixed seeds. `on_step` is told what comes next.
+    """Run all analyses, with fixed seeds.
+
+    Args:
+        embedded: the set.
+        neighbours_of: name of the recording whose nearest neighbours are wanted, if any.
+        on_step: called with the name of each step before it starts.
 
     Raises:
         UsageError: the set is too small or of codes, or `neighbours_of` is not in it.
     """
     vectors = embedded.per_recording()
-    different = len(np.unique(vectors, axis=0))
-    if different < MIN_RECORDINGS:
-        raise UsageError(f"{different} different recordings are too few to analyse; embed {MIN_RECORDINGS} or more.")
-    asked = None if neighbours_of is None else find_recording(embedded.names, neighbours_of)
+    distinct = len(np.unique(vectors, axis=0))
+    if distinct < MIN_RECORDINGS:
+        raise UsageError(f"{distinct} different recordings are too few to analyse; embed {MIN_RECORDINGS} or more.")
+    reference = None if neighbours_of is None else find_recording(embedded.names, neighbours_of)
     points = standardized(vectors)
     labels, speakers = embedded.labels, embedded.speakers
     pictures = {}
@@ -55,7 +60,7 @@ def analyze(embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable
             pictures[stem] = scatter(projection, names, what)
     on_step("clusters")
     clusterings = cluster(points, labels, speakers)
-    on_step("likeness")
+    on_step("similarity of labels")
     similarity = label_similarity(points, labels)
     if similarity is not None:
         pictures["similarity"] = similarity_maps(similarity)
@@ -68,29 +73,29 @@ def analyze(embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable
         clusterings=clusterings,
         similarity=similarity,
         probe=probe,
-        asked=None if asked is None else embedded.names[asked],
-        neighbours=[] if asked is None else nearest(points, asked, embedded.names, labels, speakers),
+        neighbours_of=None if reference is None else embedded.names[reference],
+        neighbours=[] if reference is None else nearest(points, reference, embedded.names, labels, speakers),
         pictures=pictures,
     )
 
 
 def cluster_rows(clusterings: Sequence[Clustering]) -> list[list[str]]:
-    """A line for each clustering, as text, in the order of CLUSTER_COLUMNS."""
+    """Return a table row for each clustering, in the order of CLUSTER_COLUMNS."""
     rows = []
     for found in clusterings:
         silhouette = UNKNOWN if found.silhouette is None else f"{found.silhouette:.3f}"
-        told = [found.name, str(found.clusters), f"{found.noise:.0%}", silhouette]
-        rows.append([*told, _agreement(found.with_labels), _agreement(found.with_speakers)])
+        cells = [found.name, str(found.clusters), f"{found.noise:.0%}", silhouette]
+        rows.append([*cells, _agreement(found.with_labels), _agreement(found.with_speakers)])
     return rows
 
 
 def neighbour_rows(neighbours: Sequence[Neighbour]) -> list[list[str]]:
-    """A line for each neighbour, as text, in the order of NEIGHBOUR_COLUMNS."""
+    """Return a table row for each neighbour, in the order of NEIGHBOUR_COLUMNS."""
     return [[one.name, one.label or UNKNOWN, one.speaker or UNKNOWN, f"{one.cosine:.3f}"] for one in neighbours]
 
 
 def number_rows(findings: Findings) -> list[list[str]]:
-    """What is known in single numbers: name and value."""
+    """Return the single figures as rows of name and value."""
     numbers, probe = findings.numbers, findings.probe
     rows = [["recordings x dimensions", f"{numbers.rows:,} x {numbers.width}"]]
     for name, explained in (("label", numbers.by_label), ("speaker", numbers.by_speaker)):
@@ -98,7 +103,7 @@ def number_rows(findings: Findings) -> list[list[str]]:
             share = f"{explained.share:.1%} (by chance {explained.by_chance:.1%}; {explained.groups} groups)"
             rows.append([f"variance explained by {name}", share])
     if probe is None:
-        rows.append(["linear probe", "needs two labels and two speakers or more"])
+        rows.append(["linear probe", "needs at least two labels and two speakers"])
         return rows
     mean, deviation = probe.uar_by_speaker
     rows.append(["linear probe, UAR", f"{probe.uar:.1%} (chance {probe.chance:.1%})"])
@@ -108,36 +113,36 @@ def number_rows(findings: Findings) -> list[list[str]]:
 
 
 def write_page(findings: Findings, embedded: EmbeddingSet) -> str:
-    """The report, as HTML."""
+    """Return the report as HTML."""
     about = embedded.about
     known = [name for name in ("model", "kind", "pool", "bandwidth", "level") if about.get(name) is not None]
-    made = ", ".join(f"{name} {about[name]}" for name in known)
-    page = Page("EnCodec embeddings", f"{len(embedded.names):,} recordings; {made or 'of unknown making'}")
+    settings = ", ".join(f"{name} {about[name]}" for name in known)
+    page = Page("EnCodec embeddings", f"{len(embedded.names):,} recordings; {settings or 'settings unknown'}")
     page.table("In numbers", ("", ""), number_rows(findings))
     per_label = findings.numbers.per_label
     page.table(
         "Recordings", ("label", "recordings"), [[name or "not known", count] for name, count in per_label.items()]
     )
     page.heading("Projections")
-    page.paragraph("Of standardised channels. Distances in t-SNE and UMAP mean little beyond near and far.")
+    page.paragraph("Channels are standardised. In t-SNE and UMAP only near and far are meaningful, not distances.")
     for stem, png in findings.pictures.items():
         if "_by_" in stem:
             page.picture(png, stem.replace("_", " "))
     if not umap_is_installed():
         page.paragraph(UMAP_HINT)
     page.heading("Clusters")
-    page.paragraph("ARI (adjusted Rand index) and NMI (normalised mutual information): 0 is chance, 1 the same groups.")
+    page.paragraph("ARI (adjusted Rand index), NMI (normalised mutual information): 0 is chance, 1 identical groups.")
     page.table(CLUSTER_TITLE, CLUSTER_COLUMNS, cluster_rows(findings.clusterings))
     if findings.similarity is not None:
-        page.heading("Likeness of labels")
+        page.heading("Similarity of labels")
         page.picture(findings.pictures["similarity"], "cosine similarity and Euclidean distance between labels")
     if findings.probe is not None:
         page.heading("Linear probe")
-        page.paragraph("Logistic regression; every speaker is judged by one that never heard them.")
+        page.paragraph("Logistic regression, cross-validated over speakers: every speaker is held out once.")
         page.picture(findings.pictures["probe"], "confusion of the linear probe")
-    if findings.asked is not None:
-        page.heading(f"Nearest neighbours of {findings.asked}")
-        page.table("Most alike first", NEIGHBOUR_COLUMNS, neighbour_rows(findings.neighbours))
+    if findings.neighbours_of is not None:
+        page.heading(f"Nearest neighbours of {findings.neighbours_of}")
+        page.table("Most similar first", NEIGHBOUR_COLUMNS, neighbour_rows(findings.neighbours))
     return page.html()
 
 

@@ -1,8 +1,8 @@
-"""Rows that were computed already, by the content of the recording they come from.
+"""Cache of computed rows, keyed by the SHA-256 of the recording they come from.
 
-Two files that only grow: the rows' bytes, and a journal with one JSON line for each recording, which is written after
-its rows are. A process that is killed leaves at worst rows without a line, which the next one overwrites, and half a
-line, which it skips. The checksum in each line tells rows that were lost with the power.
+It consists of two append-only files: the rows' bytes, and a journal with one JSON line per recording, written after its
+rows. A process that is killed leaves at worst rows without a line, which the next process overwrites, and half a line,
+which it skips. The checksum in each line reveals rows that were lost in a power failure.
 """
 
 import json
@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[Any]  # [n, D] float32, or int16 for codes
 
-CHUNK_ROWS = 65_536  # read at once: 32 MB of 128 floats
+CHUNK_ROWS = 65_536  # rows read at once: 65,536 x 128 x 4 bytes = 32 MB of float32
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where the rows of one recording are."""
+    """Position, shape and checksum of the rows of one recording."""
 
     sha256: str  # of the recording
     offset: int  # bytes
@@ -33,12 +33,17 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the rows in bytes."""
         return self.rows * self.width * np.dtype(self.dtype).itemsize
 
 
 class RowCache:
-    """The cache of one way to compute rows. For one process at a time; use it in a `with` statement."""
+    """Stores the rows computed with one key. For one process at a time; writing needs a `with` statement.
+
+    Args:
+        folder: where the two files are; made if missing.
+        key: digest of the settings and weights that the rows depend on.
+    """
 
     def __init__(self, folder: Path, key: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +60,7 @@ class RowCache:
         self._data.truncate()
         self._journal = self._journal_path.open("a", encoding="utf-8")
         if self._journal.tell():
-            self._journal.write("\n")  # ends the half line of a process that was killed
+            self._journal.write("\n")  # terminates the half line of a process that was killed
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,9 +76,9 @@ class RowCache:
         return self._entries[sha256]
 
     def put(self, recordings: Iterable[tuple[str, Iterable[Rows]]]) -> None:
-        """Stores the rows of recordings, each as its SHA-256 and `[n, D]` piece by piece.
+        """Store the rows of recordings, each given as its SHA-256 and pieces `[n, D]`.
 
-        All of them become known together; if `recordings` or a piece raises, none of them does.
+        All of them are stored together; if `recordings` or a piece raises, none is.
         """
         if self._data is None or self._journal is None:
             raise RuntimeError("The cache is not open; use it in a with statement.")
@@ -84,7 +89,7 @@ class RowCache:
             self._data.seek(begin)
             self._data.truncate()
             raise
-        self._data.flush()  # the rows are there before the lines that say so
+        self._data.flush()  # rows must be on disk before the lines that refer to them
         self._journal.write("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
         self._journal.flush()
         self._entries.update((entry.sha256, entry) for entry in entries)
@@ -101,13 +106,13 @@ class RowCache:
         return Entry(sha256, offset, rows, width, dtype.str, crc)
 
     def pieces(self, sha256: str) -> Iterator[Rows]:
-        """The rows of one recording, `[n, D]` in pieces of at most 65,536."""
+        """Yield the rows of one recording, in pieces `[n, D]` of at most 65,536 rows."""
         entry = self._entries[sha256]
         with self._data_path.open("rb") as data:
             yield from _pieces(data, entry)
 
     def forget_damaged(self, wanted: Iterable[str]) -> None:
-        """Forgets those of the `wanted` recordings whose rows are not what they were when they were stored."""
+        """Drop those of the `wanted` recordings whose rows no longer match their checksum."""
         for sha256 in [sha256 for sha256 in wanted if sha256 in self._entries]:
             crc, rows = 0, 0
             for piece in self.pieces(sha256):
@@ -125,7 +130,7 @@ class RowCache:
                 try:
                     entry = Entry(**json.loads(line))
                 except (ValueError, TypeError):
-                    continue  # half a line, or an empty one
+                    continue  # half a line or an empty one
                 if entry.offset + entry.size <= size:
                     yield entry
 

@@ -1,4 +1,4 @@
-"""What `embed` leaves behind, and reading it again."""
+"""Write and read the files of `streamer embed`: arrays, metadata, failures and settings, or Parquet."""
 
 import csv
 import json
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from streamer.analysis.cache import RowCache
 from streamer.analysis.embed import Embedded, Failure
-from streamer.analysis.embedder import EmbedSettings
+from streamer.analysis.settings import EmbedSettings
+from streamer.arrays import Float32Array, IntArray
 from streamer.errors import StreamerError, UsageError
 
 ARRAYS, LABELS, METADATA, FAILED, SETTINGS = (
@@ -35,41 +36,40 @@ COLUMNS = (
     "note",
     "sha256",  # of the file
 )
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
-    """A set of embeddings as it was written.
+    """A set of embeddings as written to disk.
 
     Attributes:
-        embeddings: `[N, D]` float32, `[N, K]` int16 for codes; not read into memory before it is used.
-        first_rows, rows: `[R]`: where the rows of each of R recordings begin, and how many they are.
+        embeddings: `[N, D]` float32, `[N, K]` int16 for codes; memory-mapped.
+        first_rows, rows: `[R]`, the first row and the number of rows of each of R recordings.
         names, labels, speakers: of the R recordings; empty where not known.
-        about: what the set was made with.
+        about: the model and the settings that the set was made with.
     """
 
     embeddings: npt.NDArray[Any]
-    first_rows: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
+    first_rows: IntArray
+    rows: IntArray
     names: list[str]
     labels: list[str]
     speakers: list[str]
     about: dict[str, Any]
 
     @property
-    def owners(self) -> npt.NDArray[np.int64]:
-        """`[N]`: which recording each row comes from."""
+    def owners(self) -> IntArray:
+        """Index of the recording that each row comes from, `[N]`."""
         return np.repeat(np.arange(len(self.rows)), self.rows)
 
-    def per_recording(self) -> npt.NDArray[np.float32]:
-        """`[R, D]`: each recording's row, or the mean of its frames.
+    def per_recording(self) -> Float32Array:
+        """Return one vector per recording, `[R, D]`: its row, or the mean of its frames.
 
         Raises:
-            UsageError: these are codes, which have no mean.
+            UsageError: the rows are codes, which have no mean.
         """
         if not np.issubdtype(self.embeddings.dtype, np.floating):
-            raise UsageError("Codes cannot be compared as numbers; run embed with --kind encoder or quantized.")
+            raise UsageError("Codes are indices without a distance; run embed with --kind encoder or quantized.")
         if (self.rows == 1).all():
             return np.asarray(self.embeddings[self.first_rows])
         spans = zip(self.first_rows.tolist(), self.rows.tolist(), strict=True)
@@ -84,9 +84,9 @@ def write_set(
     settings: EmbedSettings,
     model: str,
 ) -> None:
-    """Writes the arrays into the folder `out`, each file in one piece or not at all.
+    """Write the arrays, tables and settings into the folder `out`, each file completely or not at all.
 
-    `labels.npy` has one label for each row of `embeddings.npy`; `metadata.csv` one line for each recording.
+    `labels.npy` has one label for each row of `embeddings.npy`, `metadata.csv` one line for each recording.
     """
     entries = [cache[item.facts.sha256] for item in items]
     counts = np.array([entry.rows for entry in entries], dtype=np.int64)
@@ -107,19 +107,19 @@ def write_set(
             np.save(file, np.repeat(np.array([item.recording.label for item in items], dtype=np.str_), counts))
 
     about = {**asdict(settings), "model": model}
-    _write(out / ARRAYS, arrays)
-    _write(out / LABELS, labels)
-    _write(out / METADATA, lambda path: _write_csv(path, COLUMNS, _metadata(items, firsts, counts)))
-    _write(out / FAILED, lambda path: _write_csv(path, ("path", "reason"), ([f.name, f.reason] for f in failures)))
-    _write(out / SETTINGS, lambda path: path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8"))
+    _replace(out / ARRAYS, arrays)
+    _replace(out / LABELS, labels)
+    _replace(out / METADATA, lambda path: _write_csv(path, COLUMNS, _metadata(items, firsts, counts)))
+    _replace(out / FAILED, lambda path: _write_csv(path, ("path", "reason"), ([f.name, f.reason] for f in failures)))
+    _replace(out / SETTINGS, lambda path: path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8"))
 
 
 def read_set(out: Path) -> EmbeddingSet:
-    """What `write_set` wrote.
+    """Read what `write_set` wrote.
 
     Raises:
         UsageError: `out` holds no embeddings.
-        StreamerError: the files do not belong together.
+        StreamerError: the files come from different runs.
     """
     if not (out / ARRAYS).is_file() or not (out / METADATA).is_file():
         raise UsageError(f"{out} holds no {ARRAYS} and {METADATA}; make them with streamer embed FOLDER -o {out}.")
@@ -128,7 +128,7 @@ def read_set(out: Path) -> EmbeddingSet:
         lines = list(csv.DictReader(file))
     rows = np.array([int(line["rows"]) for line in lines], dtype=np.int64)
     if rows.sum() != len(embeddings):
-        raise StreamerError(f"{ARRAYS} and {METADATA} in {out} are not of one run; run streamer embed again.")
+        raise StreamerError(f"{ARRAYS} and {METADATA} in {out} are not from one run; run streamer embed again.")
     about = json.loads((out / SETTINGS).read_text(encoding="utf-8")) if (out / SETTINGS).is_file() else {}
     return EmbeddingSet(
         embeddings=embeddings,
@@ -142,14 +142,14 @@ def read_set(out: Path) -> EmbeddingSet:
 
 
 def write_parquet(path: Path, items: Sequence[Embedded], cache: RowCache) -> None:
-    """Everything in one Parquet file, a line for each row: the columns of `metadata.csv`, `frame` and `embedding`.
+    """Write one Parquet file with a record for each row: columns of `metadata.csv`, `frame` and `embedding`.
 
     Raises:
         StreamerError: pyarrow is not installed.
     """
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise StreamerError("Parquet files need pyarrow; pip install pyarrow, or give a folder with -o.") from error
     about = ("path", "label", "speaker", "seconds", "note", "sha256")
@@ -161,37 +161,29 @@ def write_parquet(path: Path, items: Sequence[Embedded], cache: RowCache) -> Non
     def write(target: Path) -> None:
         with pq.ParquetWriter(target, schema) as writer:
             for item in items:
-                told = dict(zip(COLUMNS, _line(item, 0, 0), strict=True))
+                values_of = dict(zip(COLUMNS, _metadata_line(item, 0, 0), strict=True))
                 position = 0
                 for piece in cache.pieces(item.facts.sha256):
-                    columns = [pa.array([told[name]] * len(piece), kind) for name, kind in fields]
+                    columns = [pa.array([values_of[name]] * len(piece), kind) for name, kind in fields]
                     frames = pa.array(np.arange(position, position + len(piece)))
                     embedded = pa.FixedSizeListArray.from_arrays(pa.array(piece.reshape(-1)), first.width)
                     writer.write_table(pa.Table.from_arrays([*columns, frames, embedded], schema=schema))
                     position += len(piece)
 
-    _write(path, write)
+    _replace(path, write)
 
 
-def _metadata(
-    items: Sequence[Embedded], firsts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
-) -> Iterator[list[Any]]:
+def _metadata(items: Sequence[Embedded], firsts: IntArray, counts: IntArray) -> Iterator[list[Any]]:
     for item, first, count in zip(items, firsts.tolist(), counts.tolist(), strict=True):
-        yield _line(item, first, count)
+        yield _metadata_line(item, first, count)
 
 
-def _line(item: Embedded, first_row: int, rows: int) -> list[Any]:
-    """One recording in the order of COLUMNS."""
+def _metadata_line(item: Embedded, first_row: int, rows: int) -> list[Any]:
+    """Return the values of one recording, in the order of COLUMNS."""
     recording, facts = item.recording, item.facts
-    told = [
-        recording.name,
-        recording.label,
-        recording.speaker,
-        round(facts.seconds, 3),
-        facts.sample_rate,
-        facts.channels,
-    ]
-    return [*told, first_row, rows, facts.note, facts.sha256]
+    names = [recording.name, recording.label, recording.speaker]
+    audio = [round(facts.seconds, 3), facts.sample_rate, facts.channels]
+    return [*names, *audio, first_row, rows, facts.note, facts.sha256]
 
 
 def _write_csv(path: Path, columns: Sequence[str], lines: Iterator[list[Any]]) -> None:
@@ -201,8 +193,8 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterator[list[Any]]) -
         writer.writerows(lines)
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make the file under another name, which becomes `path` once it is complete."""
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make the file under a temporary name, and rename it to `path` once it is complete."""
     partial = path.with_name(path.name + ".part")
     try:
         write(partial)

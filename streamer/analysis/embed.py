@@ -1,4 +1,4 @@
-"""A folder of recordings to arrays: resumable, in bounded memory, past whatever cannot be read."""
+"""Embed recordings into the row cache: resumable, in bounded memory, skipping recordings that cannot be read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from streamer.arrays import Samples
 from streamer.audio.files import Facts, UnreadableError, read_facts, read_strict, read_strict_blocks
 from streamer.constants import SAMPLE_RATE
 
-LONG_SAMPLES = 60 * SAMPLE_RATE  # longer recordings are streamed, so that memory does not grow with them
+LONG_SAMPLES = 60 * SAMPLE_RATE  # 60 s; longer recordings are streamed, so that memory does not grow with their length
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A recording that could not be embedded, and why: `name reason` is a sentence."""
+    """A recording that could not be embedded, and the reason: `name reason` is a sentence."""
 
     name: str
     reason: str
@@ -32,29 +32,29 @@ class Embedded:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the recordings, in the order they were given."""
+    """Result of a run, in the order in which the recordings were given."""
 
     embedded: list[Embedded] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    reused: int = 0  # how many of `embedded` the cache already had
+    reused: int = 0  # number of `embedded` recordings that were in the cache already
 
 
 class Progress(Protocol):
-    """Somebody who watches."""
+    """Receives progress in seconds of audio."""
 
     def begin(self, seconds: float) -> None:
-        """So many seconds of sound are about to be encoded."""
+        """Start, with `seconds` to encode in all."""
         ...
 
     def advance(self, seconds: float) -> None:
-        """So many more seconds are done."""
+        """Report that `seconds` more were encoded."""
         ...
 
 
 def embed_recordings(
     recordings: Sequence[Recording], embedder: Embedder, cache: RowCache, progress: Progress
 ) -> Outcome:
-    """Brings the rows of every recording that can be read into `cache`, which is open."""
+    """Compute the rows of every readable recording that `cache` lacks, and store them in it; `cache` must be open."""
     outcome = Outcome()
     readable = list(_readable(recordings, outcome))
     cache.forget_damaged({item.facts.sha256 for item in readable})
@@ -75,10 +75,10 @@ def embed_recordings(
 
 
 def plan_batches(items: Iterable[Embedded], batch_size: int) -> Iterator[list[Embedded]]:
-    """Items by length, in batches of `batch_size`; long ones come alone.
+    """Yield the items sorted by length, in batches of `batch_size`; long ones form a batch of one.
 
-    The plan depends on nothing else, so that a repeated run forms the same batches: their rows are the same to the last
-    bit then, which those of other batches are not.
+    The batches depend only on the items, so that a repeated run forms the same ones: rows are bit-identical only within
+    the same batch.
     """
     batch: list[Embedded] = []
     for item in sorted(items, key=lambda item: (item.facts.samples, item.facts.sha256)):
@@ -92,6 +92,7 @@ def plan_batches(items: Iterable[Embedded], batch_size: int) -> Iterator[list[Em
 
 
 def _readable(recordings: Sequence[Recording], outcome: Outcome) -> Iterator[Embedded]:
+    """Yield the recordings whose header can be read; append the others to the failures."""
     for recording in recordings:
         try:
             yield Embedded(recording, read_facts(recording.path))
@@ -102,11 +103,11 @@ def _readable(recordings: Sequence[Recording], outcome: Outcome) -> Iterator[Emb
 def _embed_batch(
     batch: Sequence[Embedded], embedder: Embedder, cache: RowCache, progress: Progress
 ) -> Iterator[tuple[str, str]]:
-    """Gives (sha256, reason) for every recording that turns out to be broken."""
+    """Store the rows of a batch; yields (sha256, reason) for every recording that turns out to be unreadable."""
     if batch[0].facts.samples > LONG_SAMPLES:
         (item,) = batch
         try:
-            cache.put([(item.facts.sha256, embedder.streamed(_watched(item, progress)))])
+            cache.put([(item.facts.sha256, embedder.streamed(_reported_blocks(item, progress)))])
         except UnreadableError as error:
             yield item.facts.sha256, str(error)
         return
@@ -123,8 +124,8 @@ def _embed_batch(
     progress.advance(sum(item.facts.seconds for item in batch))
 
 
-def _watched(item: Embedded, progress: Progress) -> Iterator[Samples]:
-    """The blocks of one long recording, each reported once it was taken."""
+def _reported_blocks(item: Embedded, progress: Progress) -> Iterator[Samples]:
+    """Yield the blocks of one long recording, and report each once it was used."""
     for block in read_strict_blocks(item.recording.path, item.facts):
         yield block
         progress.advance(len(block) / SAMPLE_RATE)

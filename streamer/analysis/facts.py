@@ -1,4 +1,4 @@
-"""What a model takes, gives and needs, for `streamer info`."""
+"""Input, output, size and memory of a model, for `streamer info`."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from streamer.analysis.embedding_model import EmbeddingModel
 from streamer.codec.encoder import CHANNELS
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE, SAMPLE_RATE
 
-BYTES = 4  # of a float32
-# At its peak the offline encoder holds 4.54 times the output of its first layer (32 channels for every sample): in the
-# first residual block its input, the activation and two branches. Measured with torch.profiler at three sizes.
+BYTES = 4  # per float32
+# At its peak the offline encoder holds 4.54 times the output of its first layer (32 channels per sample): in the first
+# residual block, the input, the activation and two branches. Measured with torch.profiler at three sizes.
 PEAK_COPIES = 4.6
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Of an encoder and what comes with it."""
+    """Facts about an encoder and its quantiser."""
 
     title: str
     sample_rate_hz: int
@@ -26,14 +26,14 @@ class ModelFacts:
     parameters: int  # of the encoder
     bandwidths_kbps: tuple[float, ...]  # of the quantiser; empty without codebooks
     device: str
-    weight_bytes: int  # of the encoder, as float32
-    batch_bytes: int  # in addition, to encode the batch offline
+    weight_bytes: int  # of the encoder, in float32
+    batch_bytes: int  # additional memory to encode the batch offline
 
 
 def model_facts(model: EmbeddingModel, device: str = "cpu", batch_size: int = 1, seconds: float = 3.0) -> ModelFacts:
-    """The facts, with the memory that `batch_size` recordings of `seconds` take in one offline call.
+    """Return the facts, with the memory to encode `batch_size` recordings of `seconds` in one offline call.
 
-    Streaming takes less: it cuts what is longer than a fraction of a second (a few seconds on a GPU) into blocks.
+    Streaming takes less: it cuts audio longer than a fraction of a second (16 s on a GPU) into blocks.
     """
     parameters = _count(model.encoder)
     return ModelFacts(
@@ -51,7 +51,7 @@ def model_facts(model: EmbeddingModel, device: str = "cpu", batch_size: int = 1,
 
 
 def fact_rows(facts: ModelFacts, batch_size: int, seconds: float) -> list[tuple[str, str]]:
-    """As name and value, for a table."""
+    """Return the facts as rows of name and value."""
     bandwidths = ", ".join(f"{one:g}" for one in facts.bandwidths_kbps)
     return [
         ("model", facts.title),

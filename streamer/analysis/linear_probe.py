@@ -1,78 +1,76 @@
-"""A linear probe: how much of the labels a straight line can read out of the embeddings, for voices it never heard."""
+"""Linear probe: recognise the labels from the embeddings with logistic regression, on held-out speakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.metrics import confusion_matrix, recall_score  # type: ignore[import-untyped]
-from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
-from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from streamer.arrays import FloatArray, IntArray
 
 FOLDS = 5
-STRENGTH = 0.1  # C of the L2 penalty: embeddings are many and recordings few
+INVERSE_PENALTY = 0.1  # C of the L2 penalty, small because there are many dimensions and few recordings
 MAX_ITERATIONS = 2_000
-
-Matrix = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a logistic regression recognises, each speaker judged by one that never heard them."""
+    """Scores of a logistic regression, cross-validated so that every speaker is held out once."""
 
     labels: tuple[str, ...]
     recordings: int
     speakers: int
     folds: int
     uar: float  # unweighted average recall over labels
-    uar_by_speaker: tuple[float, float]  # mean and standard deviation over speakers, of each one's own labels
+    uar_by_speaker: tuple[float, float]  # mean and standard deviation over speakers; UAR over a speaker's own labels
     accuracy: float
-    confusion: npt.NDArray[np.int64]  # [L, L] counts; rows are what was meant, columns what was recognised
+    confusion: IntArray  # [L, L] counts; rows are true labels, columns predicted ones
 
     @property
     def chance(self) -> float:
-        """The UAR of guessing."""
+        """UAR of guessing."""
         return 1 / len(self.labels)
 
 
-def linear_probe(embeddings: Matrix, labels: Sequence[str], speakers: Sequence[str]) -> Probe | None:
-    """Logistic regression over `embeddings [R, D]`, standardised in training folds, cross-validated over speakers.
+def linear_probe(embeddings: FloatArray, labels: Sequence[str], speakers: Sequence[str]) -> Probe | None:
+    """Cross-validate logistic regression over speakers on `embeddings [R, D]`, standardised on the training folds.
 
-    Recordings without label or speaker are left out. None where fewer than two of either remain, for then it cannot be
-    said what an unheard voice would give, or where a fold would have nothing to tell apart.
+    Recordings without label or speaker are left out. Returns None if fewer than two labels or two speakers remain, or
+    if a training fold would hold a single label.
     """
     known = np.array([label != "" and speaker != "" for label, speaker in zip(labels, speakers, strict=True)])
-    meant, groups = np.array(labels)[known], np.array(speakers)[known]
-    names = tuple(np.unique(meant).tolist())
-    voices = np.unique(groups)
-    if len(names) < 2 or len(voices) < 2:
+    true, groups = np.array(labels)[known], np.array(speakers)[known]
+    names = tuple(np.unique(true).tolist())
+    unique_speakers = np.unique(groups)
+    if len(names) < 2 or len(unique_speakers) < 2:
         return None
     points = np.asarray(embeddings, dtype=np.float64)[known]
-    recognised = np.empty_like(meant)
-    folds = min(FOLDS, len(voices))
-    for train, test in GroupKFold(folds).split(points, meant, groups):
-        if len(np.unique(meant[train])) < 2:
+    predicted = np.empty_like(true)
+    folds = min(FOLDS, len(unique_speakers))
+    for train, test in GroupKFold(folds).split(points, true, groups):
+        if len(np.unique(true[train])) < 2:
             return None
-        regression = LogisticRegression(C=STRENGTH, max_iter=MAX_ITERATIONS, class_weight="balanced")
-        recognised[test] = (
-            make_pipeline(StandardScaler(), regression).fit(points[train], meant[train]).predict(points[test])
-        )
-    own = [_recall(meant[groups == voice], recognised[groups == voice]) for voice in voices]
+        regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS, class_weight="balanced")
+        pipeline = make_pipeline(StandardScaler(), regression).fit(points[train], true[train])
+        predicted[test] = pipeline.predict(points[test])
+    by_speaker = [_uar(true[groups == speaker], predicted[groups == speaker]) for speaker in unique_speakers]
     return Probe(
         labels=names,
-        recordings=len(meant),
-        speakers=len(voices),
+        recordings=len(true),
+        speakers=len(unique_speakers),
         folds=folds,
-        uar=_recall(meant, recognised),
-        uar_by_speaker=(float(np.mean(own)), float(np.std(own))),
-        accuracy=float((meant == recognised).mean()),
-        confusion=confusion_matrix(meant, recognised, labels=list(names)),
+        uar=_uar(true, predicted),
+        uar_by_speaker=(float(np.mean(by_speaker)), float(np.std(by_speaker))),
+        accuracy=float((true == predicted).mean()),
+        confusion=confusion_matrix(true, predicted, labels=list(names)),
     )
 
 
-def _recall(meant: npt.NDArray[np.str_], recognised: npt.NDArray[np.str_]) -> float:
-    """Averaged over the labels that were meant."""
-    return float(recall_score(meant, recognised, labels=np.unique(meant), average="macro", zero_division=0))
+def _uar(true: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> float:
+    """Return the recall averaged over the labels that occur in `true`."""
+    return float(recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0))

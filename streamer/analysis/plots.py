@@ -1,45 +1,50 @@
-"""Pictures, readable for everybody: Okabe and Ito's colours, and never colour alone."""
+"""Draw projections, similarities and confusion matrices as PNG, in colours that are safe for colour blindness.
+
+Categories differ by colour (Okabe and Ito's) and by marker, never by colour alone.
+"""
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from streamer.analysis.project import Projection
 from streamer.analysis.similarity import LabelSimilarity
+from streamer.arrays import FloatArray, IntArray
 
-# Okabe and Ito, "Color Universal Design", 2008; yellow darkened to be seen on white
+# Okabe and Ito, "Color Universal Design", 2008; yellow darkened to be visible on white
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-NOT_KNOWN = "#AAAAAA"
-MAX_NAMES = 40  # more do not fit a legend, nor can they be told apart
+UNNAMED_COLOUR = "#AAAAAA"
+MAX_NAMES = 40  # more neither fit a legend nor can be distinguished
 DPI = 120
-
-Matrix = npt.NDArray[np.floating[Any]]
 
 
 def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
-    """A projection with each recording drawn by its name (`what`: label, speaker); PNG.
+    """Draw a projection with recordings coloured by name; returns PNG.
 
-    Eight colours times eight markers tell the names apart; with more than forty names all others share one.
+    Eight colours and eight markers distinguish the forty most frequent names; all other names share one.
+
+    Args:
+        projection: the points.
+        names: of the recordings; empty where not known.
+        what: what the names are, for titles: label or speaker.
     """
     figure = Figure(figsize=(8.4, 5.6), layout="constrained")
     axes = figure.subplots()
     counts = {name: names.count(name) for name in dict.fromkeys(sorted(names)) if name}
     shown = sorted(sorted(counts, key=lambda name: -counts[name])[:MAX_NAMES])
-    told = np.array([name if name in shown else "" for name in names])
+    groups = np.array([name if name in shown else "" for name in names])
     size = float(np.clip(18_000 / max(1, len(names)), 12, 40))
     order = np.random.default_rng(0).permutation(len(names))  # so that no name covers the others
-    for place, name in enumerate(["", *shown]):
-        members = order[told[order] == name]
+    for position, name in enumerate(["", *shown]):
+        members = order[groups[order] == name]
         if len(members):
-            colour, marker = (NOT_KNOWN, ".") if name == "" else _look(place - 1)
+            colour, marker = (UNNAMED_COLOUR, ".") if name == "" else _style(position - 1)
             axes.scatter(
                 projection.points[members, 0],
                 projection.points[members, 1],
@@ -53,7 +58,7 @@ def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
     axes.set_title(f"{projection.name} by {what}: {len(names):,} recordings")
     axes.set_xlabel(projection.axes[0])
     axes.set_ylabel(projection.axes[1])
-    _quiet(axes)
+    _remove_frame(axes)
     columns = 1 + len(shown) // 22
     figure.legend(
         loc="outside right upper", title=f"{what} (recordings)", ncols=columns, frameon=False, markerscale=1.6
@@ -62,31 +67,32 @@ def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
 
 
 def similarity_maps(similarity: LabelSimilarity) -> bytes:
-    """Cosine similarity and Euclidean distance between labels, with their numbers; PNG."""
+    """Draw cosine similarity and Euclidean distance between labels, with numbers; returns PNG."""
     side = 1.6 + 0.62 * len(similarity.labels)
     figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
     left, right = figure.subplots(1, 2)
     _heat(left, similarity.cosine, similarity.labels, "cosine similarity (-1 to 1)", "{:.2f}")
     _heat(right, similarity.euclidean, similarity.labels, "Euclidean distance (standard deviations)", "{:.1f}")
-    figure.suptitle("Likeness of labels: mean over pairs of recordings")
+    figure.suptitle("Similarity of labels: mean over pairs of recordings")
     return _png(figure)
 
 
-def confusion_map(confusion: npt.NDArray[np.int64], labels: Sequence[str]) -> bytes:
-    """The recall in each row, with its numbers; PNG."""
+def confusion_map(confusion: IntArray, labels: Sequence[str]) -> bytes:
+    """Draw a confusion matrix `[L, L]` as percentages of each row, with numbers; returns PNG."""
     side = 2.4 + 0.62 * len(labels)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
     _heat(axes, shares, labels, "share of the row (%)", "{:.0f}")
-    axes.set_title("Linear probe, speakers never heard: confusion")
-    axes.set_xlabel("recognised")
-    axes.set_ylabel("meant")
+    axes.set_title("Linear probe, held-out speakers: confusion")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
     return _png(figure)
 
 
-def _heat(axes: Axes, values: Matrix, labels: Sequence[str], what: str, pattern: str) -> None:
-    colours = mpl.colormaps["cividis"]  # Nuñez, Anderton and Renslow, 2018: the same with and without colour blindness
+def _heat(axes: Axes, values: FloatArray, labels: Sequence[str], what: str, pattern: str) -> None:
+    """Draw `values: [L, L]` as a heat map with numbers formatted by `pattern`; NaN stays empty."""
+    colours = mpl.colormaps["cividis"]  # Nuñez, Anderton and Renslow, 2018: looks the same with colour blindness
     image = axes.imshow(values, cmap=colours)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
@@ -102,13 +108,13 @@ def _heat(axes: Axes, values: Matrix, labels: Sequence[str], what: str, pattern:
     axes.spines[:].set_visible(False)
 
 
-def _look(place: int) -> tuple[str, str]:
-    """Colour and marker: for up to eight names both differ, after that the pair does."""
-    turn, colour = divmod(place, len(COLOURS))
+def _style(position: int) -> tuple[str, str]:
+    """Return colour and marker: for up to eight names both differ, beyond that the pair does."""
+    turn, colour = divmod(position, len(COLOURS))
     return COLOURS[colour], MARKERS[(colour + turn) % len(MARKERS)]
 
 
-def _quiet(axes: Axes) -> None:
+def _remove_frame(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
 

@@ -1,4 +1,4 @@
-"""One page with everything that was found: HTML that opens without a network, pictures inside."""
+"""Build a single HTML page with embedded pictures, which needs no network."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ figure { margin: 1.5rem 0; } figcaption { color: #555; }
 
 @dataclass(slots=True)
 class Page:
-    """A page under construction, from the top down. Whatever text it is given, it escapes."""
+    """A page built from top to bottom; all text is escaped."""
 
     title: str
     about: str
     _parts: list[str] = field(default_factory=list)
 
     def heading(self, text: str) -> None:
-        """Begin a section."""
+        """Start a section."""
         self._parts.append(f"<h2>{escape(text)}</h2>")
 
     def paragraph(self, text: str) -> None:
@@ -36,19 +36,19 @@ class Page:
         self._parts.append(f"<p>{escape(text)}</p>")
 
     def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Add a table; cells after the first are numbers where they look like one."""
+        """Add a table; cells that look like numbers are right-aligned."""
         head = "".join(f"<th>{escape(name)}</th>" for name in columns)
         body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
         self._parts.append(f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{body}</table>")
 
     def picture(self, png: bytes, caption: str) -> None:
-        """Add a picture, with its bytes."""
+        """Add a PNG picture, embedded in the page."""
         source = f"data:image/png;base64,{b64encode(png).decode()}"
         text = escape(caption, quote=True)
         self._parts.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
     def html(self) -> str:
-        """The whole page."""
+        """Return the whole page."""
         title = escape(self.title)
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -1,4 +1,4 @@
-"""What a set of embeddings looks like in numbers, read in pieces so that millions of frames fit."""
+"""Statistics of a set of embeddings, computed in chunks so that millions of frames fit in memory."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CHUNK_ROWS = 65_536  # read at once: 64 MB of 128 doubles
+from streamer.arrays import IntArray
+
+CHUNK_ROWS = 65_536  # rows read at once: 65,536 x 128 x 8 bytes = 64 MB of float64
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceExplained:
-    """The share of the variance that lies between groups, eta squared."""
+    """Share of the variance that lies between groups, eta squared."""
 
     share: float  # 0 to 1
-    by_chance: float  # what random groups of these sizes would explain: (groups - 1) / (rows - 1)
+    by_chance: float  # expected share of random groups of these sizes: (groups - 1) / (rows - 1)
     groups: int
 
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Euclidean lengths of the rows."""
+    """Euclidean norms of the rows."""
 
     mean: float
     deviation: float
@@ -32,7 +34,7 @@ class Norms:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of one set of embeddings. None where a figure has no meaning: for codes, or with fewer than two groups."""
+    """Statistics of one set. None where a figure is undefined: for codes, or with fewer than two groups."""
 
     rows: int
     width: int
@@ -43,9 +45,15 @@ class Statistics:
 
 
 def statistics(
-    embeddings: npt.NDArray[Any], owners: npt.NDArray[np.int64], labels: Sequence[str], speakers: Sequence[str]
+    embeddings: npt.NDArray[Any], owners: IntArray, labels: Sequence[str], speakers: Sequence[str]
 ) -> Statistics:
-    """Of `embeddings [N, D]`, whose row i comes from recording `owners[i]`; `labels` and `speakers` go by recording."""
+    """Compute the statistics of `embeddings [N, D]`.
+
+    Args:
+        embeddings: the rows.
+        owners: `[N]`, the index of the recording that each row comes from.
+        labels, speakers: of the recordings; empty where not known.
+    """
     rows, width = embeddings.shape
     continuous = np.issubdtype(embeddings.dtype, np.floating)
     return Statistics(
@@ -59,9 +67,9 @@ def statistics(
 
 
 def variance_explained(embeddings: npt.NDArray[Any], groups: npt.NDArray[np.str_]) -> VarianceExplained | None:
-    """How much of the total variance of `embeddings [N, D]` lies between the means of `groups [N]`.
+    """Return the share of the total variance of `embeddings [N, D]` between the means of `groups [N]`.
 
-    Rows without a group (an empty name) are left out. None where fewer than two groups remain, or nothing varies.
+    Rows without a group (an empty name) are left out. None if fewer than two groups remain, or nothing varies.
     """
     names, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
     grouped = names != ""

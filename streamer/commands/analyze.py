@@ -46,9 +46,9 @@ def run_analyze(folder: Path, *, out: Path | None = None, neighbours_of: str | N
     console = Console(soft_wrap=True, highlight=False)
     _print(console, "In numbers", ("", ""), analyze.number_rows(findings))
     _print(console, analyze.CLUSTER_TITLE, analyze.CLUSTER_COLUMNS, analyze.cluster_rows(findings.clusterings))
-    if findings.asked is not None:
+    if findings.neighbours_of is not None:
         rows = analyze.neighbour_rows(findings.neighbours)
-        _print(console, f"Nearest neighbours of {findings.asked}", analyze.NEIGHBOUR_COLUMNS, rows)
+        _print(console, f"Nearest neighbours of {findings.neighbours_of}", analyze.NEIGHBOUR_COLUMNS, rows)
     if not project.umap_is_installed():
         screen.print(project.UMAP_HINT, markup=False)
     console.print(f"Report: {target / REPORT}", markup=False)

@@ -13,8 +13,9 @@ from streamer.analysis.cache import RowCache
 from streamer.analysis.dataset import read_set, write_parquet, write_set
 from streamer.analysis.discover import find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, Outcome, embed_recordings
-from streamer.analysis.embedder import Embedder, EmbedSettings, Kind
+from streamer.analysis.embedder import Embedder
 from streamer.analysis.embedding_model import load_embedding_model
+from streamer.analysis.settings import EmbedSettings, Kind
 from streamer.analysis.statistics import Statistics, VarianceExplained, statistics
 from streamer.codec.device import choose_device
 from streamer.errors import StreamerError, UsageError
@@ -66,7 +67,7 @@ def run_embed(
         torch.set_num_threads(threads)
     recordings = find_recordings(paths, table)
     source = load_embedding_model(model)
-    settings = EmbedSettings(kind, chosen, bandwidth, source.levelled if level is None else level)
+    settings = EmbedSettings(kind, chosen, bandwidth, source.level_normalized if level is None else level)
     embedder = Embedder(source, settings, choose_device(device))
     folder = _folder(out)
     screen = Console(stderr=True)

@@ -156,6 +156,22 @@ def save_head(path: Path, whole: Path, base: str = BUNDLED) -> None:
     path.write_bytes(save(head, metadata | {"format": HEAD_FORMAT, "base": base, "checkpoint_sha256": digest}))
 
 
+def is_bare_weights(path: Path) -> bool:
+    """Return whether `path` is a file of an encoder's weights, without the card of a checkpoint.
+
+    False for a missing file, and for a damaged `.safetensors` file, which `load_checkpoint` refuses with the reason.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format") not in (FORMAT, HEAD_FORMAT)
+    except SafetensorError:
+        return path.suffix != ".safetensors"  # it may be torch's own format
+    except OSError:
+        return False
+
+
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the names, types, shapes and bytes of all tensors, in the order of their names."""
     digest = hashlib.sha256()

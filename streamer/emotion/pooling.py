@@ -19,7 +19,7 @@ HIDDEN_DIM = 64
 LAGS = (2, 6, 18)  # frames: movement over 27, 80 and 240 ms
 POOLED_DIM = (2 + len(LAGS)) * EMBEDDING_DIM  # mean, deviation and movement of each of 128 channels: 640
 WINDOW_FRAMES = 225  # 3.0 s x 75 frames a second
-_VARIANCE_FLOOR = 1e-5  # keeps the root's gradient finite where all frames are alike
+VARIANCE_FLOOR = 1e-5  # keeps the root's gradient finite where all frames are alike
 
 
 class AttentionPooling(nn.Module):
@@ -87,7 +87,7 @@ def _weighted(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def _root(square: Tensor) -> Tensor:
-    return torch.sqrt(square + _VARIANCE_FLOOR)
+    return torch.sqrt(square + VARIANCE_FLOOR)
 
 
 @dataclass

@@ -49,9 +49,9 @@ def fit(features: Features, targets: Columns) -> Classify:
         features: `[N, D]` of the training clips.
         targets: `[N]` their label columns.
     """
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
-    from sklearn.svm import SVC, LinearSVC  # type: ignore[import-untyped]
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC, LinearSVC
 
     wide = features.shape[1] > _WIDE
     svm = LinearSVC(C=1e-4, class_weight="balanced") if wide else SVC(C=1.0, class_weight="balanced")
@@ -154,7 +154,7 @@ def _baselines(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Baseline]
 
 
 def _smile(feature_set: str) -> _Baseline:
-    import opensmile  # type: ignore[import-untyped]
+    import opensmile
 
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
 

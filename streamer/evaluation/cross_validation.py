@@ -99,9 +99,9 @@ def refit_probabilities(vectors: npt.NDArray[np.float32], folds: Folds) -> npt.N
         UsageError: scikit-learn is not installed.
     """
     require_sklearn()
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     targets = folds.targets
     probs = np.zeros((len(folds.clips), len(LABELS)))

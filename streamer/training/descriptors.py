@@ -84,7 +84,7 @@ def low_level_extractor() -> Callable[[Float32Array, int], Float32Array]:
         UsageError: openSMILE is not installed.
     """
     try:
-        import opensmile  # type: ignore[import-untyped]
+        import opensmile
     except ImportError as error:
         raise UsageError(f"Descriptors need openSMILE, which is not installed; {install_command('train')}.") from error
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors)

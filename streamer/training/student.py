@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from streamer.codec.weights import fetch_pretrained, load_encoder
 from streamer.constants import EMBEDDING_DIM
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.checkpoint import FORMAT
+from streamer.emotion.checkpoint import is_bare_weights
 from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.batches import Batch
@@ -116,23 +115,12 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
         lower = EmotionDetectionModel.from_checkpoint("bundled").encoder.model[:DEEP_LAYER]
         model.encoder.model[:DEEP_LAYER].load_state_dict(lower.state_dict())
         return model
-    if str(start) == "pretrained" or _is_encoder_alone(Path(start)):
+    if str(start) == "pretrained" or is_bare_weights(Path(start)):
         model = EmotionDetectionModel(labels)
         weights = fetch_pretrained() if str(start) == "pretrained" else Path(start)
         model.encoder.load_state_dict(load_encoder(weights).state_dict())
         return model
     return EmotionDetectionModel.from_checkpoint(start)
-
-
-def _is_encoder_alone(path: Path) -> bool:
-    """Whether it is a file of weights and no checkpoint of this program, damaged or not."""
-    if path.suffix != ".safetensors":
-        return path.is_file()
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get("format") != FORMAT
-    except (OSError, SafetensorError):
-        return False
 
 
 def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:

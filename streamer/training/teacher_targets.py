@@ -43,9 +43,9 @@ class CrossFittedProbe:
 
 def regression() -> Any:
     """scikit-learn's pipeline of scaling and a logistic regression, not fitted yet."""
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=500, random_state=0))
 
@@ -61,7 +61,7 @@ def fit_probes(features: Float32Array, clips: Sequence[Clip]) -> list[CrossFitte
     folds = min(_FOLDS, len(set(speakers)))
     if folds < 2:
         return []
-    from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
+    from sklearn.model_selection import GroupKFold
 
     labels = np.array([LABELS.index(clip.label) for clip in clips])
     listeners = []

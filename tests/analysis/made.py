@@ -1,4 +1,4 @@
-"""Recordings, models and a watcher for the tests, as small as they may be."""
+"""Small recordings, models and a progress recorder for the tests."""
 
 import tempfile
 from functools import cache
@@ -48,7 +48,7 @@ def model() -> EmbeddingModel:
 
 
 def sound(seconds: float, seed: int = 0, rate: int = 24_000, channels: int = 1) -> np.ndarray:
-    """`[n, channels]` noise whose colour depends on the seed."""
+    """`[n, channels]` noise with a spectrum that depends on the seed."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(round(seconds * rate), channels)) * 0.05
     return np.cumsum(noise - 0.3 * np.roll(noise, 1 + seed % 5, axis=0), axis=0).clip(-1, 1).astype(np.float32)
@@ -61,7 +61,7 @@ def write(path: Path, seconds: float, seed: int = 0, rate: int = 24_000, channel
 
 
 class Watcher:
-    """Remembers what progress was reported."""
+    """Records the reported progress."""
 
     def __init__(self) -> None:
         self.total = self.done = 0.0

@@ -1,4 +1,4 @@
-"""What `streamer info` says of a model is so."""
+"""The facts that `streamer info` prints are those of the model."""
 
 from streamer.analysis.facts import fact_rows, model_facts
 from tests.analysis import made

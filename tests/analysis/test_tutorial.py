@@ -9,7 +9,7 @@ from tests.analysis import made
 
 
 def blocks():
-    """The Python blocks of the page, as one session, with the line numbers of the page."""
+    """Return the Python blocks of the page as one session, with the line numbers of the page."""
     text = (resources.files("streamer.analysis") / "README.md").read_text(encoding="utf-8")
     code = [""] * len(text.splitlines())
     for block in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
@@ -26,8 +26,8 @@ def test_the_tutorial_runs_from_the_folder_to_the_trained_head(tmp_path, monkeyp
         label, speaker = ("low", "high")[number % 2], ("ann", "bob", "eve")[number // 4]
         made.write(tmp_path / "recordings" / speaker / label / f"{number}.wav", 0.4, seed=number)
     exec(compile(blocks(), "README.md", "exec"), {"__name__": "tutorial"})
-    told = capsys.readouterr().out
-    assert "recordings of eve, whom the head never heard" in told
+    printed = capsys.readouterr().out
+    assert "recordings of eve, the held-out speaker" in printed
     assert (tmp_path / "embeddings" / "analysis" / "report.html").stat().st_size > 10_000
 
 
@@ -36,5 +36,5 @@ def test_the_page_has_code():
 
 
 @pytest.mark.parametrize("name", ["run_embed", "run_analyze", "parameter_groups", "unfreeze_encoder"])
-def test_the_tutorial_shows_the_main_entrances(name):
+def test_the_tutorial_shows_the_main_entry_points(name):
     assert name in blocks()

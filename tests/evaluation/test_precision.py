@@ -1,6 +1,7 @@
 """The precisions of the encoder are compared with float32, which is exact."""
 
-from streamer.codec.cpu.pack import PRECISIONS, supported
+from streamer.codec.cpu.pack import supported
+from streamer.codec.precision import PRECISIONS
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Corpus
 from streamer.emotion import EmotionDetectionModel
