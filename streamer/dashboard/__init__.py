@@ -1,4 +1,14 @@
-"""The terminal dashboard. `StreamerApp` is loaded on first use, because it brings Textual with it."""
+"""The terminal dashboard, built with Textual.
+
+It draws the snapshots of a feed (`streamer.feed`) and passes key presses back to it. It may import `feed`, `events` and
+the constants, names and errors below them, but no model, no audio and no worker; an import-linter contract holds this.
+
+Data flows one way: `app` pulls one immutable `Snapshot` a tick, `view` adds what the user selected, `screen` hands the
+result to `widgets/`, and each widget turns it into lines of styled text with pure functions of numbers and widths
+(`drawing`). Nothing here blocks the feed. The label colours are in `themes`, the layout in `dashboard.tcss`.
+
+`StreamerApp` is imported on first use, because it brings Textual with it.
+"""
 
 from typing import Any
 

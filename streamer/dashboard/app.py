@@ -1,4 +1,4 @@
-"""The dashboard: pulls one snapshot a tick from its feed and shows it; never makes the feed wait."""
+"""The dashboard application: pull one snapshot a tick from the feed and draw it, without ever blocking the feed."""
 
 import asyncio
 import logging
@@ -32,25 +32,39 @@ logger = logging.getLogger(__name__)
 #: Two bindings may share a key; `check_action` offers the one that makes sense.
 KEYS = (
     Binding("q", "quit", "quit", id="quit", tooltip="Leave the dashboard and end the program"),
-    Binding("space", "freeze", "freeze", id="freeze", tooltip="Freeze the view, listening goes on"),
-    Binding("space", "resume", "resume", id="resume", tooltip="let the view go on"),
-    Binding("m", "mute", "mute", id="mute", tooltip="Privacy: really stop capturing this stream"),
+    Binding("space", "freeze", "freeze", id="freeze", tooltip="Freeze the view; capture goes on"),
+    Binding("space", "resume", "resume", id="resume", tooltip="resume the view"),
+    Binding("m", "mute", "mute", id="mute", tooltip="Stop capturing this stream, for privacy"),
     Binding("m", "unmute", "unmute", id="unmute", tooltip="capture this stream again"),
-    Binding("n", "next_stream", "next", id="next", tooltip="Look at the next stream; tab does the same"),
+    Binding("n", "next_stream", "next", id="next", tooltip="Show the next stream; tab does the same"),
     Binding("d", "choose_device", "device", id="device", tooltip="Choose the input device of this stream"),
-    Binding("c", "calibrate", "calibrate", id="calibrate", tooltip="Learn your neutral voice, and use it", show=False),
-    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="stop that, keep nothing", show=False),
-    Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colours"),
-    Binding("question_mark,f1", "help", "help", id="help", tooltip="Keys, and how to read the screen", key_display="?"),
+    Binding(
+        "c",
+        "calibrate",
+        "calibrate",
+        id="calibrate",
+        tooltip="Record a profile of your neutral voice",
+        show=False,
+    ),
+    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="cancel the recording", show=False),
+    Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colour theme"),
+    Binding(
+        "question_mark,f1",
+        "help",
+        "help",
+        id="help",
+        tooltip="Show the keys and how to read the screen",
+        key_display="?",
+    ),
     Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),
 )
-#: Another program's business when watching.
+#: Not offered to a watcher: another program owns the capture.
 CAPTURE_ACTIONS = ("mute", "unmute", "choose_device", "calibrate", "cancel_calibration")
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The snapshot that the screen stands still at, and since when on the app's clock."""
+    """The snapshot that a frozen view keeps showing, and the time on the app's clock when it was frozen."""
 
     snapshot: Snapshot
     since: float
@@ -60,11 +74,11 @@ class StreamerApp(App[None]):
     """The terminal dashboard over a feed.
 
     Args:
-        feed: what is behind the screen; asked for one snapshot a tick
+        feed: the source of the snapshots, one of which is pulled every tick
         controls: mutes and moves streams; None: the capture belongs to another program
         refresh_hz: ticks a second
-        timeline_s: how far back the timeline reaches, in seconds
-        clock: seconds from any origin, for durations on the screen
+        timeline_s: length of the timeline, in seconds
+        clock: monotonic seconds, for durations on the screen
     """
 
     TITLE = "streamer"
@@ -89,12 +103,12 @@ class StreamerApp(App[None]):
         self._clock = clock
         self._live: Snapshot | None = None
         self._frozen: Frozen | None = None
-        self._stream_name: str | None = None  # None: the first one
+        self._stream_name: str | None = None  # None: the first stream
         self._error = ""
-        self._offered: object = None  # what the offered keys depend on
+        self._offered_for: object = None  # what the footer's keys were last computed from
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
-        if self.theme == "textual-dark":  # Textual's default; another one was asked for in TEXTUAL_THEME
+        if self.theme == "textual-dark":  # Textual's default; TEXTUAL_THEME may name another
             self.theme = DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -109,8 +123,10 @@ class StreamerApp(App[None]):
         self.call_after_refresh(self.tick)
 
     def tick(self) -> None:
-        """Pull the newest snapshot and draw what changed."""
-        snapshot = self._ask(self.feed.snapshot)
+        """Pull the newest snapshot and redraw what changed."""
+        if not self.is_running:  # a last tick of the timer while Textual closes the screens, one after the other
+            return
+        snapshot = self._call_feed(self.feed.snapshot)
         if snapshot is not None:
             self._live, self._error = snapshot, ""
         if self._live is not None:
@@ -118,7 +134,7 @@ class StreamerApp(App[None]):
 
     @property
     def stream(self) -> StreamView | None:
-        """The stream that is looked at, as it is now, also while the view is frozen."""
+        """The selected stream in its newest state, even while the view is frozen."""
         return None if self._live is None else self._chosen(self._live)
 
     # Keys
@@ -162,22 +178,22 @@ class StreamerApp(App[None]):
     def action_next_stream(self) -> None:
         if self._live is not None and self.stream is not None:
             names = [stream.name for stream in self._live.streams]
-            self.look_at(names[(names.index(self.stream.name) + 1) % len(names)])
+            self.show_stream(names[(names.index(self.stream.name) + 1) % len(names)])
 
-    def look_at(self, stream_name: str) -> None:
-        """Show that stream."""
+    def show_stream(self, stream_name: str) -> None:
+        """Select the stream with that name and show it."""
         self._stream_name = stream_name
         self.tick()
 
     def action_choose_device(self) -> None:
         stream, controls = self.stream, self.controls
-        devices = None if controls is None else self._ask(controls.devices)
+        devices = None if controls is None else self._call_feed(controls.devices)
         if stream is None or controls is None or devices is None:
             return
 
         def choose(device: str | None) -> None:
             if device is not None:
-                self._ask(lambda: controls.choose_device(stream.name, device))
+                self._call_feed(lambda: controls.choose_device(stream.name, device))
 
         self.push_screen(DeviceScreen(stream.name, devices, stream.device), choose)
 
@@ -188,7 +204,7 @@ class StreamerApp(App[None]):
         self._with_stream(lambda controls, stream: controls.cancel_calibration(stream))
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
-        """Save the screen as an SVG picture, in the downloads folder if no other is named; the folder is made."""
+        """Save the screen as an SVG picture; `path` defaults to the downloads folder and is created if missing."""
         folder = Path(path or user_downloads_path())
         picture = folder / (filename or f"{self.TITLE}_{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.svg")
         try:
@@ -212,13 +228,13 @@ class StreamerApp(App[None]):
         self.push_screen(HelpScreen((key, "; again: ".join(tooltips)) for key, tooltips in purposes.items()))
 
     def commands(self) -> Iterator[Command]:
-        """What the command palette offers now."""
+        """Yield the commands that the palette offers now."""
         for key in KEYS:
             if self.check_action(key.action, ()):
                 yield Command(key.description.capitalize(), key.tooltip, partial(self.run_action, key.action))
         for stream in self._live.streams if self._live else ():
             yield Command(
-                f"Look at {stream.name}", f"Show the stream {stream.name}", partial(self.look_at, stream.name)
+                f"Show {stream.name}", f"Show the stream {stream.name}", partial(self.show_stream, stream.name)
             )
 
     # Behind the keys
@@ -227,17 +243,17 @@ class StreamerApp(App[None]):
         self._with_stream(lambda controls, stream: controls.mute(stream, muted))
 
     def _with_stream(self, act: Callable[[CaptureControls, str], None]) -> None:
-        """Act on the stream that is looked at, and show what came of it."""
+        """Call `act` with the controls and the name of the selected stream, then redraw."""
         stream, controls = self.stream, self.controls
         if stream is not None and controls is not None:
-            self._ask(lambda: act(controls, stream.name))
+            self._call_feed(lambda: act(controls, stream.name))
             self.tick()
 
-    def _ask(self, question: Callable[[], T]) -> T | None:
-        """The feed's answer; where it raises, the screen says so and lives on."""
+    def _call_feed(self, call: Callable[[], T]) -> T | None:
+        """Return the result of `call`; if it raises, show the error on the screen, log it and return None."""
         try:
-            return question()
-        except Exception as error:  # whatever it is, a dark screen would say less
+            return call()
+        except Exception as error:  # of any kind: a screen that shows the error beats one that crashed
             message = str(error) if isinstance(error, StreamerError) else f"{type(error).__name__}: {error}"
             if message != self._error:
                 logger.exception("The dashboard's feed failed")
@@ -253,10 +269,10 @@ class StreamerApp(App[None]):
         view = self._view(live)
         monitor.show(view, view if frozen is None else self._view(frozen.snapshot), notice)
         status = view.stream and view.stream.status
-        learning = view.stream is not None and view.stream.enrolment is not None
-        offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused", learning)
-        if offered != self._offered:
-            self._offered = offered
+        enrolling = view.stream is not None and view.stream.enrolment is not None
+        offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused", enrolling)
+        if offered != self._offered_for:
+            self._offered_for = offered
             self.refresh_bindings()
 
     def _view(self, snapshot: Snapshot) -> View:
@@ -269,7 +285,7 @@ class StreamerApp(App[None]):
         return next(named, snapshot.streams[0] if snapshot.streams else None)
 
     def _quit_on_signals(self) -> None:
-        """Leave a clean terminal also when the program is told to end from outside."""
+        """Exit on SIGINT and SIGTERM the way a key does, so that the terminal is restored."""
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; or not the main thread
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)

@@ -1,4 +1,4 @@
-"""The device chooser."""
+"""The dialog for choosing an input device."""
 
 from typing import ClassVar
 
@@ -9,16 +9,16 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from streamer.dashboard.drawing import plain
+from streamer.dashboard.drawing import printable
 
-NO_DEVICES = "No input device was found. Plug one in; it is offered here as soon as the system knows it."
+NO_DEVICES = "No input device was found. Plug one in; it is listed here as soon as the system detects it."
 
 
 class DeviceScreen(ModalScreen[str | None]):
-    """Lists input devices and returns the name of the one that was chosen, or None."""
+    """List the input devices and dismiss with the name of the chosen one, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,d", "dismiss(None)", "close", tooltip="Keep the device as it is"),
+        Binding("escape,q,d", "dismiss(None)", "close", tooltip="Keep the current device"),
     ]
 
     def __init__(self, stream: str, devices: tuple[str, ...], current: str | None) -> None:
@@ -29,7 +29,7 @@ class DeviceScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = f"Input device of {plain(self._stream)}"
+            dialog.border_title = f"Input device of {printable(self._stream)}"
             dialog.border_subtitle = "enter chooses · esc keeps"
             if self._devices:
                 yield OptionList(*(Option(self._prompt(name)) for name in self._devices), markup=False)
@@ -44,4 +44,4 @@ class DeviceScreen(ModalScreen[str | None]):
         self.dismiss(self._devices[event.option_index])
 
     def _prompt(self, name: str) -> str:
-        return f"{'●' if name == self._current else ' '} {plain(name)}"
+        return f"{'●' if name == self._current else ' '} {printable(name)}"

@@ -1,7 +1,7 @@
-"""Drawing by hand: lines of styled text, bars, columns and axes as pure functions of numbers and widths.
+"""Draw lines of styled text, bars, columns and axes with pure functions of numbers and widths.
 
-Textual's own Sparkline stretches whatever it is given to its full height, so that room noise looks like shouting. Here
-every scale is fixed. A line is plain data, so that two frames can be compared and only what changed is drawn again.
+Textual's own Sparkline stretches its data to the full height, so that room noise looks like shouting; here every scale
+is fixed. A line is plain data, so two frames can be compared and only what changed is redrawn.
 """
 
 import math
@@ -10,44 +10,44 @@ from itertools import groupby
 
 from rich.cells import cell_len, set_cell_size
 
-Span = tuple[str, str]  # text, and its inks separated by blanks ("" is the widget's own style); see dashboard.tcss
+Span = tuple[str, str]  # text, and its inks separated by spaces ("" is the widget's own style); see dashboard.tcss
 Line = tuple[Span, ...]
 
-EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"  # a cell filled from the left, in eighths
-EIGHTHS_UP = " ▁▂▃▄▅▆▇█"  # a cell filled from below, in eighths
+EIGHTHS_RIGHT = " ▏▎▍▌▋▊▉█"  # cells filled from the left, by eighths
+EIGHTHS_UP = " ▁▂▃▄▅▆▇█"  # cells filled from below, by eighths
 
-LABEL_INKS = 8  # distinct label colours; further labels begin again, told apart by name and place
+LABEL_INKS = 8  # number of label colours; further labels repeat them and differ by name and position
 
 
 def label_ink(index: int) -> str:
-    """The ink of the label with that index in the model's order."""
+    """Return the ink of the label at `index` in the model's order."""
     return f"label-{index % LABEL_INKS}"
 
 
-def plain(text: str) -> str:
-    """`text` without control characters: names come from devices and brokers, and must not steer the terminal."""
+def printable(text: str) -> str:
+    """Replace control characters in `text`: names come from devices and brokers and must not control the terminal."""
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells, its end replaced by … where it does not fit."""
+def truncate(text: str, width: int) -> str:
+    """Shorten `text` to at most `width` cells, ending in … where it does not fit."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def pad(text: str, width: int) -> str:
-    """`text` in exactly `width` cells."""
-    return set_cell_size(cut(text, width), max(width, 0))
+    """Truncate or pad `text` to exactly `width` cells."""
+    return set_cell_size(truncate(text, width), max(width, 0))
 
 
 def line_width(line: Line) -> int:
-    """Cells that `line` takes."""
+    """Return the width of `line` in cells."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def clip(line: Line, width: int) -> Line:
-    """The first `width` cells of `line`."""
+    """Return the first `width` cells of `line`."""
     clipped: list[Span] = []
     left = width
     for text, inks in line:
@@ -59,16 +59,16 @@ def clip(line: Line, width: int) -> Line:
     return tuple(clipped)
 
 
-def apart(left: Line, right: Line, width: int) -> Line:
-    """`left` at the left edge and `right` at the right edge of `width` cells; `left` gives way."""
+def justify(left: Line, right: Line, width: int) -> Line:
+    """Set `left` and `right` at the edges of `width` cells; `left` is clipped where both do not fit."""
     room = max(0, width - line_width(right))
     left = clip(left, room)
     gap = room - line_width(left)
     return (*left, (" " * gap, ""), *clip(right, width))
 
 
-def joined(lines: Iterable[Line], between: Span) -> Line:
-    """Several lines as one, with `between` in between."""
+def join(lines: Iterable[Line], between: Span) -> Line:
+    """Join several lines into one, separated by `between`."""
     result: list[Span] = []
     for line in lines:
         if result:
@@ -77,18 +77,18 @@ def joined(lines: Iterable[Line], between: Span) -> Line:
     return tuple(result)
 
 
-def spans(cells: Sequence[Span]) -> Line:
-    """Single cells as a line: neighbours of the same ink become one span."""
+def merge_cells(cells: Sequence[Span]) -> Line:
+    """Merge single cells into a line: neighbours of the same ink become one span."""
     return tuple(("".join(char for char, _ in group), inks) for inks, group in groupby(cells, key=lambda cell: cell[1]))
 
 
 def share_to_cells(share: float, width: int) -> float:
-    """How many of `width` cells a share fills; shares outside 0 to 1 are held at the ends."""
+    """Return how many of `width` cells a share fills; the share is clamped to 0 to 1."""
     return min(1.0, max(0.0, share)) * width
 
 
 def bar(share: float, width: int, ink: str, track_ink: str = "track", tick: float | None = None) -> Line:
-    """A horizontal bar of `width` cells, exact to an eighth of a cell, with a tick at the share `tick`."""
+    """Draw a horizontal bar of `width` cells, exact to an eighth of a cell, with a tick at the share `tick`."""
     eighths = round(share_to_cells(share, width) * 8)
     full, rest = divmod(eighths, 8)
     cells: list[Span] = [("█", ink)] * full
@@ -98,11 +98,11 @@ def bar(share: float, width: int, ink: str, track_ink: str = "track", tick: floa
     if tick is not None and width:
         at = min(width - 1, int(share_to_cells(tick, width)))
         cells[at] = ("┃", f"{ink} reverse") if at < full else ("┃", "tick")
-    return spans(cells)
+    return merge_cells(cells)
 
 
 def column(share: float, rows: int) -> str:
-    """A vertical bar of `rows` cells, top first, exact to an eighth; never empty for a share above 0."""
+    """Draw a vertical bar of `rows` cells, top first, exact to an eighth; never empty for a share above 0."""
     eighths = round(share_to_cells(share, rows) * 8)
     if share > 0:
         eighths = max(1, eighths)
@@ -110,15 +110,15 @@ def column(share: float, rows: int) -> str:
 
 
 def axis(span: float, width: int, steps: Sequence[float], text: Callable[[float], str], spacing: int = 10) -> str:
-    """A time axis of `width` cells that ends now: ages at round steps, as many as fit `spacing` cells apart.
+    """Draw a time axis of `width` cells that ends now, labelled at round steps at least `spacing` cells apart.
 
     Args:
-        span: what the whole width stands for, in the unit of `steps`
-        steps: distances to choose from, ascending
-        text: an age's label
+        span: age of the left end, in the unit of `steps`
+        steps: distances between labels to choose from, ascending
+        text: returns the label of an age
     """
     cells = list(" " * width)
-    taken = width  # the first cell that is already written on
+    taken = width  # the leftmost cell that is already written on
     step = next((s for s in steps if s / span * width >= spacing), span)
     for age in (step * k for k in range(int(span / step + 1e-9) + 1)):
         label = text(age) if age else "now"

@@ -1,4 +1,4 @@
-"""The help screen: the keys, and how to read what is shown."""
+"""The help screen: the keys, the status words and a legend of the panels."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -14,38 +14,41 @@ from streamer.events import Status
 
 STATES: tuple[tuple[Status, str], ...] = (
     ("starting", "The source is being opened."),
-    ("warming", "The first window is not full of gapless audio yet."),
-    ("live", "Somebody speaks, and the model listens."),
-    ("silence", "Nobody speaks; no emotion is claimed."),
-    ("no signal", "The input is all zeros: a muted or forbidden microphone."),
-    ("mic lost", "The device is gone; it is looked for, and listening goes on by itself."),
-    ("behind", "The computer is too slow at the moment; windows are skipped and counted."),
-    ("paused", "Capture is really stopped, because you asked for it."),
+    ("warming", "The first window does not hold enough gapless audio yet."),
+    ("live", "There is speech, and emotions are inferred."),
+    ("silence", "There is no speech; no emotion is shown."),
+    ("no signal", "The input is all zeros: the microphone is muted, or the system blocks access to it."),
+    ("mic lost", "The device is gone; capture resumes by itself when it is back."),
+    ("behind", "The computer is too slow right now; windows are skipped and counted."),
+    ("paused", "Capture is stopped, because you muted the stream."),
     ("ended", "The recording is over."),
 )
 
 READING = (
     (
         "Level",
-        "█ loudness (RMS), ▒ the newest peak, ┃ the highest of late, ╎ the noise floor; CLIP: blocks at full scale.",
+        "█ loudness (RMS), ▒ newest peak, ┃ peak hold, ╎ noise floor; CLIP counts blocks at full scale.",
     ),
     (
         "Emotion",
-        "Bars are smoothed, ┃ is the newest window by itself, ▶ the label that is held. The order never changes.",
+        "Bars show smoothed probabilities, ┃ the newest window alone, ▶ the current label. The order never changes.",
     ),
-    ("Timeline", "A lane per label, taller where the model was surer. Gaps: silence or doubt. ┊ audio was lost there."),
-    ("your voice", "Beside the model: what is heard on this stream is set against a neutral voice that was learnt."),
-    ("Attention", "How the newest window was weighed, oldest left. At half height a moment got its even share."),
-    ("overflow", "The sound system lost audio before the program saw it; how much is not known."),
-    ("dropped", "Samples that were overwritten before they were read."),
-    ("skipped", "Windows that were left out in order to catch up."),
+    (
+        "Timeline",
+        "One lane per label, taller where the confidence was higher. Gaps: silence or low confidence. ┊ lost audio.",
+    ),
+    ("voice profile", "Beside the model: this stream is compared with a profile of the speaker's neutral voice."),
+    ("Attention", "Attention weights over the newest window, oldest left. Half height is an even share of the weight."),
+    ("overflow", "Times the sound system lost audio before the program got it; the amount is unknown."),
+    ("dropped", "Samples overwritten before they were processed."),
+    ("skipped", "Windows left out in order to catch up."),
     (UNKNOWN, "Not known yet."),
     (NOT_SENT, "The broker does not carry this figure."),
 )
 
 
 class HelpScreen(ModalScreen[None]):
-    """Keys and legend; any of its keys closes it."""
+    """Shows the keys and the legend; any of its keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1,enter", "dismiss", "close", tooltip="Back to the dashboard"),

@@ -1,4 +1,4 @@
-"""The command palette: what the keys do, by name, and every stream."""
+"""The command palette: the actions of the keys by name, and one command per stream."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One entry of the palette."""
+    """Holds one entry of the palette."""
 
     title: str
     help: str
@@ -18,15 +18,15 @@ class Command:
 
 @runtime_checkable
 class OffersCommands(Protocol):
-    """The app, as far as the palette knows it."""
+    """The part of the app that the palette uses."""
 
     def commands(self) -> Iterable[Command]:
-        """What can be done now."""
+        """Yield the commands that are available now."""
         ...
 
 
 class DashboardCommands(Provider):
-    """Offers the commands of an app that `OffersCommands`."""
+    """Provides the commands of an app that implements `OffersCommands`."""
 
     async def discover(self) -> Hits:
         for command in self._commands():

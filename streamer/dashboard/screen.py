@@ -1,4 +1,4 @@
-"""The one screen of the dashboard: its parts, and how they share the terminal."""
+"""The main screen of the dashboard: its panels and their shares of the terminal."""
 
 from typing import ClassVar
 
@@ -27,11 +27,17 @@ SHORT_ROWS, TALL_ROWS, TOWERING_ROWS = 22, 36, 46  # below SHORT_ROWS: no attent
 
 
 class MonitorScreen(Screen[None]):
-    """Shows one `View` at a time."""
+    """Lays out the panels and draws one `View` at a time."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.next_stream", show=False)]  # else it moves the focus
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE_COLUMNS, "-medium"), (WIDE_COLUMNS, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (SHORT_ROWS, "-short"), (TALL_ROWS, "-tall"), (TOWERING_ROWS, "-towering")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.next_stream", show=False)
+    ]  # Textual's tab would move the focus
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-narrow"), (SIDE_BY_SIDE_COLUMNS, "-medium"), (WIDE_COLUMNS, "-wide"),
+    ]  # fmt: skip
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-tiny"), (SHORT_ROWS, "-short"), (TALL_ROWS, "-tall"), (TOWERING_ROWS, "-towering"),
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +70,7 @@ class MonitorScreen(Screen[None]):
         self._arrange(event.size.width, event.size.height)
 
     def show(self, live: View, shown: View, notice: Notice) -> None:
-        """Draw `live` in the header, which is never frozen, and `shown` everywhere else."""
+        """Draw `live` in the header, which never freezes, and `shown` everywhere else."""
         waiting, many_streams = shown.stream is None, len(shown.snapshot.streams) > 1
         self.set_class(waiting, "-waiting")
         self.set_class(many_streams, "-many-streams")
@@ -75,8 +81,8 @@ class MonitorScreen(Screen[None]):
         self._header.show(live)
         if many_streams:
             self._strip.show(shown)
-        for part in (self._waiting,) if waiting else self._panels:
-            part.show(shown)
+        for panel in (self._waiting,) if waiting else self._panels:
+            panel.show(shown)
 
     def _arrange(self, columns: int, rows: int) -> None:
         emotions, timeline = middle_heights(self._labels, columns, rows)
@@ -87,11 +93,11 @@ class MonitorScreen(Screen[None]):
 
 
 def middle_heights(labels: int, columns: int, rows: int) -> tuple[int, int]:
-    """Rows for the emotions and for the timeline, frames included, on a screen of `columns` by `rows`.
+    """Return the heights of the emotions and the timeline in rows, frames included, for a screen of that size.
 
-    Side by side both get a row a label and one for the time axis, two rows a label on a towering screen. On a narrow
-    one the timeline shrinks to a ribbon, and goes where even that has no room. The middle never takes more than the
-    other panels can spare.
+    Side by side, both get one row per label and one for the time axis; on a towering screen, two rows per label. On a
+    narrow screen the timeline shrinks to a ribbon, and disappears where even that has no room. The two never take more
+    than the other panels can spare.
     """
     tall, side_by_side = rows >= TALL_ROWS, columns >= SIDE_BY_SIDE_COLUMNS
     frame = 2 if tall else 1

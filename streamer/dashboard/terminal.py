@@ -1,9 +1,9 @@
-"""Keeps native text off the screen.
+"""Keep the output of native code off the screen.
 
-Textual draws on `sys.__stderr__`. PortAudio's ALSA and JACK back ends write their complaints to file descriptor 2
-straight from C, in the middle of the picture; and silencing descriptor 2 around such calls, as is often done, swallows
+Textual draws on `sys.__stderr__`. PortAudio's ALSA and JACK back ends write their messages to file descriptor 2
+directly from C, in the middle of the picture; and silencing descriptor 2 around such calls, as is often done, swallows
 the frames that Textual draws meanwhile. So for the whole run the terminal moves to a descriptor of its own, and
-descriptor 2 belongs to a log.
+descriptor 2 is redirected to a log.
 """
 
 import os
@@ -22,8 +22,8 @@ STDOUT, STDERR = 1, 2
 def native_stderr_to(logfile: Path) -> Iterator[None]:
     """Append what native code writes to descriptor 2 to `logfile` while the block runs; enter before `App.run()`.
 
-    Within it Python's own `sys.stderr` still is the terminal, so that Textual's picture, and a traceback once the
-    screen is restored, are seen. Where standard error was redirected, descriptor 2 stays as the user wished it, and the
+    Within the block Python's own `sys.stderr` is still the terminal, so that Textual's picture, and a traceback after
+    the screen is restored, are visible. Where standard error was redirected, descriptor 2 stays redirected, and the
     picture goes to standard output if that is a terminal. The same calls exist on Windows; there Textual draws on
     standard output, and moving descriptor 2 only keeps the text out of the console.
 
@@ -40,7 +40,7 @@ def native_stderr_to(logfile: Path) -> Iterator[None]:
     for stream in (python_stderr, python_original):
         if stream is not None:
             stream.flush()
-    native_fd = os.dup(STDERR)  # to be put back
+    native_fd = os.dup(STDERR)  # restored at the end
     tty = _terminal(os.dup(screen))
     try:
         if log_fd is not None:

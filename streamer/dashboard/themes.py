@@ -1,7 +1,8 @@
-"""The program's own two themes, and label colours for every theme.
+"""The two themes of the program, and the label colours for every theme.
 
-The label colours follow Okabe and Ito's palette for colour-blind readers ("Color Universal Design", 2008), lightened
-for dark and darkened for light backgrounds; a terminal's own sixteen colours serve the ansi themes.
+Labels get the colours in the model's order; with the bundled model these are neutral, calm, happy, sad, angry, fearful,
+disgust and surprised. The colours follow Okabe and Ito's palette for colour-blind readers ("Color Universal Design",
+2008), lightened for dark and darkened for light backgrounds; the ansi themes use the terminal's own sixteen colours.
 """
 
 from textual.theme import Theme
@@ -48,6 +49,6 @@ ANSI = (
 
 
 def label_colours(theme: Theme) -> dict[str, str]:
-    """The variables `$label-0` … `$label-7` for a theme, which may set its own."""
+    """Return the theme variables `$label-0` … `$label-7`; a theme may override them."""
     colours = ANSI if theme.ansi else ON_DARK if theme.dark else ON_LIGHT
     return {f"label-{index}": colour for index, colour in enumerate(colours)}

@@ -1,4 +1,4 @@
-"""What every part of the screen is drawn from: the snapshot, which stream is looked at, and how figures are written."""
+"""The input of every widget: a snapshot with the selected stream, and how figures are formatted."""
 
 import math
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from streamer.dashboard.drawing import Span
 from streamer.events import Status
 from streamer.feed.snapshot import Snapshot, StreamView
 
-NOT_SENT = "not sent"  # a watcher's figure that the broker does not carry
+NOT_SENT = "not sent"  # shown by a watcher for figures that the broker does not carry
 UNKNOWN = "–"  # not known yet
 
-#: A sign and an ink for each status, so that neither the colour nor the word stands alone.
+#: A symbol and an ink for each status, so that no status depends on colour alone.
 STATUS_MARKS: dict[Status, Span] = {
     "starting": ("◌", "muted"),
     "warming": ("◔", "accent"),
@@ -23,12 +23,13 @@ STATUS_MARKS: dict[Status, Span] = {
     "paused": ("‖", "accent"),
     "ended": ("■", "muted"),
 }
-HEARING: frozenset[Status] = frozenset({"warming", "live", "silence", "behind"})
+#: Statuses in which audio is being processed.
+CAPTURING: frozenset[Status] = frozenset({"warming", "live", "silence", "behind"})
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One moment of the screen."""
+    """Holds what the screen shows at one moment."""
 
     snapshot: Snapshot
     stream: StreamView | None
@@ -38,19 +39,19 @@ class View:
 
     @property
     def absent(self) -> str:
-        """What stands where a figure is None."""
+        """The text shown where a figure is None."""
         return NOT_SENT if self.watching else UNKNOWN
 
     @property
-    def waiting_for(self) -> str:
-        """Why there is nothing to see yet, in one line."""
+    def waiting_text(self) -> str:
+        """Why there is nothing to show yet, in one line."""
         if self.watching:
             return f"waiting for a monitor on {self.snapshot.broker.url} …"
         return "loading the model …"
 
 
 def labels_of(snapshot: Snapshot, stream: StreamView | None) -> tuple[str, ...]:
-    """The labels in the model's order; a watcher that has not seen `info` yet takes a window's order."""
+    """Return the labels in the model's order; before `info` has arrived, in the order of a window's probabilities."""
     if snapshot.info is not None:
         return snapshot.info.labels
     if stream is not None and stream.window is not None and stream.window.probs is not None:
@@ -58,20 +59,20 @@ def labels_of(snapshot: Snapshot, stream: StreamView | None) -> tuple[str, ...]:
     return ()
 
 
-def held_label(stream: StreamView | None) -> str | None:
-    """The label that the tracker holds for true now; none where nothing is heard at all."""
-    if stream is None or stream.state is None or stream.status not in HEARING:
+def current_label(stream: StreamView | None) -> str | None:
+    """Return the tracker's current label; None where no audio is processed."""
+    if stream is None or stream.state is None or stream.status not in CAPTURING:
         return None
     return stream.state.label
 
 
 def clock_time(seconds: float) -> str:
-    """`16:30:05` of the local day for seconds since the epoch."""
+    """Format seconds since the epoch as local time, `16:30:05`."""
     return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
 
 
 def duration(seconds: float) -> str:
-    """`7 s`, `3 min`, `2 h 05 min`."""
+    """Format seconds roughly: `7 s`, `3 min`, `2 h 05 min`."""
     whole = max(0, math.floor(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -80,8 +81,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def stopwatch(seconds: float) -> str:
-    """`00:12:41`, with days in front once there are some."""
+def elapsed(seconds: float) -> str:
+    """Format seconds as `00:12:41`, with days in front from one day on."""
     whole = max(0, math.floor(seconds))
     days, rest = divmod(whole, 86_400)
     text = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
@@ -89,5 +90,5 @@ def stopwatch(seconds: float) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with thin groups of thousands: `47,996`."""
+    """Format a whole number with thousands separators: `47,996`."""
     return f"{number:,}"

@@ -14,7 +14,7 @@ START = 1_795_365_005.0  # 2026-11-22 16:30:05 UTC
 HOP_S = 0.24
 WINDOW_FRAMES = 225
 
-#: Who is heard in each stretch: seconds and the held label, over and over; None is a pause.
+#: The label of each stretch of speech and its seconds, repeated for ever; None is a pause.
 SCENE: tuple[tuple[float, str | None], ...] = (
     (21, "neutral"), (4, None), (17, "happy"), (6, "surprised"), (5, None), (24, "neutral"), (13, "sad"), (3, None),
     (11, "angry"), (8, None), (30, "calm"), (4, None), (26, "happy"),
@@ -23,8 +23,8 @@ SCENE_S = sum(seconds for seconds, _ in SCENE)
 LOST_AT_S = (61.0, 188.0)
 
 
-def held_at(second: float) -> tuple[str | None, float]:
-    """The label that is held at a second of the scene, and for how long."""
+def label_at(second: float) -> tuple[str | None, float]:
+    """Return the current label at a second of the scene, and for how long it has been so."""
     second %= SCENE_S
     for seconds, label in SCENE:
         if second < seconds:
@@ -39,11 +39,11 @@ def wobble(x: float) -> float:
 
 
 def probabilities(second: float, sharp: float, labels: Sequence[str] = LABELS) -> dict[str, float]:
-    """A distribution over the labels that favours the one held at `second`."""
-    held, since = held_at(second)
+    """Return a distribution over the labels that favours the one of `second`."""
+    current, since = label_at(second)
     scores = [1.1 * wobble(second * 0.4 + 2.3 * i) for i in range(len(labels))]
-    if held in labels:
-        scores[labels.index(held)] += sharp * (1 - math.exp(-(since + 0.4)))
+    if current in labels:
+        scores[labels.index(current)] += sharp * (1 - math.exp(-(since + 0.4)))
     powers = [math.exp(score) for score in scores]
     return {label: power / sum(powers) for label, power in zip(labels, powers, strict=True)}
 
@@ -53,7 +53,7 @@ def timeline(now_s: float, span_s: float) -> tuple[TimelinePoint, ...]:
     points = []
     for k in range(math.ceil(max(0.0, now_s - span_s) / HOP_S), math.floor(now_s / HOP_S) + 1):
         second = k * HOP_S
-        label, _ = held_at(second)
+        label, _ = label_at(second)
         confidence = None if label is None else 0.62 + 0.3 * wobble(second * 0.3)
         lost = any(0 <= second - at < HOP_S for at in LOST_AT_S)
         points.append(TimelinePoint(START + second, label, confidence, lost))
@@ -67,7 +67,7 @@ def attention(second: float) -> tuple[float, ...]:
 
 
 def level(second: float) -> Level:
-    label, _ = held_at(second)
+    label, _ = label_at(second)
     rms = -24.0 + 9 * wobble(second * 3.1) if label else -55.0 + 2 * wobble(second * 5)
     peak = min(-0.5, rms + 10 + 3 * wobble(second * 7))
     return Level(rms, peak, max(peak, -11.0) if label else peak, -57.0, 0)
@@ -103,11 +103,11 @@ def stream_view(
 ) -> StreamView:
     """One stream of the scene at `second`."""
     now = START + second
-    held, since = held_at(second)
+    current, since = label_at(second)
     smoothed, raw = probabilities(second, 2.6), probabilities(second + 0.8, 2.9)
     loud = level(second)
     window = Window(
-        stream=name, seq=int(second / HOP_S), time=now, start_s=max(0.0, second - 3.0), end_s=second, label=held,
+        stream=name, seq=int(second / HOP_S), time=now, start_s=max(0.0, second - 3.0), end_s=second, label=current,
         confidence=max(raw.values()), probs=raw, speech=0.93, rms_dbfs=loud.rms_dbfs, peak_dbfs=loud.peak_dbfs,
         latency_ms=43.0, dropped_samples=0, warming=False,
     )  # fmt: skip
@@ -118,7 +118,7 @@ def stream_view(
     )  # fmt: skip
     return StreamView(
         name=name, status=status, detail=detail, device=device, level=loud, window=window,
-        smoothed=tuple(smoothed.items()), state=State(name, now, held, smoothed.get(held or ""), now - since),
+        smoothed=tuple(smoothed.items()), state=State(name, now, current, smoothed.get(current or ""), now - since),
         attention=attention(second), health=health, timeline=timeline(second, span_s),
     )  # fmt: skip
 
@@ -135,18 +135,18 @@ def snapshot(second: float, streams: tuple[StreamView, ...]) -> Snapshot:
 
 
 def empty_snapshot(broker: BrokerView = BROKER) -> Snapshot:
-    """Before the model is loaded, or before a monitor was heard of."""
+    """Before the model is loaded, or before a monitor was found."""
     return Snapshot(START, 0.4, None, None, (), broker, ())
 
 
 @dataclass
 class ScriptedFeed:
-    """Gives what it was told to give, and writes down what it was asked to do."""
+    """Returns the snapshot it was given, and records the calls it gets."""
 
     shown: Snapshot
     watching: bool = False  # another program's capture: there are no controls
     device_names: tuple[str, ...] = ("Blue Yeti", "Built-in Microphone", "USB [Audio] Device")
-    asked: list[tuple[object, ...]] = field(default_factory=list)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
     failure: Exception | None = None
 
     @property
@@ -159,7 +159,7 @@ class ScriptedFeed:
         return self.shown
 
     def mute(self, stream: str, muted: bool) -> None:
-        self.asked.append(("mute", stream, muted))
+        self.calls.append(("mute", stream, muted))
         status: Status = "paused" if muted else "live"
         self.shown = replace(
             self.shown, streams=tuple(replace(s, status=status) if s.name == stream else s for s in self.shown.streams)
@@ -171,14 +171,14 @@ class ScriptedFeed:
         return self.device_names
 
     def choose_device(self, stream: str, device: str) -> None:
-        self.asked.append(("device", stream, device))
+        self.calls.append(("device", stream, device))
 
     def calibrate(self, stream: str) -> None:
-        self.asked.append(("calibrate", stream))
+        self.calls.append(("calibrate", stream))
         self._enrolment(stream, EnrolmentView(0.0, 20.0))
 
     def cancel_calibration(self, stream: str) -> None:
-        self.asked.append(("cancel", stream))
+        self.calls.append(("cancel", stream))
         self._enrolment(stream, None)
 
     def _enrolment(self, stream: str, view: EnrolmentView | None) -> None:
@@ -189,6 +189,17 @@ class ScriptedFeed:
 def live_feed(second: float = 271.0) -> ScriptedFeed:
     """One microphone, well into the scene."""
     return ScriptedFeed(snapshot(second, (stream_view("desk", second),)))
+
+
+def three_streams() -> ScriptedFeed:
+    """Three streams at different moments of the scene."""
+    names = ("desk", "kitchen", "door")
+    return ScriptedFeed(snapshot(271.0, tuple(stream_view(name, 271.0 - 40 * i) for i, name in enumerate(names))))
+
+
+def watcher() -> ScriptedFeed:
+    """One stream of another program."""
+    return replace(live_feed(), watching=True)
 
 
 @dataclass

@@ -3,8 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from streamer.dashboard.drawing import apart, axis, bar, clip, column, cut, line_width, pad, plain, share_to_cells
-from streamer.dashboard.view import duration, stopwatch
+from streamer.dashboard.drawing import (
+    axis,
+    bar,
+    clip,
+    column,
+    justify,
+    line_width,
+    pad,
+    printable,
+    share_to_cells,
+    truncate,
+)
 
 shares = st.floats(-1, 2)
 widths = st.integers(0, 60)
@@ -12,17 +22,17 @@ widths = st.integers(0, 60)
 
 @given(st.text(max_size=30), widths)
 def test_a_padded_text_takes_exactly_its_cells(text: str, width: int) -> None:
-    assert cell_len(pad(plain(text), width)) == width
+    assert cell_len(pad(printable(text), width)) == width
 
 
 @given(st.text(max_size=30), widths)
 def test_a_cut_text_never_takes_more_than_its_cells(text: str, width: int) -> None:
-    assert cell_len(cut(plain(text), width)) <= width
+    assert cell_len(truncate(printable(text), width)) <= width
 
 
 @pytest.mark.parametrize("nasty", ["\x1b[2J", "a\rb", "tab\there", "\u202eevil", "bell\x07"])
 def test_names_cannot_steer_the_terminal(nasty: str) -> None:
-    assert plain(nasty).isprintable()
+    assert printable(nasty).isprintable()
 
 
 @given(shares, widths, st.none() | shares)
@@ -51,14 +61,14 @@ def test_a_column_is_never_quite_empty_above_zero() -> None:
     assert column(1.0, 2) == "██"
 
 
-@given(st.lists(st.tuples(st.text(max_size=8).map(plain), st.just("")), max_size=5).map(tuple), widths)
+@given(st.lists(st.tuples(st.text(max_size=8).map(printable), st.just("")), max_size=5).map(tuple), widths)
 def test_a_clipped_line_never_grows_past_its_width(line: tuple[tuple[str, str], ...], width: int) -> None:
     assert line_width(clip(line, width)) <= width
 
 
 @given(st.integers(0, 20), st.integers(0, 20), widths)
 def test_two_ends_fill_the_width_and_the_left_one_gives_way(left: int, right: int, width: int) -> None:
-    line = apart((("l" * left, ""),), (("r" * right, ""),), width)
+    line = justify((("l" * left, ""),), (("r" * right, ""),), width)
     text = "".join(part for part, _ in line)
     assert len(text) == width
     assert text.count("r") == min(right, width)
@@ -78,13 +88,3 @@ def test_an_axis_ends_now_and_its_ages_grow_to_the_left() -> None:
 @pytest.mark.parametrize("width", [1, 3, 7, 20, 119])
 def test_an_axis_never_leaves_its_width(width: int) -> None:
     assert len(axis(3.0, width, (0.5, 1.0), lambda age: f"-{age:g} s")) == width
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(-1.0, "0 s"), (59.9, "59 s"), (60.0, "1 min"), (7500.0, "2 h 05 min")])
-def test_durations_are_rounded_down(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.9, "00:00:00"), (761.0, "00:12:41"), (90_061.0, "1 d 01:01:01")])
-def test_the_stopwatch_counts_days(seconds: float, text: str) -> None:
-    assert stopwatch(seconds) == text

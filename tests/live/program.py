@@ -26,7 +26,7 @@ enter = 0.15
 exit = 0.1
 dwell_s = 0.0
 hang_s = 0.2
-"""  # short windows that all name something: transitions come often, whatever the model has learnt
+"""  # short windows that all name something: transitions come often, whatever the model has been trained on
 
 
 class Streamer:
@@ -65,7 +65,7 @@ class Streamer:
         deadline = time.monotonic() + within_s
         while not what():
             assert self.process.poll() is None, f"the program ended: {''.join(self.errors)}"
-            assert time.monotonic() < deadline, f"not within {within_s} s; it said: {''.join(self.errors)}"
+            assert time.monotonic() < deadline, f"not within {within_s} s; its messages: {''.join(self.errors)}"
             time.sleep(0.05)
 
     def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 15.0) -> int:

@@ -55,7 +55,7 @@ def test_a_burst_played_at_a_known_moment_lies_in_windows_of_that_time(tmp_path:
         broker.kill()
 
 
-def test_speech_from_a_microphone_is_heard_as_speech(tmp_path: Path) -> None:
+def test_speech_from_a_microphone_is_detected_as_speech(tmp_path: Path) -> None:
     audio, rate = soundfile.read(DEMO, frames=24_000 * 6)
     speech = tmp_path / "speech.wav"
     soundfile.write(speech, audio, rate)
@@ -86,7 +86,7 @@ def test_an_unplugged_microphone_is_noticed_and_comes_back_by_itself(burst: Path
         if not always_sink:
             microphone.pactl("set-default-source", "vmic.monitor")
         back = time.time()
-        program.until(lambda: _plays_and_is_heard(microphone, burst, program, back), 60)
+        program.until(lambda: _burst_arrives(microphone, burst, program, back), 60)
         windows = program.of("window")
         assert [w["seq"] for w in windows] == list(range(len(windows)))
         assert sum(w["dropped_samples"] for w in windows) == 0
@@ -94,7 +94,7 @@ def test_an_unplugged_microphone_is_noticed_and_comes_back_by_itself(burst: Path
         assert times == sorted(times)
 
 
-def _plays_and_is_heard(microphone: VirtualMicrophone, burst: Path, program: Streamer, since: float) -> bool:
+def _burst_arrives(microphone: VirtualMicrophone, burst: Path, program: Streamer, since: float) -> bool:
     microphone.play(burst)
     time.sleep(0.5)
     return any(w["rms_dbfs"] > LOUD_DBFS and seconds(w) > since for w in program.of("window"))

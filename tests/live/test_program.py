@@ -50,7 +50,7 @@ def test_a_file_is_classified_in_a_stream_as_it_is_offline(recording: Path, tmp_
     assert list(last["probs"].values()) == pytest.approx(offline.tolist(), abs=1.5e-4)  # 1e-4, and four decimals
 
 
-def test_a_file_that_breaks_off_is_heard_as_far_as_it_goes_and_then_reported(recording: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_played_as_far_as_it_goes_and_then_reported(recording: Path, tmp_path: Path) -> None:
     audio, rate = soundfile.read(recording)
     whole, broken = tmp_path / "whole.flac", tmp_path / "broken.flac"
     soundfile.write(whole, audio, rate)
@@ -62,7 +62,7 @@ def test_a_file_that_breaks_off_is_heard_as_far_as_it_goes_and_then_reported(rec
     assert "broken.flac" in done.stderr.splitlines()[-1]
 
 
-def test_raw_pcm_from_a_pipe_gives_what_the_file_gives(recording: Path) -> None:
+def test_raw_pcm_from_a_pipe_gives_the_same_windows_as_the_file(recording: Path) -> None:
     audio, rate = soundfile.read(recording, dtype="int16")
     from_file = run("run", str(recording), "--headless", "--fast", "--mqtt", "off")
     command = [sys.executable, "-m", "streamer", "run", "-", "--headless", "--fast", "--mqtt", "off"]
@@ -104,15 +104,15 @@ def test_transitions_survive_a_broker_that_is_killed_and_come_in_order(tmp_path:
         with Streamer("run", "demo", "--headless", "--mqtt", broker.url, "--config", config) as program:
             program.until(lambda: len(events(listener, "transition")) >= 2)
             broker.kill()
-            said = len(program.of("transition"))
-            program.until(lambda: len(program.of("transition")) >= said + 4)
+            before = len(program.of("transition"))
+            program.until(lambda: len(program.of("transition")) >= before + 4)
             broker.start()
             program.until(lambda: events(listener, "transition")[-1]["id"] == program.of("transition")[-1]["id"])
             program.end()
             eventually(lambda: listener.payloads("/availability")[-1] == "offline")
-            said_all = [(t["id"], t["event_type"]) for t in program.of("transition")]
-        heard = [(t["id"], t["event_type"]) for t in events(listener, "transition")]
-        assert list(dict.fromkeys(heard)) == said_all
+            printed = [(t["id"], t["event_type"]) for t in program.of("transition")]
+        received = [(t["id"], t["event_type"]) for t in events(listener, "transition")]
+        assert list(dict.fromkeys(received)) == printed
     finally:
         listener.close()
         broker.kill()
@@ -131,7 +131,7 @@ def test_a_monitor_that_is_killed_leaves_offline_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_ends_it_in_order_and_the_embedded_broker_says_offline(number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_it_cleanly_and_the_embedded_broker_says_offline(number: signal.Signals, code: int) -> None:
     with Streamer("run", "demo", "--headless") as program:
         program.until(lambda: program.of("window"))
         assert program.end(number) == code
@@ -139,7 +139,7 @@ def test_a_signal_ends_it_in_order_and_the_embedded_broker_says_offline(number: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the program's memory map to see how far it is")
-def test_a_signal_while_the_model_loads_ends_it_in_order_too() -> None:
+def test_a_signal_while_the_model_loads_ends_it_cleanly_too() -> None:
     with Streamer("run", "demo", "--headless", "--mqtt", "off") as program:
         # Torch is mapped just before the model and stays so: the checkpoint's own mapping may be gone between two looks.
         program.until(lambda: "libtorch_cpu" in Path(f"/proc/{program.process.pid}/maps").read_text())
@@ -147,7 +147,7 @@ def test_a_signal_while_the_model_loads_ends_it_in_order_too() -> None:
         assert program.errors == []
 
 
-def test_without_portaudio_it_says_so_and_plays_the_bundled_recording(tmp_path: Path) -> None:
+def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recording(tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path}
@@ -155,10 +155,10 @@ def test_without_portaudio_it_says_so_and_plays_the_bundled_recording(tmp_path: 
         program.until(lambda: program.of("window"))
         assert {e["stream"] for e in program.of("window")} == {"demo"}
         program.until(lambda: program.errors)
-        said = "".join(program.errors)
-        assert "synthetic" in said
-        assert "PortAudio" in said
-        assert "install" in said
+        message = "".join(program.errors)
+        assert "synthetic" in message
+        assert "PortAudio" in message
+        assert "install" in message
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,9 @@ def test_without_portaudio_it_says_so_and_plays_the_bundled_recording(tmp_path: 
         (("info", "no.safetensors"), 1, ["no.safetensors"]),
     ],
 )
-def test_what_cannot_work_is_said_in_one_sentence(arguments: tuple[str, ...], code: int, words: list[str]) -> None:
+def test_a_wrong_command_line_is_reported_in_one_sentence(
+    arguments: tuple[str, ...], code: int, words: list[str]
+) -> None:
     done = run(*arguments, stdin=subprocess.DEVNULL)
     lines = done.stderr.strip().splitlines()
     assert done.returncode == code, done.stderr
@@ -182,7 +184,7 @@ def test_what_cannot_work_is_said_in_one_sentence(arguments: tuple[str, ...], co
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_terminal_it_prints_json_lines_and_says_so(recording: Path) -> None:
+def test_without_a_terminal_it_prints_json_lines_and_reports_it(recording: Path) -> None:
     done = run("run", str(recording), "--fast", "--mqtt", "off", stdin=subprocess.DEVNULL)
     assert done.returncode == 0
     assert json.loads(done.stdout.splitlines()[0])["type"] == "info"
@@ -195,7 +197,7 @@ def test_watching_without_a_terminal_names_the_way_out() -> None:
     assert "mosquitto_sub" in done.stderr
 
 
-def test_several_streams_are_heard_at_once(tmp_path: Path, recording: Path) -> None:
+def test_several_streams_run_at_once(tmp_path: Path, recording: Path) -> None:
     tables = f'[[stream]]\nname = "one"\nsource = "{recording}"\n[[stream]]\nname = "two"\nsource = "{DEMO}"\n'
     done = run("run", "--headless", "--fast", "--mqtt", "off", "--config", write_config(tmp_path, tables))
     assert done.returncode == 0, done.stderr

@@ -1,1 +1,1 @@
-"""The dashboard's parts, one a module."""
+"""The panels of the dashboard, one module each: a Textual widget, and the pure functions that draw its lines."""

@@ -1,21 +1,21 @@
-"""What the model listened to: the attention weights over the newest window."""
+"""The attention panel: the attention weights over the newest window."""
 
 from collections.abc import Sequence
 
 from streamer.constants import FRAME_RATE
-from streamer.dashboard.drawing import Line, Span, axis, column, spans
+from streamer.dashboard.drawing import Line, Span, axis, column, merge_cells
 from streamer.dashboard.view import View
 from streamer.dashboard.widgets.canvas import Canvas
 
 STEPS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-EVEN = 0.5  # the height at which a frame has exactly its even share
+EVEN = 0.5  # height of a frame whose weight is exactly an even share
 
 
 class AttentionStrip(Canvas):
-    """Columns over the window, oldest left; at half height the model listened evenly, above it more than that."""
+    """Draws one column per moment of the window, oldest left; half height is an even share of the weight."""
 
     def on_mount(self) -> None:
-        self.border_title = "Attention · what the model listened to"
+        self.border_title = "Attention · weights over the newest window"
 
     def key(self, view: View) -> object:
         return (view.stream and view.stream.attention, view.snapshot.info, view.absent)
@@ -28,7 +28,7 @@ class AttentionStrip(Canvas):
         if not weights or not window_s:
             blank: list[Line] = [()] * (rows - 1)
             return [*blank, ((view.absent if view.watching else "─" * width, "muted" if view.watching else "track"),)]
-        self.border_subtitle = "half height: its even share" if rows > 1 else ""
+        self.border_subtitle = "half height: even share" if rows > 1 else ""
         heights = attention_heights(weights, max(len(weights), round(window_s * FRAME_RATE)), width)
         lines = attention_lines(heights, rows)
         if height > 1:
@@ -37,13 +37,13 @@ class AttentionStrip(Canvas):
 
 
 def attention_heights(weights: Sequence[float], window_frames: int, columns: int) -> list[float | None]:
-    """The height of each column, 0 to 1, oldest first; None where the window has no frames yet.
+    """Return the height of each column, 0 to 1, oldest first; None where the window has no frames yet.
 
-    A column's density d is its weight over its even share, and its height d / (1 + d): bounded without clipping, and
-    with an even share always at one half, whatever the window is. Frames on a border are split between columns.
+    A column's density d is its weight divided by an even share, and its height d / (1 + d): bounded without clipping,
+    and one half for an even share at any window length. A frame on a border is split between its two columns.
     """
     missing = window_frames - len(weights)
-    total = [0.0]  # weight before each frame
+    total = [0.0]  # cumulative weight before each frame
     for weight in weights:
         total.append(total[-1] + max(0.0, weight))
     even = total[-1] / len(weights) if weights else 0.0
@@ -66,7 +66,7 @@ def attention_heights(weights: Sequence[float], window_frames: int, columns: int
 
 
 def attention_lines(heights: Sequence[float | None], rows: int) -> list[Line]:
-    """The columns as `rows` lines, top first; what stands above the even share is in the stronger ink."""
+    """Draw the columns as `rows` lines, top first; the part above an even share is in the stronger ink."""
     columns = [None if height is None else column(height, rows) for height in heights]
     lines = []
     for row in range(rows):
@@ -77,5 +77,5 @@ def attention_lines(heights: Sequence[float | None], rows: int) -> list[Line]:
             else:
                 above = height > EVEN if rows == 1 else row < rows * EVEN
                 cells.append((text[row], "accent" if above else "brand"))
-        lines.append(spans(cells))
+        lines.append(merge_cells(cells))
     return lines

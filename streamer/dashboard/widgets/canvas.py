@@ -1,4 +1,4 @@
-"""The base of the hand-drawn widgets: lines are compared with those on the screen, and only changes are repainted."""
+"""Base classes of the hand-drawn widgets, which compare new lines with those on screen and repaint only changes."""
 
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ INKS = (
 
 
 class Inked(Widget):
-    """A widget that turns lines into strips with the inks of dashboard.tcss."""
+    """A widget that renders lines as strips, with the inks of dashboard.tcss."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{name}" for name in INKS}
     ALLOW_SELECT = False
@@ -27,7 +27,7 @@ class Inked(Widget):
     _ink_styles: dict[str, Style]
 
     def strip(self, line: Line, width: int) -> Strip:
-        """`line` in exactly `width` cells."""
+        """Render `line` as a strip of exactly `width` cells."""
         segments = [Segment(text, self._ink_style(inks)) for text, inks in line if text]
         return Strip(segments, line_width(line)).adjust_cell_length(width, self._ink_style(""))
 
@@ -60,15 +60,15 @@ class Canvas(Inked, can_focus=False):
         self._drawn_size = Size(0, 0)
 
     def key(self, view: View) -> object:
-        """What the drawing depends on; where it equals the last one nothing is drawn."""
+        """Return everything the drawing depends on; while it stays equal, nothing is redrawn."""
         raise NotImplementedError
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        """The widget's lines from the top; missing ones are blank."""
+        """Draw the widget's lines from the top; missing ones are blank."""
         raise NotImplementedError
 
     def show(self, view: View) -> None:
-        """Draw `view`, repainting only the rows that differ from those on the screen."""
+        """Draw `view` and repaint only the rows that differ from those on screen."""
         self._view = view
         size = self.content_size
         key = self.key(view)

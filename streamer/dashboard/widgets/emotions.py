@@ -1,9 +1,9 @@
-"""The probabilities of the emotions, in the model's order for ever: bars that change places cannot be read."""
+"""The emotion panel: one probability bar per label, always in the model's order; bars that move cannot be read."""
 
 from collections.abc import Mapping
 
-from streamer.dashboard.drawing import Line, Span, bar, label_ink, pad, plain
-from streamer.dashboard.view import UNKNOWN, View, held_label
+from streamer.dashboard.drawing import Line, Span, bar, label_ink, pad, printable
+from streamer.dashboard.view import UNKNOWN, View, current_label
 from streamer.dashboard.widgets.canvas import Canvas
 
 NAME_CELLS = 9  # "surprised", the longest of the usual labels
@@ -11,12 +11,12 @@ MIN_COLUMN = 24  # narrower columns have no room for a bar: marker 2, name 9, nu
 
 
 class EmotionBars(Canvas):
-    """A bar per label: the tracker's smoothed value, the newest window's raw value as a tick, ▶ at the held label."""
+    """Draws smoothed probabilities as bars, the newest window's raw ones as ticks, and ▶ at the current label."""
 
     def key(self, view: View) -> object:
         stream = view.stream
         raw = stream.window.probs if stream and stream.window else None
-        return (view.labels, stream and stream.smoothed, raw, held_label(view.stream), view.waiting_for)
+        return (view.labels, stream and stream.smoothed, raw, current_label(view.stream), view.waiting_text)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         window = view.stream.window if view.stream else None
@@ -25,31 +25,31 @@ class EmotionBars(Canvas):
         self.border_title = "Emotion" if smoothed or not raw else "Emotion · newest window"
         self.border_subtitle = "┃ newest window" if smoothed else ""
         if not view.labels:
-            return [((view.waiting_for, "muted"),)]
-        return emotion_lines(view.labels, smoothed, raw, held_label(view.stream), width, height)
+            return [((view.waiting_text, "muted"),)]
+        return emotion_lines(view.labels, smoothed, raw, current_label(view.stream), width, height)
 
 
 def emotion_lines(
     labels: tuple[str, ...],
     smoothed: Mapping[str, float] | None,
     raw: Mapping[str, float] | None,
-    held: str | None,
+    current: str | None,
     width: int,
     height: int,
 ) -> list[Line]:
-    """One line a label, spread over `height`; in columns where there are more labels than rows."""
+    """Draw one line per label, spread over `height`; in columns where there are more labels than rows."""
     columns = max(1, min(-(-len(labels) // max(1, height)), width // MIN_COLUMN))
     rows = -(-len(labels) // columns)
     fits = rows <= height
     if not fits:
-        rows = max(1, height - 1)  # the last row says how many are missing
+        rows = max(1, height - 1)  # the last row holds the number of labels left out
     shown = labels[: rows * columns]
     pitch = max(1, height // rows) if fits else 1
     lines: list[Line] = [()] * (rows * pitch)
     column_width = width // columns - (columns > 1)
     for index, label in enumerate(shown):
         row = index % rows * pitch
-        cell = _emotion(index, label, smoothed, raw, label == held, column_width)
+        cell = _emotion(index, label, smoothed, raw, label == current, column_width)
         lines[row] = (*lines[row], *cell, (" ", ""))
     if not fits and height > 1:
         lines.append(((f"  and {len(labels) - len(shown)} more", "muted"),))
@@ -61,14 +61,14 @@ def _emotion(
     label: str,
     smoothed: Mapping[str, float] | None,
     raw: Mapping[str, float] | None,
-    held: bool,
+    current: bool,
     width: int,
 ) -> Line:
     ink = label_ink(index)
     value = (smoothed if smoothed is not None else raw or {}).get(label)
     tick = raw.get(label) if raw is not None and smoothed is not None else None
-    number: Span = (UNKNOWN.rjust(5), "muted") if value is None else (f"{value:5.2f}", "strong" if held else "")
-    name: Span = (pad(plain(label), NAME_CELLS) + " ", "strong" if held else "")
-    marker: Span = ("▶ ", ink) if held else ("  ", "")
+    number: Span = (UNKNOWN.rjust(5), "muted") if value is None else (f"{value:5.2f}", "strong" if current else "")
+    name: Span = (pad(printable(label), NAME_CELLS) + " ", "strong" if current else "")
+    marker: Span = ("▶ ", ink) if current else ("  ", "")
     room = max(0, width - 2 - NAME_CELLS - 1 - 5)
     return (marker, name, *bar(value or 0.0, room, ink, tick=tick), number)

@@ -1,15 +1,15 @@
-"""How the program is doing: latency, speed, what was lost, and what became of the messages."""
+"""The health panel: latency, speed, losses, the broker and its messages."""
 
 from streamer.constants import SAMPLE_RATE
-from streamer.dashboard.drawing import Line, Span, joined, line_width, plain
+from streamer.dashboard.drawing import Line, Span, join, line_width, printable
 from streamer.dashboard.view import View, count
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Health
 from streamer.feed.snapshot import BrokerStatus
 
 NAME_CELLS = 10
-FULL_RING = 0.5  # above it the worker is falling behind
-REAL_TIME = 1.0  # a real-time factor from here on cannot keep up
+FULL_RING = 0.5  # from this share on the worker is falling behind
+REAL_TIME = 1.0  # a real-time factor of 1 or more cannot keep up
 
 BROKER_MARKS: dict[BrokerStatus, Span] = {
     "online": ("●", "good"),
@@ -22,7 +22,7 @@ Item = tuple[str, Line]  # a name and its figures
 
 
 class HealthPanel(Canvas):
-    """A row per figure where there is room, flowing text where there is not; what fits least comes last."""
+    """Draws one row per figure where there is room, else running text; the least important figures come last."""
 
     def on_mount(self) -> None:
         self.border_title = "Health"
@@ -46,12 +46,12 @@ class HealthPanel(Canvas):
 
 
 def health_items(view: View) -> list[Item]:
-    """All figures, the most telling first."""
+    """Return all figures, the most important first."""
     health, absent = view.stream.health if view.stream else None, view.absent
     missing: Line = ((absent, "muted"),)
     return [
         ("latency", _latency(health, absent) if health else missing),
-        ("real-time", _share_of_time(health.real_time_factor, absent) if health else missing),
+        ("real-time", _real_time_factor(health.real_time_factor, absent) if health else missing),
         ("ring", _ring(health.ring_fill) if health else missing),
         ("lost", _losses(health) if health else missing),
         ("MQTT", _broker(view)),
@@ -62,19 +62,19 @@ def health_items(view: View) -> list[Item]:
 
 
 def table(items: list[Item]) -> list[Line]:
-    """A row per item, figures below each other."""
+    """Draw one row per item, with aligned figures."""
     return [((name.ljust(NAME_CELLS), "muted"), *figures) for name, figures in items]
 
 
 def flow(items: list[Item], width: int) -> list[Line]:
-    """As many items a row as fit."""
+    """Draw as many items per row as fit."""
     rows: list[list[Line]] = [[]]
     for name, figures in items:
         item: Line = ((f"{name} ", "muted"), *figures)
-        if rows[-1] and line_width(joined([*rows[-1], item], _BETWEEN)) > width:
+        if rows[-1] and line_width(join([*rows[-1], item], _BETWEEN)) > width:
             rows.append([])
         rows[-1].append(item)
-    return [joined(row, _BETWEEN) for row in rows]
+    return [join(row, _BETWEEN) for row in rows]
 
 
 _BETWEEN: Span = ("  ", "")
@@ -87,7 +87,7 @@ def _latency(health: Health, absent: str) -> Line:
     return (figure(health.latency_p50_ms), (" p95 ", "muted"), figure(health.latency_p95_ms))
 
 
-def _share_of_time(factor: float | None, absent: str) -> Line:
+def _real_time_factor(factor: float | None, absent: str) -> Line:
     if factor is None:
         return ((absent, "muted"),)
     return ((f"{factor:.2f}", ""),) if factor < REAL_TIME else ((f"{factor:.2f} too slow", "warn"),)
@@ -103,7 +103,7 @@ def _losses(health: Health) -> Line:
         ("dropped", health.dropped_samples),
         ("skipped", health.skipped_windows),
     )
-    return joined(
+    return join(
         [((f"{name} ", "muted"), (count(number), "bad strong" if number else "")) for name, number in losses], (" ", "")
     )
 
@@ -115,11 +115,11 @@ def _rate(effective_hz: float | None, absent: str) -> Line:
 
 def _model(view: View) -> Line:
     info = view.snapshot.info
-    model: Line = ((plain(info.model) if info else view.absent, "" if info else "muted"),)
+    model: Line = ((printable(info.model) if info else view.absent, "" if info else "muted"),)
     device = view.snapshot.torch_device
-    where: Line = ((" on ", "muted"), (plain(device), "")) if device else ()
-    voice: Line = ((" your voice", "accent"),) if view.stream and view.stream.calibrated else ()
-    return (*model, *where, *voice)
+    where: Line = ((" on ", "muted"), (printable(device), "")) if device else ()
+    profile: Line = ((" voice profile", "accent"),) if view.stream and view.stream.calibrated else ()
+    return (*model, *where, *profile)
 
 
 def _broker(view: View) -> Line:
@@ -127,9 +127,9 @@ def _broker(view: View) -> Line:
     sign, ink = BROKER_MARKS[broker.status]
     line: Line = ((f"{sign} {broker.status}", ink),)
     if broker.status != "off":
-        line = (*line, (" " + plain(broker.url), ""))
+        line = (*line, (" " + printable(broker.url), ""))
     if broker.detail and broker.status != "online":
-        line = (*line, (" " + plain(broker.detail), "muted"))
+        line = (*line, (" " + printable(broker.detail), "muted"))
     return line
 
 

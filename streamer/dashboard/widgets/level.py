@@ -1,47 +1,47 @@
-"""The input level on a fixed scale of decibels."""
+"""The level panel: a meter of the input level on a fixed dBFS scale."""
 
-from streamer.dashboard.drawing import EIGHTHS_RIGHT, Line, Span, apart, share_to_cells, spans
-from streamer.dashboard.view import HEARING, View
+from streamer.dashboard.drawing import EIGHTHS_RIGHT, Line, Span, justify, merge_cells, share_to_cells
+from streamer.dashboard.view import CAPTURING, View
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Window
 from streamer.feed.snapshot import Level, StreamView
 
 FLOOR_DBFS = -72.0  # the left end of the scale: 12 steps of 6 dB below full scale
-LOUD_DBFS = -18.0  # speech at a good level peaks from here on
-HOT_DBFS = -6.0  # close to full scale: it will clip soon
+LOUD_DBFS = -18.0  # speech at a good level has its peaks above this
+HOT_DBFS = -6.0  # close to full scale: about to clip
 SCALE_DBFS = (-72, -60, -48, -36, -24, -12, 0)
 
 
 class LevelMeter(Canvas):
-    """RMS as a bar, the newest peak behind it, peak hold, noise floor, and how often the input clipped."""
+    """Draws RMS as a bar, the newest peak behind it, peak hold, noise floor, and the number of clipped blocks."""
 
     def on_mount(self) -> None:
         self.border_title = "Level"
 
     def key(self, view: View) -> object:
         stream = view.stream
-        return (stream and stream.level, _heard(stream), view.absent)
+        return (stream and stream.level, _current_window(stream), view.absent)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         level = view.stream.level if view.stream else None
-        window = _heard(view.stream)
+        window = _current_window(view.stream)
         if height == 1:
             return [_one_line(level, window, width, view.absent)]
         return _two_lines(level, window, width, view.absent)
 
 
-def _heard(stream: StreamView | None) -> Window | None:
-    """The newest window: all that a watcher knows of the level. Once nothing is heard, it says nothing any more."""
-    return stream.window if stream is not None and stream.status in HEARING else None
+def _current_window(stream: StreamView | None) -> Window | None:
+    """Return the newest window, a watcher's only source of the level; None while no audio is processed."""
+    return stream.window if stream is not None and stream.status in CAPTURING else None
 
 
 def dbfs_to_cells(dbfs: float, width: int) -> float:
-    """How many of `width` cells a level fills on the scale from `FLOOR_DBFS` to 0 dBFS."""
+    """Return how many of `width` cells a level fills on the scale from `FLOOR_DBFS` to 0 dBFS."""
     return share_to_cells((dbfs - FLOOR_DBFS) / -FLOOR_DBFS, width)
 
 
 def meter(rms_dbfs: float, peak_dbfs: float, hold_dbfs: float | None, noise_dbfs: float | None, width: int) -> Line:
-    """The bar: █ up to the RMS, ▒ up to the newest peak, ┃ at the peak hold, ╎ at the noise floor."""
+    """Draw the bar: █ up to the RMS, ▒ up to the newest peak, ┃ at the peak hold, ╎ at the noise floor."""
     full, rest = divmod(round(dbfs_to_cells(rms_dbfs, width) * 8), 8)
     peak = round(dbfs_to_cells(peak_dbfs, width))
     if peak > full:  # no eighths before the peak's pattern: the cell would have a hole
@@ -61,11 +61,11 @@ def meter(rms_dbfs: float, peak_dbfs: float, hold_dbfs: float | None, noise_dbfs
         _mark(cells, dbfs_to_cells(noise_dbfs, width), "╎", full)
     if hold_dbfs is not None:
         _mark(cells, dbfs_to_cells(hold_dbfs, width), "┃", full)
-    return spans(cells)
+    return merge_cells(cells)
 
 
 def scale(width: int) -> str:
-    """The numbers below the bar, each under its level; those that would touch are left out."""
+    """Draw the numbers below the bar, each under its level; those that would touch are left out."""
     text = " " * width
     for dbfs in reversed(SCALE_DBFS):
         label = str(dbfs)
@@ -92,7 +92,7 @@ def _zone(dbfs: float) -> str:
 def _bar(level: Level | None, window: Window | None, width: int) -> Line:
     if level is not None:
         return meter(level.rms_dbfs, level.peak_dbfs, level.hold_dbfs, level.noise_dbfs, width)
-    if window is not None:  # a watcher hears of the level once a window
+    if window is not None:  # a watcher gets the level once per window
         return meter(window.rms_dbfs, window.peak_dbfs, None, None, width)
     return (("─" * max(width, 0), "track"),)
 
@@ -121,11 +121,11 @@ def _one_line(level: Level | None, window: Window | None, width: int, absent: st
         ("  noise ", "muted"), _figure(level.noise_dbfs if level else None, absent),
         ("  ", ""), *_clipped(level, absent),
     )  # fmt: skip
-    if width < 72:  # the bar matters more than its marks in figures
+    if width < 72:  # the bar matters more than the figures of its marks
         figures = (*_loudness(level, window, absent), ("  ", ""), *_clipped(level, absent))
     title: Line = (("Level ", "muted"),)
     room = max(0, width - len("Level ") - sum(len(text) for text, _ in figures) - 1)
-    return apart((*title, *_bar(level, window, room)), figures, width)
+    return justify((*title, *_bar(level, window, room)), figures, width)
 
 
 def _two_lines(level: Level | None, window: Window | None, width: int, absent: str) -> list[Line]:
@@ -140,6 +140,6 @@ def _two_lines(level: Level | None, window: Window | None, width: int, absent: s
     figures = max(sum(len(text) for text, _ in line) for line in (above, below))
     room = max(0, width - max(figures, 28) - 2)
     return [
-        apart(_bar(level, window, room), above, width),
-        apart(((scale(room), "muted"),), below, width),
+        justify(_bar(level, window, room), above, width),
+        justify(((scale(room), "muted"),), below, width),
     ]

@@ -1,4 +1,4 @@
-"""What happened: transitions, devices, the broker, losses; newest at the bottom, and it can be scrolled back."""
+"""The event log: transitions, devices, the broker and losses; newest at the bottom, scrollable."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from streamer.dashboard.drawing import Line, Span, plain
+from streamer.dashboard.drawing import Line, Span, printable
 from streamer.dashboard.view import View, clock_time
 from streamer.dashboard.widgets.canvas import Inked
 from streamer.feed.snapshot import LogKind, LogLine
@@ -23,9 +23,9 @@ LOG_MARKS: dict[LogKind, Span] = {
 
 
 class EventLog(ScrollView, Inked, can_focus=True):
-    """A bounded log that takes only lines with numbers it has not seen."""
+    """A bounded log that appends only lines with new numbers."""
 
-    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES  # Textual looks along the first base only
+    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES  # Textual follows only the first base class
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -36,10 +36,10 @@ class EventLog(ScrollView, Inked, can_focus=True):
         self.border_title = "Events"
 
     def show(self, view: View) -> None:
-        """Append what is new, and stay at the end if the reader was there."""
+        """Append new lines, and stay at the end if the view was there."""
         newest = self.lines[-1].number if self.lines else -1
         log = view.snapshot.log
-        if log and log[-1].number < newest:  # another program behind the feed: its numbers begin again
+        if log and log[-1].number < newest:  # another monitor behind the feed: its numbers start again at 0
             self.lines.clear()
             newest = -1
         fresh = [line for line in log if line.number > newest]
@@ -72,13 +72,13 @@ class EventLog(ScrollView, Inked, can_focus=True):
 
 
 def log_line(line: LogLine, many_streams: bool) -> Line:
-    """`16:30:05 ● desk happy started 0.71`; the stream is named where there is more than one."""
+    """Draw `16:30:05 ● desk happy started 0.71`; the stream is named only where there are several."""
     sign, ink = LOG_MARKS[line.kind]
-    stream = f"{plain(line.stream)} " if many_streams and line.stream else ""
+    stream = f"{printable(line.stream)} " if many_streams and line.stream else ""
     text_ink = "bad" if line.kind == "loss" else ""
     return (
         (clock_time(line.time) + " ", "muted"),
         (sign + " ", ink),
         (stream, "strong"),
-        (plain(line.text), text_ink),
+        (printable(line.text), text_ink),
     )

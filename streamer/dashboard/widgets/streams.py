@@ -1,7 +1,7 @@
-"""All streams in one row, where there is more than one."""
+"""The stream strip: all streams in one row, shown where there are several."""
 
-from streamer.dashboard.drawing import Line, clip, cut, label_ink, line_width, plain
-from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, held_label
+from streamer.dashboard.drawing import Line, clip, label_ink, line_width, printable, truncate
+from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, current_label
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import StreamView
 
@@ -9,11 +9,11 @@ NAME_CELLS = 16
 
 
 class StreamStrip(Canvas):
-    """Name, status and held label of each stream; the one on the screen stands out."""
+    """Draws name, status and current label of each stream; the selected one is highlighted."""
 
     def key(self, view: View) -> object:
         chosen = view.stream and view.stream.name
-        return (chosen, view.labels, tuple((s.name, s.status, held_label(s)) for s in view.snapshot.streams))
+        return (chosen, view.labels, tuple((s.name, s.status, current_label(s)) for s in view.snapshot.streams))
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         chosen = view.stream.name if view.stream else None
@@ -21,8 +21,8 @@ class StreamStrip(Canvas):
 
 
 def strip_line(streams: tuple[StreamView, ...], chosen: str | None, labels: tuple[str, ...], width: int) -> Line:
-    """The streams side by side; where they do not fit, those left of the chosen one go first."""
-    tabs = [_tab(stream, stream.name == chosen, labels) for stream in streams]
+    """Draw the streams side by side; where they do not fit, those left of the chosen one are dropped first."""
+    tabs = [_stream_tab(stream, stream.name == chosen, labels) for stream in streams]
     at = next((i for i, stream in enumerate(streams) if stream.name == chosen), 0)
     first = 0
     while first < at and sum(map(line_width, tabs[first : at + 1])) + 4 > width:
@@ -34,14 +34,14 @@ def strip_line(streams: tuple[StreamView, ...], chosen: str | None, labels: tupl
     return (*clip(line, width - 2), (" ›", "muted"))
 
 
-def _tab(stream: StreamView, chosen: bool, labels: tuple[str, ...]) -> Line:
+def _stream_tab(stream: StreamView, chosen: bool, labels: tuple[str, ...]) -> Line:
     sign, ink = STATUS_MARKS[stream.status]
-    held = held_label(stream)
-    label_inks = label_ink(labels.index(held)) if held in labels else "muted"
-    name = cut(plain(stream.name), NAME_CELLS)
+    current = current_label(stream)
+    label_inks = label_ink(labels.index(current)) if current in labels else "muted"
+    name = truncate(printable(stream.name), NAME_CELLS)
     status = "" if stream.status == "live" else f"{stream.status} "
     return (
         (f" {name} ", "reverse strong" if chosen else "strong"),
         (f" {sign} {status}", ink),
-        ((plain(held) if held else UNKNOWN) + "  ", label_inks),
+        ((printable(current) if current else UNKNOWN) + "  ", label_inks),
     )

@@ -1,23 +1,23 @@
-"""The last minutes: which label was held when, where nothing was, and where audio was lost."""
+"""The timeline: the tracker's label over the last minutes, with gaps and lost audio."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamer.dashboard.drawing import Line, Span, axis, column, label_ink, pad, plain, spans
+from streamer.dashboard.drawing import Line, Span, axis, column, label_ink, merge_cells, pad, printable
 from streamer.dashboard.view import View, duration
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import TimelinePoint
 
 LOST = "┊"
 STEPS_S = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-MIN_HEIGHT = 0.25  # a held label is never drawn lower, however unsure
+MIN_HEIGHT = 0.25  # a label is never drawn lower, however low its confidence
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """What one column of the timeline stands for."""
+    """Holds what one column of the timeline shows."""
 
     label: str | None = None
     confidence: float = 1.0
@@ -25,7 +25,7 @@ class Bin:
 
 
 class Timeline(Canvas):
-    """A lane per label, the height of a mark saying how sure; one ribbon with names where lanes do not fit."""
+    """Draws one lane per label, marks as high as the confidence; a single ribbon with names where lanes do not fit."""
 
     def key(self, view: View) -> object:
         points = view.stream.timeline if view.stream else ()
@@ -40,28 +40,28 @@ class Timeline(Canvas):
         name_cells = (10 if width >= 56 else 4) if lanes else 0
         columns = max(1, width - name_cells)
         bins = bins_of(points, view.snapshot.time, view.timeline_s, columns)
-        ages: Line = ((" " * name_cells + axis(view.timeline_s, columns, STEPS_S, age), "muted"),)
+        ages: Line = ((" " * name_cells + axis(view.timeline_s, columns, STEPS_S, age_text), "muted"),)
         if not lanes:
             return [ribbon(bins, view.labels), *([ages] if height > 1 else [])]
         pitch = max(1, (height - 1) // len(view.labels))
         lines: list[Line] = []
         for index, label in enumerate(view.labels):
-            name: Span = (pad(plain(label)[: name_cells - 1], name_cells), "muted")
+            name: Span = (pad(printable(label)[: name_cells - 1], name_cells), "muted")
             lines += [(name, *lane(bins, label, label_ink(index)))]
             lines += [((" " * name_cells, ""), *lane(bins, None, ""))] * (pitch - 1)
         return [*lines, ages]
 
 
 def right_edge(now: float, bin_s: float) -> int:
-    """The number of the bin, counted from the epoch, that `now` lies in: bins stand still while time goes on."""
+    """Return the index, counted from the epoch, of the bin that holds `now`: bins do not move as time passes."""
     return math.floor(now / bin_s)
 
 
 def bins_of(points: Sequence[TimelinePoint], now: float, span_s: float, columns: int) -> list[Bin]:
-    """`columns` bins of equal length, oldest first, the last one holding `now`.
+    """Sort the points into `columns` bins of equal length, oldest first; the last one holds `now`.
 
-    A bin shows the label that most of its points hold; it is a gap where most of them hold none. One lost point marks
-    the whole bin, because a loss must never be averaged away.
+    A bin shows the label of most of its points, and is a gap where most have none. One lost point marks the whole bin,
+    because a loss must never be averaged away.
     """
     bin_s = span_s / columns
     first = right_edge(now, bin_s) - columns + 1
@@ -72,24 +72,24 @@ def bins_of(points: Sequence[TimelinePoint], now: float, span_s: float, columns:
             break
         if index < columns:
             found[index].append(point)
-    return [_bin(inside) if inside else Bin() for inside in found]
+    return [_summarize(inside) if inside else Bin() for inside in found]
 
 
 def lane(bins: Sequence[Bin], label: str | None, ink: str) -> Line:
-    """The row of one label; with no label only the marks of lost audio."""
+    """Draw the row of one label; with no label, only the marks of lost audio."""
     cells: list[Span] = []
     for bin in bins:
         if label is not None and bin.label == label:
             cells.append((column(max(MIN_HEIGHT, bin.confidence), 1), ink))
         else:
             cells.append((LOST, "bad") if bin.lost else (" ", ""))
-    return spans(cells)
+    return merge_cells(cells)
 
 
 def ribbon(bins: Sequence[Bin], labels: Sequence[str]) -> Line:
-    """All labels in one row: each stretch in its colour, with as much of its name written on it as fits."""
+    """Draw all labels in one row: each stretch in its colour, with as much of its name as fits."""
     cells: list[Span] = []
-    written = 0  # letters of the present stretch's name that are on the ribbon already
+    written = 0  # letters of the current stretch's name that are already drawn
     before = Bin()
     for bin in bins:
         written = 0 if bin.lost or before.lost or bin.label != before.label else written + 1
@@ -99,13 +99,13 @@ def ribbon(bins: Sequence[Bin], labels: Sequence[str]) -> Line:
         elif bin.label is None or bin.label not in labels:
             cells.append(("─", "track"))
         else:
-            name = plain(bin.label) + " "
+            name = printable(bin.label) + " "
             cells.append((name[min(written, len(name) - 1)], f"{label_ink(labels.index(bin.label))} reverse"))
-    return spans(cells)
+    return merge_cells(cells)
 
 
-def age(seconds: float) -> str:
-    """How long ago, on the axis: `-4 min`, `-30 s`."""
+def age_text(seconds: float) -> str:
+    """Format an age for the axis: `-4 min`, `-30 s`."""
     if seconds < 60:
         return f"-{seconds:.0f} s"
     if seconds < 3600:
@@ -113,7 +113,7 @@ def age(seconds: float) -> str:
     return f"-{seconds / 3600:.3g} h"
 
 
-def _bin(inside: Sequence[TimelinePoint]) -> Bin:
+def _summarize(inside: Sequence[TimelinePoint]) -> Bin:
     lost = any(point.lost for point in inside)
     label, _ = Counter(point.label for point in inside).most_common(1)[0]
     if label is None:

@@ -1,0 +1,18 @@
+from textual.pilot import Pilot
+
+from streamer.dashboard.app import StreamerApp
+from streamer.dashboard.help import HelpScreen
+from streamer.dashboard.screen import MonitorScreen
+from tests.dashboard.piloting import calm_app, drive, press
+from tests.dashboard.scripted_feed import live_feed
+
+
+def test_help_opens_and_closes() -> None:
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        for opening, closing in (("question_mark", "question_mark"), ("f1", "escape")):
+            await press(pilot, opening)
+            assert isinstance(app.screen, HelpScreen)
+            await press(pilot, closing)
+            assert isinstance(app.screen, MonitorScreen)
+
+    drive(calm_app(live_feed()), steps)

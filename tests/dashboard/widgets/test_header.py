@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import pytest
+
+from streamer.dashboard.drawing import line_width
+from streamer.dashboard.widgets.header import Notice, message_lines, top_line
+from streamer.events import STATUSES, Status
+from tests.dashboard.lines import DESK, text, texts, view_of
+from tests.dashboard.scripted_feed import LABELS
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_is_a_word_with_a_sign(status: Status) -> None:
+    line = text(top_line(view_of(replace(DESK, status=status)), Notice(), 80))
+    assert status.upper() in line
+    assert line[line.index(status.upper()) - 2] not in " abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize("status", ["no signal", "mic lost", "behind"])
+def test_where_something_is_wrong_the_whole_cure_is_shown(status: Status) -> None:
+    cure = "The input gives only zeros; allow this terminal the microphone under System Settings, Privacy, Microphone."
+    lines = message_lines(view_of(replace(DESK, status=status, detail=cure)), Notice(), 60)
+    assert " ".join(texts(lines).split())[2:] == cure
+
+
+def test_a_muted_stream_claims_no_emotion() -> None:
+    line = texts(message_lines(view_of(replace(DESK, status="paused")), Notice(), 80))
+    assert "capture is stopped" in line
+    assert not any(label in line for label in LABELS)
+
+
+def test_the_header_shows_the_current_emotion_and_its_duration() -> None:
+    assert texts(message_lines(view_of(), Notice(), 80)).split() == ["▌angry", "0.55", "for", "6", "s"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 120])
+def test_the_header_keeps_the_status_however_narrow(width: int) -> None:
+    line = top_line(view_of(replace(DESK, device="A microphone with a very long name " * 3)), Notice(), width)
+    assert line_width(line) == width
+    assert "LIVE" in text(line)
