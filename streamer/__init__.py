@@ -4,12 +4,22 @@ The public names are loaded on first use (PEP 562), so that `streamer --help` ne
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamer.analysis.aggregate import global_embeddings, multi_scale_embeddings
+    from streamer.codec import StreamingEncoder
+    from streamer.codec.embeddings import encoder_embeddings
+    from streamer.codec.quantizer import Quantizer, StreamingQuantizer, quantized_codes, quantized_embeddings
+    from streamer.codec.waveform import convert_audio
+    from streamer.emotion import EmotionDetectionModel
+    from streamer.monitor import Monitor
 
 __version__ = "0.1.0"
 
 _HOME = {
     "EmotionDetectionModel": "streamer.emotion",
+    "Monitor": "streamer.monitor",
     "Quantizer": "streamer.codec.quantizer",
     "StreamingEncoder": "streamer.codec",
     "StreamingQuantizer": "streamer.codec.quantizer",
@@ -23,6 +33,7 @@ _HOME = {
 
 __all__ = [
     "EmotionDetectionModel",
+    "Monitor",
     "Quantizer",
     "StreamingEncoder",
     "StreamingQuantizer",

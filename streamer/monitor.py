@@ -1,118 +1,216 @@
-"""The whole program behind the screen: sources, worker, board and publishers, started and stopped together."""
+"""A running emotion monitor: sources, worker, board and publishers, started and stopped together."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Self
 
-from streamer.audio.meter import LevelMeter
 from streamer.audio.microphone import Microphone
+from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.audio.source import Source
 from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
-from streamer.events import Event
+from streamer.events import Event, Info
 from streamer.feed.board import Board
-from streamer.feed.snapshot import BrokerStatus, BrokerView, Level, Snapshot
-from streamer.pipeline.profiles import Learnt, ProfileStore
+from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
+from streamer.pipeline.board_sink import BoardSink
+from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
 from streamer.pipeline.worker import Worker
+from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
 
-
-@dataclass(slots=True)
-class _Input:
-    """One source, and how loud it is."""
-
-    source: Source
-    meter: LevelMeter = field(default_factory=LevelMeter)
-    metered: int = 0  # samples of the ring that the meter has seen
+BROKER_LOOK_S = 0.25  # between two looks at the broker's connection, for the screen and its log
 
 
 class Monitor:
-    """What `streamer run` runs, and the dashboard's `Feed` and `CaptureControls`.
+    """Classifies the emotion in audio sources, live; also the dashboard's `Feed` and `CaptureControls`.
 
-    `start` returns at once. A thread of its own loads the model and warms it up, then lets the sources begin: nothing
-    is heard before it can be understood. Streams may come and go while it runs, with `add` and `remove`.
+    As a library:
 
-    `enrolled` is given every voice that was learnt, or why it was not, in the worker's thread, instead of its being stored.
+        with Monitor.open("mic:Yeti", mqtt="off") as monitor:
+            for event in monitor:  # Window, State, EmotionStarted, …
+                print(event)
+
+    `start` returns at once: a thread of its own loads the model and warms it up, then starts the sources, so that
+    nothing is captured before it can be processed. Streams may come and go meanwhile, with `add` and `remove`.
+
+    Events of an iteration come from a queue of 10,000. A consumer that is slower than the monitor loses the oldest ones,
+    which `events_lost` counts; it never holds the monitor up.
+
+    Args:
+        settings: as of config.toml; None: the built-in defaults. `streamer.config.load()` reads the user's.
+        on_enrolled: receives the result of every enrolment, in the worker's thread; None: voice profiles are stored.
+
+    Attributes:
+        ended: set when nothing more will come: every source is over, or something failed.
+        failed: set when something failed.
+        failure: what failed; None while nothing has.
+        board: holds what `snapshot` returns.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        sources: Sequence[Source],
-        publishers: Sequence[Publisher],
-        *,
-        mqtt: Publisher | None,
-        wake: threading.Event,
-        ended: threading.Event,
-        enrolled: Callable[[Learnt], None] | None = None,
+        self, settings: Settings | None = None, *, on_enrolled: Callable[[EnrolmentResult], None] | None = None
     ) -> None:
-        self._settings = settings
+        self._settings = settings or Settings()
+        self._on_enrolled = on_enrolled
         # By the stream's name. Replaced as a whole, never changed, since other threads read it.
-        self._inputs = {source.name: _Input(source) for source in sources}
+        self._sources: dict[str, Source] = {}
         self._roster_lock = threading.Lock()  # held while streams come, go or are started
-        self._publishers = publishers
-        self._mqtt = mqtt
-        self._wake = wake
-        self.board = Board(list(self._inputs), timeline_s=settings.dashboard.timeline_s)
-        self._voices = ProfileStore(self.board, enrolled)
+        self._publishers: list[Publisher] = []
+        self._queue: EventQueue | None = None
+        self._resources = ExitStack()
+        self._wake = threading.Event()  # set by every ring when audio came in
         self._worker: Worker | None = None
-        self._enrol_first: dict[str, float] = {}  # voices to learn as soon as there is a worker: seconds of speech
+        self._profiles: VoiceProfiles | None = None  # with the worker
+        self._store: ProfileStore | None = None
+        self._enrol_first: dict[str, float] = {}  # to be enrolled as soon as there is a worker: seconds of speech
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+        self.board = Board(timeline_s=self._settings.dashboard.timeline_s)
         self.failure: Exception | None = None
-        self.ended = ended  # nothing more will come: every source is over, or something failed
+        self.ended = threading.Event()
         self.failed = threading.Event()
 
+    @classmethod
+    def open(
+        cls,
+        *sources: str | SourceSpec | Source,
+        mqtt: str = "off",
+        fast: bool = False,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Return a monitor of `sources`, not started yet: use it in a `with` statement.
+
+        Args:
+            sources: `mic`, `mic:NAME-OR-INDEX`, `demo`, the path of a recording, …; none: `audio.source` of the settings.
+            mqtt: the URL of a broker, `embedded` to start one, or `off`.
+            fast: process recordings as fast as the model goes, not in real time.
+            settings: as of config.toml; None: the built-in defaults.
+
+        Raises:
+            UsageError: a source, a URL or a name cannot be used.
+        """
+        settings = settings or Settings()
+        monitor = cls(settings)
+        for source in sources or (settings.audio.source,):
+            monitor.add(source, replace(monitor.source_options, fast=fast))
+        if mqtt != "off":
+            from streamer.publish.open import open_mqtt
+
+            publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+            assert publisher is not None, "the url is not `off`"
+            monitor.publish_to(publisher)
+        return monitor
+
+    def __enter__(self) -> Self:
+        """Start, and keep events for an iteration from now on."""
+        self._queue = EventQueue()
+        self.publish_to(self._queue)
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield events, in the order in which they came, until every source is over.
+
+        Raises:
+            StreamerError: the monitor was not entered with `with`; or what `failure` is, after the last event.
+        """
+        if self._queue is None:
+            raise StreamerError(
+                "Only a monitor that was entered keeps events; write `with Monitor.open(…) as monitor:`."
+            )
+        yield from self._queue
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def events_lost(self) -> int:
+        """Events that the iteration lost because its consumer did not keep up."""
+        return 0 if self._queue is None else self._queue.stats().shed
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """How `add` opens a source unless told otherwise: by the [audio] table."""
+        audio = self._settings.audio
+        channel = audio.channel if isinstance(audio.channel, int) else None
+        return SourceOptions(ring_s=audio.ring_s, channel=channel, block_ms=audio.block_ms)
+
+    def publish_to(self, publisher: Publisher) -> None:
+        """Hand all events to `publisher`, which the monitor starts and closes. Call before `start`."""
+        self._publishers.append(publisher)
+
     def start(self) -> None:
-        """Begin everything."""
-        for source in self._sources():
-            self.board.status(source.name, "starting", "loading the model …", source.status().device)
+        """Start everything."""
+        for name, source in self._sources.items():
+            self.board.status(name, "starting", "loading the model …", source.status().device)
         for notice in sorted(self.notices()):
             self.board.log("note", notice)
         for publisher in self._publishers:
             publisher.start()
         self._thread.start()
+        threading.Thread(target=self._watch_broker, name="broker watch", daemon=True).start()
 
     def stop(self) -> None:
-        """End everything: microphones first, so that nothing is heard once this was asked. Safe to call twice."""
+        """Stop everything: microphones first, so that nothing is captured from this call on. Safe to call twice."""
         self._stopping.set()
         with self._roster_lock:
-            sources = self._sources()
+            sources = list(self._sources.values())
         for source in sources:
             source.stop()
         if self._worker is not None:
             self._worker.stop()
         if self._thread.ident is not None:
-            # A model that is still being loaded is not waited for: the person wants out.
+            # A model that is still being loaded is not waited for: the user wants out.
             self._thread.join(5.0 if self._worker is not None else 0.5)
-        self._voices.close()
+        if self._store is not None:
+            self._store.close()
         for publisher in self._publishers:
             publisher.close()
+        self._resources.close()
 
-    def add(self, source: Source) -> None:
-        """Hear one more stream while the others go on; from any thread.
+    def add(
+        self, source: str | SourceSpec | Source, options: SourceOptions | None = None, *, name: str | None = None
+    ) -> str:
+        """Monitor one more source while the others go on; from any thread.
 
         Args:
-            source: not started; opened with the `wake` that the monitor was given, so that its audio is not waited for.
+            source: as on the command line (`mic`, a recording's path, …), or an opened source that was not started.
+            options: how to open it; None: `source_options`.
+            name: of the stream; None: the source's own.
+
+        Returns:
+            The name of the stream.
 
         Raises:
-            UsageError: another stream has its name.
+            UsageError: another stream has its name, or the text names no source.
             StreamerError: the source cannot ever work, or the monitor has ended.
         """
+        if isinstance(source, str):
+            source = parse_source(source)
+        if isinstance(source, SourceSpec):
+            source = open_source(source, options or self.source_options, name=name)
         with self._roster_lock:
-            if source.name in self._inputs:
+            if source.name in self._sources:
                 raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
             if self._stopping.is_set() or self.ended.is_set():
-                raise StreamerError(f"The monitor has ended and cannot hear {source.name!r}; start a new one.")
+                raise StreamerError(f"The monitor has ended and cannot add {source.name!r}; start a new one.")
+            source.ring.on_write = self._wake
             if self._worker is not None:
                 source.start()  # first, since it may refuse
-                self._worker.add(source, self._voices.mean_of(source.name))
-            self._inputs = {**self._inputs, source.name: _Input(source)}
             self.board.status(source.name, "starting", device=source.status().device)
+            if self._worker is not None and self._profiles is not None:
+                self._profiles.load(source.name)
+                self._worker.add(source)
+            self._sources = {**self._sources, source.name: source}
+        return source.name
 
     def remove(self, stream: str) -> None:
-        """Stop hearing `stream` while the others go on; from any thread. What it holds ends, then it is forgotten.
+        """End and forget `stream` while the others go on; from any thread.
 
         With its last stream the monitor has ended, so add the next one first.
 
@@ -121,115 +219,29 @@ class Monitor:
         """
         with self._roster_lock:
             source = self._source(stream)
-            self._inputs = {name: other for name, other in self._inputs.items() if name != stream}
+            self._sources = {name: other for name, other in self._sources.items() if name != stream}
             if self._worker is None:
                 self.board.forget(stream)
             else:
                 self._worker.remove(stream)
         source.stop()
 
-    def _run(self) -> None:
-        """Load, warm up, open the sources, and wait for the worker's end."""
-        try:
-            worker = self._load()
-            if not self._stopping.is_set():
-                worker.run()
-            broken = [s.status() for s in self._sources() if s.status().state == "failed"]
-            if broken:  # told at the end: the screen goes on showing what could be heard
-                self.failure = StreamerError(broken[0].detail)
-        except Exception as error:
-            self.failure = error
-            self.failed.set()
-        finally:
-            self.ended.set()
-
-    def _load(self) -> Worker:
-        """The worker for the sources there are by then, which are started."""
-        from streamer.pipeline.build import build_inference, describe, stream_settings
-
-        first = self._sources()
-        inference = build_inference(self._settings, rows=len(first))
-        self.board.torch_device(str(inference.device))
-        each = stream_settings(self._settings, inference.model)
-        wanted = self._settings.model.calibration and each.neutral_mean is not None
-        self._voices.begin(inference.model.sha256 or "", wanted=wanted)
-
-        def announce(names: tuple[str, ...]) -> None:
-            info = replace(describe(self._settings, inference, list(names)), calibrated=worker.calibrated)
-            self.board.event(info)
-            self._publish(info)
-
-        known = {source.name: self._voices.mean_of(source.name) for source in first}
-        worker = Worker(
-            inference,
-            first,
-            each,
-            board=self.board,
-            outlet=self._publish,
-            wake=self._wake,
-            roster=announce,
-            voices={name: voice for name, voice in known.items() if voice is not None},
-            enrolled=self._voices.learnt,
-        )
-        announce(tuple(source.name for source in first))
-        with self._roster_lock:
-            now = self._sources()
-            for source in first:
-                if source not in now:  # it went while the model was loaded
-                    worker.remove(source.name)
-            for source in now:
-                if source not in first:
-                    worker.add(source, self._voices.mean_of(source.name))
-                if not self._stopping.is_set():
-                    source.start()
-            for name, wanted_s in self._enrol_first.items():
-                worker.enrol(name, wanted_s)
-            self._worker = worker
-        return worker
-
-    def _source(self, stream: str) -> Source:
-        if stream not in self._inputs:
-            raise UsageError(f"There is no stream named {stream!r}; there are: {', '.join(self._inputs)}.")
-        return self._inputs[stream].source
-
-    def _sources(self) -> list[Source]:
-        return [heard.source for heard in self._inputs.values()]
-
-    def _publish(self, event: Event) -> None:
-        for publisher in self._publishers:
-            publisher.publish(event)
-
     def snapshot(self) -> Snapshot:
-        """The newest state of everything; measures the level of what came in since the last call."""
-        for name, heard in self._inputs.items():
-            samples, heard.metered = heard.source.ring.recent(heard.metered)
-            heard.meter.feed(samples)
-            captures = heard.source.status().state in ("live", "no signal")
-            reading = heard.meter.reading() if captures else None
-            self.board.level(name, None if reading is None else Level(**asdict(reading)))
-        self.board.broker(self._broker_view())
+        """Return the newest state of everything; changes nothing."""
         return self.board.snapshot()
 
-    def _broker_view(self) -> BrokerView:
-        if self._mqtt is None:
-            return BrokerView("off", "off", "", None, None, None)
-        stats = self._mqtt.stats()
-        status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
-        return BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed)
-
     def notices(self) -> frozenset[str]:
-        """What the sources and voice profiles have to say to a person, for runs without a screen."""
-        statuses = {source.name: source.status() for source in self._sources()}
-        return self._voices.ignored | {
-            f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"
-        }
+        """Return what the sources and voice profiles report to the user, for runs without a screen."""
+        statuses = {name: source.status() for name, source in self._sources.items()}
+        ignored = self._store.ignored if self._store is not None else frozenset()
+        return ignored | {f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"}
 
     def mute(self, stream: str, muted: bool) -> None:
-        """Really stop (or restart) the capture of `stream`."""
+        """Stop the capture of `stream`, releasing the device, or restart it."""
         self._source(stream).mute(muted)
 
     def devices(self) -> tuple[str, ...]:
-        """Names of the input devices; empty where PortAudio or a device is missing."""
+        """Return the names of the input devices; empty where PortAudio or a device is missing."""
         from streamer.audio.devices import list_devices
 
         try:
@@ -245,10 +257,10 @@ class Monitor:
             source.choose(device)
             self.board.log("device", f"moving to {device}", stream)
         else:
-            self.board.log("note", f"it plays a recording; hear {device} with: streamer run 'mic:{device}'", stream)
+            self.board.log("note", f"it plays a recording; monitor {device} with: streamer run 'mic:{device}'", stream)
 
     def calibrate(self, stream: str, wanted_s: float = USUAL_S) -> None:
-        """Learn the voice on `stream` from so many seconds of speech while it goes on being heard, then use its profile.
+        """Enrol the speaker on `stream` from `wanted_s` seconds of speech while it goes on; then apply the profile.
 
         Raises:
             UsageError: there is no such stream.
@@ -256,7 +268,7 @@ class Monitor:
         self._enrol(stream, wanted_s)
 
     def cancel_calibration(self, stream: str) -> None:
-        """Learn no voice on `stream`; nothing of it is kept.
+        """Cancel the enrolment on `stream`; nothing of it is kept.
 
         Raises:
             UsageError: there is no such stream.
@@ -266,9 +278,81 @@ class Monitor:
     def _enrol(self, stream: str, wanted_s: float | None) -> None:
         self._source(stream)
         with self._roster_lock:
-            if self._worker is not None:
-                self._worker.enrol(stream, wanted_s)
+            if self._profiles is not None:
+                self._profiles.enrol(stream, wanted_s)
             elif wanted_s is not None:
                 self._enrol_first[stream] = wanted_s
             else:
                 self._enrol_first.pop(stream, None)
+
+    def _source(self, stream: str) -> Source:
+        if stream not in self._sources:
+            raise UsageError(f"There is no stream named {stream!r}; there are: {', '.join(self._sources)}.")
+        return self._sources[stream]
+
+    def _run(self) -> None:
+        """Load, warm up, start the sources, and wait for the worker's end."""
+        try:
+            worker = self._load()
+            if not self._stopping.is_set():
+                worker.run()
+            broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
+            if broken:  # raised at the end: until then the screen shows the other streams
+                self.failure = StreamerError(broken[0].detail)
+        except Exception as error:
+            self.failure = error
+            self.failed.set()
+        finally:
+            self.ended.set()
+            if self._queue is not None:
+                self._queue.close()
+
+    def _load(self) -> Worker:
+        """Return the worker for the sources there are by then, which are started."""
+        from streamer.pipeline.build import build_inference, describe, stream_settings
+
+        first = dict(self._sources)
+        inference = build_inference(self._settings, rows=len(first))
+        self.board.torch_device(str(inference.device))
+        each = stream_settings(self._settings, inference.model)
+        store = self._store = ProfileStore(
+            inference.model.sha256 or "",
+            lambda stream, text: self.board.log("note", text, stream),
+            enabled=self._settings.model.calibration and each.neutral_mean is not None,
+        )
+
+        def info(names: tuple[str, ...]) -> Info:
+            return describe(self._settings, inference, names, profiles.in_use)
+
+        sink = BoardSink(self.board, self._publishers, info)
+        profiles = VoiceProfiles(inference, each, sink, store, self._on_enrolled)
+        for name in first:
+            profiles.load(name)
+        worker = Worker(inference, list(first.values()), each, sink=sink, wake=self._wake, profiles=profiles)
+        sink.roster_changed(tuple(first))
+        with self._roster_lock:
+            now = self._sources
+            for name, source in first.items():
+                if now.get(name) is not source:  # it was removed while the model was loaded
+                    worker.remove(name)
+            for name, source in now.items():
+                if first.get(name) is not source:
+                    profiles.load(name)
+                    worker.add(source)
+                if not self._stopping.is_set():
+                    source.start()
+            for name, wanted_s in self._enrol_first.items():
+                profiles.enrol(name, wanted_s)
+            self._worker, self._profiles = worker, profiles
+        return worker
+
+    def _watch_broker(self) -> None:
+        """Keep the board's view of the publisher that has a broker."""
+        while True:
+            for stats in [publisher.stats() for publisher in self._publishers]:
+                if "://" in stats.url:
+                    status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
+                    view = BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed)
+                    self.board.broker(view)
+            if self._stopping.wait(BROKER_LOOK_S):
+                return

@@ -2,20 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from streamer.config import Settings
+from streamer.audio.open import SourceSpec
+from streamer.config import AudioConfig, Settings
 from streamer.emotion.profile import profile_folder, stored_names
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import StreamerError, UsageError
 from streamer.events import EmotionEnded, Event, Info, Window
 from streamer.monitor import Monitor
 from streamer.pipeline.stream import StreamSettings
+from streamer.publish.publisher import PublisherStats
 from tests.support.fakes import FakeInference, FakeSource
 
 HOP_SAMPLES = 18 * 320
@@ -32,8 +34,11 @@ class Kept(list[Event]):
     def publish(self, event: Event) -> None:
         self.append(event)
 
+    def stats(self) -> PublisherStats:
+        return PublisherStats(True, "list", "", len(self), 0, 0)
 
-class WindowResult(FakeSource):
+
+class WatchedSource(FakeSource):
     """Says whether it was started and stopped."""
 
     started = stopped = False
@@ -56,13 +61,16 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         self.loaded = threading.Event()
         self.kept = Kept()
-        self.sources = [WindowResult(name) for name in names]
+        self.sources = [WatchedSource(name) for name in names]
         monkeypatch.setattr("streamer.pipeline.build.build_inference", self.build)
         monkeypatch.setattr("streamer.pipeline.build.stream_settings", lambda *_: SETTINGS)
-        monkeypatch.setattr("streamer.pipeline.build.describe", lambda _, __, names: info(*names))
-        self.monitor = Monitor(
-            Settings(), self.sources, [self.kept], mqtt=None, wake=threading.Event(), ended=threading.Event()
+        monkeypatch.setattr(
+            "streamer.pipeline.build.describe", lambda _, __, names, calibrated: info(names, calibrated)
         )
+        self.monitor = Monitor()
+        self.monitor.publish_to(self.kept)
+        for source in self.sources:
+            self.monitor.add(source)
 
     def build(self, _: Settings, rows: int) -> FakeInference:
         self.loaded.wait(5)
@@ -81,8 +89,9 @@ class Bench:
         return [view.name for view in self.monitor.snapshot().streams]
 
 
-def info(*streams: str) -> Info:
-    return Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, streams)
+def info(streams: Sequence[str], calibrated: Collection[str]) -> Info:
+    names = tuple(name for name in streams if name in calibrated)
+    return Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, tuple(streams), names)
 
 
 def until(done: Callable[[], object]) -> None:
@@ -107,7 +116,7 @@ def test_a_stream_that_comes_is_heard_shown_and_announced(bench: Bench, loaded_f
     if loaded_first:
         bench.loaded.set()
         until(lambda: bench.sources[0].started)
-    door = WindowResult("door")
+    door = WatchedSource("door")
     bench.monitor.add(door)
     bench.loaded.set()
     until(lambda: door.started)
@@ -144,7 +153,7 @@ def test_a_stream_that_goes_is_stopped_forgotten_and_announced(
 
 def test_names_that_are_taken_or_unknown_are_refused(bench: Bench) -> None:
     with pytest.raises(UsageError, match="named 'desk' already"):
-        bench.monitor.add(WindowResult("desk"))
+        bench.monitor.add(WatchedSource("desk"))
     for ask in (bench.monitor.remove, lambda name: bench.monitor.mute(name, True)):
         with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
             ask("door")
@@ -155,7 +164,7 @@ def test_a_source_that_cannot_work_is_refused_and_the_others_go_on(bench: Bench)
     bench.monitor.start()
     until(lambda: bench.sources[0].started)
     with pytest.raises(StreamerError, match="cannot ever work"):
-        bench.monitor.add(WindowResult("door", state="failed"))
+        bench.monitor.add(WatchedSource("door", state="failed"))
     bench.sources[0].speak(1)
     until(lambda: bench.of(Window, "desk"))
     assert bench.names() == ["desk"]
@@ -167,7 +176,7 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
     until(lambda: bench.sources[0].started)
     bench.monitor.remove("desk")
     assert bench.monitor.ended.wait(5)
-    door = WindowResult("door")
+    door = WatchedSource("door")
     with pytest.raises(StreamerError, match="has ended"):
         bench.monitor.add(door)
     assert not door.started
@@ -191,7 +200,7 @@ def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(
         bench.sources[0].speak(2)
         until(lambda heard=heard: len(bench.of(Window, "desk")) == heard)
     until(lambda: stored_names() == ("desk",))
-    assert [event.calibrated for event in bench.kept if isinstance(event, Info)] == [(), ("desk",)]
+    until(lambda: [event.calibrated for event in bench.kept if isinstance(event, Info)] == [(), ("desk",)])
     bench.monitor.stop()
 
     again = Bench(monkeypatch, "desk", "door")
@@ -235,3 +244,82 @@ def test_a_profile_that_cannot_be_used_is_told_and_the_stream_is_heard_without_i
     assert "is damaged and is ignored" in notice
     bench.sources[0].speak(1)
     until(lambda: bench.of(Window, "desk"))
+
+
+def test_two_readers_see_the_same_level(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    bench.sources[0].speak(4)
+    until(lambda: bench.monitor.snapshot().streams[0].level is not None)
+    until(lambda: bench.of(Window, "desk"))
+    first, second = bench.monitor.snapshot().streams[0], bench.monitor.snapshot().streams[0]
+    assert first.level == second.level
+    assert first.level is not None
+    assert first.level.rms_dbfs == pytest.approx(-20.0, abs=0.1)
+
+
+def test_the_monitor_wakes_for_audio_of_a_source_that_was_opened_elsewhere(bench: Bench) -> None:
+    assert bench.sources[0].ring.on_write is bench.monitor._wake
+
+
+def test_iterating_yields_every_event_until_all_sources_are_over(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.sources[0].speak(2)  # three would count as being behind
+    bench.sources[0].ring.end()
+    with bench.monitor as monitor:
+        events = list(monitor)
+    assert events == bench.kept
+    assert [event.end_s for event in events if isinstance(event, Window)] == pytest.approx([0.24, 0.48])
+    assert bench.sources[0].stopped
+    assert monitor.events_lost == 0
+
+
+def test_iterating_raises_what_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, rows: int) -> None:
+        raise StreamerError("The checkpoint is damaged; get it again.")
+
+    monkeypatch.setattr("streamer.pipeline.build.build_inference", broken)
+    with bench.monitor as monitor, pytest.raises(StreamerError, match="damaged"):
+        list(monitor)
+
+
+def test_a_monitor_that_was_not_entered_keeps_no_events(bench: Bench) -> None:
+    with pytest.raises(StreamerError, match="with Monitor"):
+        next(iter(bench.monitor))
+
+
+def test_leaving_the_loop_early_stops_the_monitor(bench: Bench) -> None:
+    bench.loaded.set()
+    with bench.monitor as monitor:
+        until(lambda: bench.sources[0].started)
+        bench.sources[0].speak(3)
+        for event in monitor:
+            if isinstance(event, Window):
+                break
+    assert bench.sources[0].stopped
+    assert monitor.ended.is_set()
+
+
+def test_sources_are_opened_by_their_names() -> None:
+    monitor = Monitor.open("demo", fast=True)
+    assert monitor.add("talks/Monday.flac") == "monday"
+    assert monitor.add(SourceSpec("recording", "talk.flac"), name="door") == "door"
+    assert [view.name for view in monitor.snapshot().streams] == ["demo", "monday", "door"]
+    with pytest.raises(UsageError, match="named 'demo' already"):
+        monitor.add("demo")
+    with pytest.raises(UsageError, match="names no source"):
+        monitor.add("")
+    monitor.stop()
+
+
+def test_the_settings_name_the_source_where_the_caller_names_none() -> None:
+    monitor = Monitor.open(settings=Settings(audio=AudioConfig(source="talk.flac")))
+    assert [view.name for view in monitor.snapshot().streams] == ["talk"]
+
+
+def test_a_broker_that_is_not_there_shows_and_the_url_is_checked() -> None:
+    with pytest.raises(UsageError):
+        Monitor.open("demo", mqtt="not a url")
+    monitor = Monitor.open("demo", mqtt="mqtt://127.0.0.1:9")
+    monitor.stop()

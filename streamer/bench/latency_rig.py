@@ -20,8 +20,8 @@ from streamer.bench.virtual_microphone import VirtualMicrophone
 from streamer.config import Settings
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
-from streamer.feed.board import Board
 from streamer.pipeline.build import build_inference, stream_settings
+from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
@@ -102,8 +102,7 @@ class _Rig:
             inference,
             [self.microphone],
             stream_settings(settings, inference.model),
-            board=Board([self.microphone.name]),
-            outlet=self.step.send,
+            sink=EventSink(self.step.send),
             wake=wake,
         )
         self._thread = threading.Thread(target=self._worker.run, name="worker", daemon=True)

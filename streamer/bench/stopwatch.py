@@ -1,8 +1,8 @@
 """Record when one stream's audio passes each stage of the monitor, from outside its parts.
 
 The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and the
-calls into the model are wrapped; all times are of the monotonic clock, which the processes of a machine share. Records are
-plain values appended to lists, so that they cost the measured threads next to nothing.
+inference reports when the encoder begins and ends; all times are of the monotonic clock, which the processes of a machine
+share. Records are plain values appended to lists, so that they cost the measured threads next to nothing.
 """
 
 import threading
@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from streamer.arrays import Samples
 from streamer.audio.portaudio import InputStream, PortAudio
 from streamer.audio.ring import Chunk, RingBuffer
 from streamer.constants import SAMPLE_RATE
 from streamer.events import Event, Window
-from streamer.pipeline.inference import Inference
+from streamer.pipeline.inference import Inference, Stage
 
 CLICK_LEVEL = 0.25  # a click is played at 0.8; the virtual microphone holds nothing else
 CLICK_APART = SAMPLE_RATE // 5  # samples within which a click still rings
@@ -111,7 +110,7 @@ class StopwatchRing(RingBuffer):
 
 @dataclass
 class StopwatchStep:
-    """The worker's step: wraps the encoder of an inference, and is the worker's outlet on the way to `publish`."""
+    """The worker's step: notes the stages of an inference, and stands between the worker's events and `publish`."""
 
     ring: StopwatchRing
     publish: Callable[[Event], None]
@@ -121,19 +120,17 @@ class StopwatchStep:
 
     def watch(self, inference: Inference) -> None:
         """Note the encoder's moments from now on."""
-        encoder = inference._encoder  # the one seam that is not public: between it and the pooling there is none
-        step = encoder.step
 
-        def noting(audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
-            self._encode_s = time.monotonic()
-            frames = step(audio, exec_mask)
-            self._encoded_s = time.monotonic()
-            return frames
+        def note(stage: Stage) -> None:
+            if stage == "encode begins":
+                self._encode_s = time.monotonic()
+            else:
+                self._encoded_s = time.monotonic()
 
-        encoder.step = noting  # type: ignore[method-assign]
+        inference.on_stage = note
 
     def send(self, event: Event) -> None:
-        """One event on its way out."""
+        """Note the moments of a window, and pass every event on to `publish`."""
         if isinstance(event, Window):
             now_s = time.monotonic()
             captured_s = event.time - (time.time() - now_s)

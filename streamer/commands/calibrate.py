@@ -1,15 +1,14 @@
 """`streamer calibrate`: learn a person's neutral voice, once, so that every later run is set against it."""
 
 import sys
-import threading
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
-from streamer.audio.source import Source
+from streamer.audio.open import SourceSpec, parse_source
 from streamer.config import Settings
 from streamer.emotion.profile import (
     NOT_CALIBRATABLE,
@@ -23,7 +22,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.feed.snapshot import StreamView
 from streamer.monitor import Monitor
 from streamer.names import slugify
-from streamer.pipeline.profiles import Learnt
+from streamer.pipeline.profiles import EnrolmentResult
 
 LOOK_S = 0.1  # between two moves of the progress line
 BAR_CELLS = 24  # what is left of 80 for the words beside it
@@ -48,28 +47,21 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
     spec, name, channel = _wanted(settings, source, name)
     if load_checkpoint(settings.model.checkpoint).card.neutral_mean is None:
         raise StreamerError(NOT_CALIBRATABLE)
-    wake = threading.Event()
-    heard = open_source(
+    results: SimpleQueue[EnrolmentResult] = SimpleQueue()
+    monitor = Monitor(settings, on_enrolled=results.put)
+    stream = monitor.add(
         spec,
-        SourceOptions(
-            ring_s=settings.audio.ring_s,
-            fast=spec.kind != "mic",
-            channel=channel if isinstance(channel, int) else None,
-            block_ms=settings.audio.block_ms,
-        ),
+        replace(monitor.source_options, fast=spec.kind != "mic", channel=channel if isinstance(channel, int) else None),
         name=name,
-        on_write=wake,
     )
-    learnt: SimpleQueue[Learnt] = SimpleQueue()
-    monitor = Monitor(settings, [heard], [], mqtt=None, wake=wake, ended=threading.Event(), enrolled=learnt.put)
-    monitor.calibrate(heard.name, seconds)
+    monitor.calibrate(stream, seconds)
     _say(
-        f"Speak in your everyday, neutral voice, about anything: {seconds:g} s of speech are collected on {heard.name}, "
+        f"Speak in your everyday, neutral voice, about anything: {seconds:g} s of speech are collected on {stream}, "
         "silence does not count. Ctrl-C gives up; no audio is stored."
     )
     try:
         monitor.start()
-        profile = _listen(monitor, heard, learnt, seconds)
+        profile = _collect(monitor, stream, results, seconds)
     finally:
         monitor.stop()
     path = save_profile(profile)
@@ -115,8 +107,8 @@ def _wanted(settings: Settings, source: str | None, name: str | None) -> tuple[S
     return spec, name, channel
 
 
-def _listen(monitor: Monitor, source: Source, learnt: "SimpleQueue[Learnt]", seconds: float) -> VoiceProfile:
-    """The profile, after a line that moves while the voice is heard."""
+def _collect(monitor: Monitor, stream: str, results: "SimpleQueue[EnrolmentResult]", seconds: float) -> VoiceProfile:
+    """Return the profile, after a line that moves while speech is collected."""
     columns = (TextColumn("{task.description}"), BarColumn(BAR_CELLS), TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("loading the model", total=seconds, figures="")
@@ -125,9 +117,9 @@ def _listen(monitor: Monitor, source: Source, learnt: "SimpleQueue[Learnt]", sec
             for notice in sorted(monitor.notices() - said):  # a microphone that is not there, and its cure
                 progress.console.print(f"streamer: {notice}", markup=False, highlight=False, soft_wrap=True)
                 said.add(notice)
-            over = monitor.ended.is_set()  # looked at first: what was learnt is in the queue before that
+            over = monitor.ended.is_set()  # looked at first: a result is in the queue before that
             try:
-                result = learnt.get(timeout=LOOK_S)
+                result = results.get(timeout=LOOK_S)
             except Empty:
                 _show(progress, task, monitor.snapshot().streams[0], seconds)
             else:
@@ -135,7 +127,7 @@ def _listen(monitor: Monitor, source: Source, learnt: "SimpleQueue[Learnt]", sec
                     raise result
                 return result
             if over:
-                raise monitor.failure or StreamerError(f"{source.name} ended before anything was heard of it.")
+                raise monitor.failure or StreamerError(f"{stream} ended before any speech was collected.")
 
 
 def _show(progress: Progress, task: TaskID, stream: StreamView, seconds: float) -> None:

@@ -85,9 +85,9 @@ def _compute(settings: Settings) -> Finding:
 
 
 def _broker(settings: Settings) -> Finding:
-    from streamer.commands.mqtt import mqtt_settings
     from streamer.publish.broker_files import find_broker
     from streamer.publish.check import check_connection
+    from streamer.publish.open import mqtt_settings
 
     url = settings.mqtt.url
     if url == "off":

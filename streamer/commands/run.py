@@ -3,23 +3,20 @@
 import os
 import signal
 import sys
-import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
-from streamer.audio.source import PcmFormat, Source
-from streamer.commands.mqtt import mqtt_settings
+from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.source import PcmFormat
 from streamer.commands.terminal_session import open_log, show
 from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.monitor import Monitor
-from streamer.publish.broker import EmbeddedBroker
 from streamer.publish.jsonlines import JsonLines
-from streamer.publish.mqtt import MqttPublisher
-from streamer.publish.publisher import Publisher
+from streamer.publish.open import open_mqtt
 
 
 def run_monitor(
@@ -41,16 +38,17 @@ def run_monitor(
     if not headless and not sys.stdout.isatty():
         print("streamer: There is no terminal, so this prints JSON lines, as --headless does.", file=sys.stderr)
         headless = True
-    wake = threading.Event()
-    sources = _open_sources(settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, wake=wake)
     with ExitStack() as stack:
-        mqtt = _open_mqtt(settings, stack)
-        publishers: list[Publisher] = [mqtt] if mqtt else []
-        ended = threading.Event()
+        monitor = Monitor(settings)
+        _add_sources(monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm)
+        mqtt = open_mqtt(settings.mqtt, stack)
+        if mqtt is not None:
+            monitor.publish_to(mqtt)
+            if settings.mqtt.url == "embedded":
+                _tell(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
         if headless:
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
-            publishers.append(JsonLines(sys.stdout, wait=fast, on_closed=ended.set))
-        monitor = Monitor(settings, sources, publishers, mqtt=mqtt, wake=wake, ended=ended)
+            monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
         stack.callback(monitor.stop)
         if headless:
             _wait(monitor)
@@ -62,10 +60,10 @@ def run_monitor(
         raise monitor.failure
 
 
-def _open_sources(
-    settings: Settings, *, one_source: bool, headless: bool, fast: bool, pcm: PcmFormat, wake: threading.Event
-) -> list[Source]:
-    """The named source, or those of the [[stream]] tables."""
+def _add_sources(
+    monitor: Monitor, settings: Settings, *, one_source: bool, headless: bool, fast: bool, pcm: PcmFormat
+) -> None:
+    """Add the named source, or those of the [[stream]] tables."""
     wanted: list[tuple[str | None, SourceSpec, int | str]] = [
         (stream.name, parse_source(stream.source), stream.channel) for stream in settings.stream
     ]
@@ -75,23 +73,16 @@ def _open_sources(
         if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
             where = f"[[stream]] {name}: " if name else ""
             raise UsageError(f"{where}there is no file {spec.target!r}; name an audio file, mic, - or demo.")
-    return [
-        open_source(
-            spec,
-            SourceOptions(
-                ring_s=settings.audio.ring_s,
-                fast=fast,
-                loop=not headless,
-                pcm=pcm,
-                channel=channel if isinstance(channel, int) else None,
-                block_ms=settings.audio.block_ms,
-            ),
-            name=name,
-            on_write=wake,
-            stdin=_pipe_beside_the_keyboard() if spec.kind == "pipe" and not headless else None,
+    for name, spec, channel in wanted:
+        options = replace(
+            monitor.source_options,
+            fast=fast,
+            loop=not headless,
+            pcm=pcm,
+            channel=channel if isinstance(channel, int) else None,
         )
-        for name, spec, channel in wanted
-    ]
+        stdin = _pipe_beside_the_keyboard() if spec.kind == "pipe" and not headless else None
+        monitor.add(open_source(spec, options, name=name, stdin=stdin))
 
 
 def _pipe_beside_the_keyboard() -> BinaryIO:
@@ -110,19 +101,6 @@ def _pipe_beside_the_keyboard() -> BinaryIO:
     os.dup2(keyboard, sys.stdin.fileno())
     os.close(keyboard)
     return audio
-
-
-def _open_mqtt(settings: Settings, stack: ExitStack) -> MqttPublisher | None:
-    """The publisher, and the embedded broker before it where that is wanted; `stack` stops what was started."""
-    if settings.mqtt.url == "off":
-        return None
-    url = settings.mqtt.url
-    if url == "embedded":
-        broker = EmbeddedBroker()
-        url = broker.start()
-        stack.callback(broker.stop)
-        _tell(f"The embedded MQTT broker listens on {url}.")
-    return MqttPublisher(mqtt_settings(settings.mqtt, url))
 
 
 def _wait(monitor: Monitor) -> None:

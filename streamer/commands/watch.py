@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from streamer.commands.mqtt import mqtt_settings
 from streamer.commands.terminal_session import open_log, show
 from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.feed.watch import WatchFeed
 from streamer.publish.broker_files import find_broker
+from streamer.publish.open import mqtt_settings
 from streamer.publish.subscriber import Subscriber
 
 

@@ -71,14 +71,14 @@ def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> Voi
     )
 
 
-def shift_of(mean: Sequence[float], neutral_mean: Sequence[float]) -> tuple[float, ...]:
-    """`[128]` what to take away from the attentive mean of every window of a voice: all that sets it apart.
+def neutral_offset(mean: Sequence[float], neutral_mean: Sequence[float]) -> tuple[float, ...]:
+    """Return what is subtracted from the attentive mean of a speaker's windows, [128]: their neutral speech's difference.
 
-    Half of the windows that a classifier learns from come so (`streamer.training.head`).
+    Half of the windows that a classifier is trained on have it subtracted too (`streamer.training.head`).
 
     Args:
-        mean: the voice's own, of neutral speech.
-        neutral_mean: the checkpoint's, of the neutral speech of the speakers that it learnt from.
+        mean: of the speaker's own neutral speech.
+        neutral_mean: the checkpoint's, of the neutral speech of its training speakers.
     """
     return tuple(own - usual for own, usual in zip(mean, neutral_mean, strict=True))
 

@@ -5,7 +5,6 @@ window of the clip is warming, and windows hold part of the clip as well as all 
 """
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,8 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.labels import LABELS
 from streamer.events import EmotionStarted, Event, Info, Window
-from streamer.feed.board import Board
 from streamer.pipeline.build import build_inference, stream_settings
+from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.progress import Progress
 from streamer.training.losses import label_mask
@@ -116,9 +115,7 @@ class WorkerHarness:
             self._inference,
             [_Recording(str(row), samples, self._streams.hop_samples) for row, samples in enumerate(recordings)],
             self._streams,
-            board=Board(list(events)),
-            outlet=take,
-            wake=threading.Event(),
+            sink=EventSink(take),
         ).run()
         return list(events.values())
 

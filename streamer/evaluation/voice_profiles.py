@@ -15,8 +15,8 @@ from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
-from streamer.emotion.profile import shift_of
-from streamer.emotion.shift import take_out
+from streamer.emotion.profile import neutral_offset
+from streamer.emotion.profile_offset import subtract_offsets
 from streamer.progress import Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import bootstrap_interval, uar_of_rows
@@ -72,7 +72,7 @@ def measure_voice_profiles(
     middles = np.concatenate([encoder.pooled(part, WINDOW_S) for part in parts])
     means = dict(zip(reference, middles[:, :EMBEDDING_DIM], strict=True))
     profiles = _neutral_embeddings(means, clips, seed)  # [N, 128]
-    shifts = np.array([shift_of(profile.tolist(), neutral_mean) for profile in profiles], dtype=np.float32)
+    shifts = np.array([neutral_offset(profile.tolist(), neutral_mean) for profile in profiles], dtype=np.float32)
     targets = np.array([LABELS.index(clip.label) for clip in clips])
     vectors = np.stack([pooled[clip] for clip in clips])  # [N, 640]
     before, after = (_predict(model, corpus, vectors, by) for by in (np.zeros_like(shifts), shifts))
@@ -108,6 +108,6 @@ def _predict(
     model: EmotionDetectionModel, corpus: Corpus, pooled: Float32Array, shifts: Float32Array
 ) -> npt.NDArray[np.int64]:
     """Return the columns `[N]` of the most probable of the corpus's labels."""
-    shifted: Float32Array = take_out(torch.from_numpy(shifts), torch.from_numpy(pooled)).numpy()
+    shifted: Float32Array = subtract_offsets(torch.from_numpy(pooled), torch.from_numpy(shifts)).numpy()
     columns: npt.NDArray[np.int64] = classify_pooled(model, shifted, label_mask(corpus.labels)).argmax(axis=1)
     return columns

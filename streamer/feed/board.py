@@ -1,7 +1,7 @@
-"""The board: everything the screen may want to know, gathered from any thread, handed out as one immutable `Snapshot`.
+"""Collect from any thread what the screen may show, and return it as one immutable `Snapshot`.
 
-The local worker and `streamer watch` post the same events to it; only the worker also posts what no broker carries
-(level, attention, smoothed probabilities).
+The local worker and `streamer watch` put the same events on the board; only the worker also sets what no broker carries
+(`StreamDetails`: level, attention, smoothed probabilities, voice profiles).
 """
 
 import threading
@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Unpack
 
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, Info, State, Status, Window
 from streamer.feed.snapshot import (
@@ -18,6 +19,7 @@ from streamer.feed.snapshot import (
     LogKind,
     LogLine,
     Snapshot,
+    StreamDetails,
     StreamView,
     TimelinePoint,
 )
@@ -28,7 +30,7 @@ _TROUBLE = {"mic lost", "no signal", "behind"}  # statuses worth a line when the
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one stream so far."""
+    """What is known of one stream so far: the mutable counterpart of `StreamView`."""
 
     status: Status = "starting"
     detail: str = ""
@@ -45,7 +47,7 @@ class _Record:
 
 
 class Board:
-    """Thread-safe; every method returns at once."""
+    """The newest state of all streams. Thread-safe; every method returns at once."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Board:
         self._lines = 0
 
     def event(self, event: Event, stream: str | None = None) -> None:
-        """Take in one event; `stream` replaces the event's own name where several monitors are watched."""
+        """Record one event; `stream` replaces the event's own name where several monitors are watched."""
         with self._lock:
             if isinstance(event, Info):
                 self._info = event
@@ -99,39 +101,17 @@ class Board:
             record.device = device or record.device
 
     def forget(self, stream: str) -> None:
-        """The stream is no more: it leaves the screen, and what the log says of it stays."""
+        """Remove a stream from the screen; its lines in the log stay."""
         with self._lock:
             if self._records.pop(stream, None):
                 self._write("note", stream, "no longer heard")
 
-    def inner(
-        self,
-        stream: str,
-        attention: tuple[float, ...] | None,
-        smoothed: tuple[tuple[str, float], ...] | None,
-    ) -> None:
-        """Set what only the local worker knows of the newest window."""
+    def update(self, stream: str, **details: Unpack[StreamDetails]) -> None:
+        """Set details of a stream that only the local worker knows; the others stay. A forgotten stream stays so."""
         with self._lock:
             if record := self._records.get(stream):
-                record.attention, record.smoothed = attention, smoothed
-
-    def level(self, stream: str, level: Level | None) -> None:
-        """Set the stream's input level; None while nothing is captured."""
-        with self._lock:
-            if record := self._records.get(stream):  # it may have been forgotten meanwhile
-                record.level = level
-
-    def calibrated(self, stream: str, calibrated: bool) -> None:
-        """Set whether a voice profile is in use on the stream."""
-        with self._lock:
-            if record := self._records.get(stream):
-                record.calibrated = calibrated
-
-    def enrolment(self, stream: str, view: EnrolmentView | None) -> None:
-        """Set how far getting to know the voice on the stream has come; None: none is being learnt."""
-        with self._lock:
-            if record := self._records.get(stream):
-                record.enrolment = view
+                for name, value in details.items():
+                    setattr(record, name, value)
 
     def broker(self, view: BrokerView) -> None:
         """Set the state of the MQTT connection; a change of its status is logged."""
@@ -146,18 +126,18 @@ class Board:
             self._torch_device = name
 
     def log(self, kind: LogKind, text: str, stream: str | None = None) -> None:
-        """Write one line to the event log."""
+        """Append one line to the event log."""
         with self._lock:
             self._write(kind, stream, text)
 
     def status_of(self, stream: str) -> Status:
-        """The stream's status word now."""
+        """Return the stream's status word."""
         with self._lock:
             record = self._records.get(stream)
             return record.status if record else "starting"
 
     def snapshot(self) -> Snapshot:
-        """Everything, now."""
+        """Return the state of everything now."""
         now = self._wall()
         with self._lock:
             return Snapshot(

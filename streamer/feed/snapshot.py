@@ -1,11 +1,11 @@
 """What the screen shows: one immutable value, pulled 8 to 10 times a second, never waited for.
 
-The local monitor and `streamer watch` both build it with `streamer.feed.board.Board`. A figure that did not reach the board
-(because a broker does not carry it) is None and shows as `not sent`.
+The local monitor and `streamer watch` both build it with `streamer.feed.board.Board`. A figure that did not reach the
+board, because a broker does not carry it, is None and shows as `not sent`.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 from streamer.events import Health, Info, State, Status, Window
 
@@ -47,15 +47,25 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentView:
-    """How far getting to know a voice has come."""
+    """How far the enrolment of a speaker has come."""
 
     voice_s: float  # seconds of speech so far
     wanted_s: float
 
 
+class StreamDetails(TypedDict, total=False):
+    """What only the local monitor knows of a stream: fields of `StreamView` that no broker carries."""
+
+    level: Level | None
+    attention: tuple[float, ...] | None
+    smoothed: tuple[tuple[str, float], ...] | None
+    calibrated: bool
+    enrolment: EnrolmentView | None
+
+
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """All that is known of one stream."""
+    """Everything known of one stream."""
 
     name: str
     status: Status
@@ -69,7 +79,7 @@ class StreamView:
     health: Health | None
     timeline: tuple[TimelinePoint, ...]  # oldest first
     calibrated: bool = False  # a voice profile is in use
-    enrolment: EnrolmentView | None = None  # while a voice is being learnt
+    enrolment: EnrolmentView | None = None  # while a speaker is enrolled
 
 
 @dataclass(frozen=True, slots=True)

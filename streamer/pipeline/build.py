@@ -1,4 +1,6 @@
-"""From settings to the parts that need torch: the model on its device, the batch of rows, and what to tell about them."""
+"""Build from the settings what needs torch: the model on its device, the batch of rows, and their description."""
+
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -12,13 +14,13 @@ from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import Info
-from streamer.pipeline.inference import Inference
+from streamer.pipeline.inference import Inference, InferenceSettings
 from streamer.pipeline.stream import StreamSettings
-from streamer.pipeline.worker import MOST_HOPS
+from streamer.pipeline.worker import MAX_HOPS
 
 
 def build_inference(settings: Settings, rows: int) -> Inference:
-    """The model of `settings`, loaded, on its device, warmed up, with state for `rows` streams.
+    """Return the model of `settings`, loaded, on its device, warmed up, with state for `rows` streams.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -32,22 +34,20 @@ def build_inference(settings: Settings, rows: int) -> Inference:
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu:
         model.encoder.precision = settings.model.precision
-    inference = Inference(
-        model,
-        rows,
+    windows = InferenceSettings(
         window_frames=settings.window.frames,
         hop_frames=settings.window.hop_frames,
-        device=device,
         encoder_dtype=torch.bfloat16 if settings.model.precision == "bfloat16" and not on_cpu else torch.float32,
-        voice_threshold=settings.voice.threshold,
+        vad_threshold=settings.voice.threshold,
         min_speech=settings.voice.min_speech,
     )
-    inference.warm_up(MOST_HOPS)
+    inference = Inference(model, rows, windows, device=device)
+    inference.warm_up(MAX_HOPS)
     return inference
 
 
 def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamSettings:
-    """What every stream needs of the settings, with `auto` taken from the checkpoint.
+    """Return the settings of every stream, with `auto` replaced by the checkpoint's values.
 
     Raises:
         UsageError: the tracker's thresholds contradict each other.
@@ -76,8 +76,8 @@ def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamS
     )
 
 
-def describe(settings: Settings, inference: Inference, streams: list[str]) -> Info:
-    """The retained `info` message."""
+def describe(settings: Settings, inference: Inference, streams: Sequence[str], calibrated: Collection[str]) -> Info:
+    """Return the retained `info` message: what is running, and which streams have a voice profile in use."""
     return Info(
         version=__version__,
         model=_card(inference.model).name,
@@ -87,9 +87,10 @@ def describe(settings: Settings, inference: Inference, streams: list[str]) -> In
         window_s=settings.window.window_s,
         hop_s=settings.window.hop_s,
         streams=tuple(streams),
+        calibrated=tuple(name for name in streams if name in calibrated),
     )
 
 
 def _card(model: EmotionDetectionModel) -> CheckpointCard:
-    assert model.card is not None, "only a model that was loaded from a checkpoint is monitored with"
+    assert model.card is not None, "the pipeline runs only models that were loaded from a checkpoint"
     return model.card

@@ -1,28 +1,27 @@
-"""One stream as the worker sees it: its source, its counters, its tracker, and the events that come of its windows."""
+"""One stream of the worker: its source, counters and tracker, and the events of its windows."""
 
 import math
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.meter import rms_and_peak_dbfs
+from streamer.audio.meter import LevelMeter, rms_and_peak_dbfs
 from streamer.audio.ring import Chunk
 from streamer.audio.source import Source, SourceState, SourceStatus
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
-from streamer.emotion.enrolment import Enrolment
 from streamer.emotion.tracker import ClaimRule, Observation, Tracker, TrackerOutput, TrackerSettings
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Status, Window
+from streamer.feed.snapshot import Level
+from streamer.pipeline.counters import Counters
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.inference import WindowResult
 
 BEHIND_S = 2.0  # a window skipped within this time means that the machine does not keep up
-HEALTH_S = 1.0  # how often health is measured; publishers thin it out
-MEMORY_S = 10.0  # time constant of the real-time factor, in seconds of audio
+HEALTH_S = 1.0  # how often health is measured; publishers throttle it
+METER_S = 0.05  # between two readings of the meter: 20 a second, where the screen shows 8
 
 _WORDS: dict[SourceState, Status] = {
     "starting": "starting",
@@ -34,14 +33,14 @@ _WORDS: dict[SourceState, Status] = {
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What every stream of a worker shares."""
+    """What all streams of a worker share."""
 
     labels: tuple[str, ...]
     window_frames: int
     hop_frames: int
     rule: ClaimRule
     tracker: TrackerSettings
-    neutral_mean: tuple[float, ...] | None = None  # [128] what voice profiles differ from; None: there can be none
+    neutral_mean: tuple[float, ...] | None = None  # [128] that voice profiles are measured against; None: no profiles
 
     @property
     def hop_s(self) -> float:
@@ -54,34 +53,29 @@ class StreamSettings:
         return self.hop_frames * FRAME_SAMPLES
 
 
-@dataclass(slots=True)
-class _Figures:
-    """Counters and measurements for `Health`."""
+@dataclass(frozen=True, slots=True)
+class WindowEvents:
+    """The events of one window, and the smoothed probabilities behind them."""
 
-    overwritten: int = 0
-    skipped: int = 0
-    compute_s: float = 0.0
-    audio_s: float = 0.0
-    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=500))
-
-    def spent(self, compute_s: float, audio_s: float) -> None:
-        keep = math.exp(-audio_s / MEMORY_S)
-        self.compute_s = self.compute_s * keep + compute_s
-        self.audio_s = self.audio_s * keep + audio_s
+    events: tuple[Event, ...]  # transitions, the state, then the window
+    window: Window
+    smoothed: tuple[tuple[str, float], ...] | None  # in label order; None while there is nothing to smooth
 
 
 class StreamRuntime:
-    """Owned by the worker's thread."""
+    """The state of one stream. Owned by the worker's thread."""
 
     def __init__(self, source: Source, settings: StreamSettings, run_id: str) -> None:
         self.source = source
         self.name = source.name
-        self.finished = False  # the source is over and its last window was emitted
-        self.enrolment: Enrolment | None = None  # while the voice is being learnt
+        self.drained = False  # the source is over and its last window was emitted
         self._settings = settings
         self._run_id = run_id
         self._tracker = Tracker(settings.rule, settings.tracker)
-        self._figures = _Figures()
+        self._counters = Counters()
+        self._meter = LevelMeter()
+        self._metered = 0  # position in the ring up to which the meter has read
+        self._metered_at = -math.inf
         self._began: float | None = None  # wall time of position 0 where the source has no capture clock
         self._origin = 0  # absolute position of the last reset
         self._latest = Chunk(0, np.zeros(0, dtype=np.float32), 0, False)
@@ -107,37 +101,37 @@ class StreamRuntime:
         """Whole hops in the ring."""
         return self.source.ring.available() // self._settings.hop_samples
 
-    def read(self, most_hops: int) -> Chunk | None:
-        """The next whole hops, or what is left before a gap or at the end."""
+    def read(self, max_hops: int) -> Chunk | None:
+        """Return the next whole hops, or what is left before a gap or at the end; None if less is there."""
         hop = self._settings.hop_samples
-        chunk = self.source.ring.read(least=hop, most=hop * most_hops, multiple=hop)
+        chunk = self.source.ring.read(least=hop, most=hop * max_hops, multiple=hop)
         if chunk is not None:
             self._latest = chunk
             self._dropped += chunk.lost
-            self._figures.overwritten += chunk.lost
+            self._counters.overwritten += chunk.lost
         return chunk
 
     def pause(self) -> list[Event]:
-        """Muted, or the device is lost: once all that came before was result, what is held is over."""
+        """End the emotion held while the stream is muted or its device lost, once all audio before was processed."""
         silent = self.source.status().state in ("muted", "lost")
         if not silent or self.hops_waiting or self._newest is None:
             return []
         self._newest = None
-        return self._changes(self._tracker.reset(self._time))
+        return self._transition_events(self._tracker.reset(self._time))
 
     def restart(self, chunk: Chunk, wall: float) -> list[Event]:
-        """After a gap: windows begin anew at `chunk`, and what was open is over."""
+        """Begin windows anew at `chunk`, after a gap, and end the emotion held."""
         self._origin = chunk.start
         self._newest = None
         self._time = max(self._time, self._wall_time(chunk.start, wall))
-        return self._changes(self._tracker.reset(self._time))
+        return self._transition_events(self._tracker.reset(self._time))
 
-    def spent(self, compute_s: float, samples: int) -> None:
-        """Note what a step over so many samples cost."""
-        self._figures.spent(compute_s, samples / SAMPLE_RATE)
+    def record_cost(self, compute_s: float, samples: int) -> None:
+        """Record what a step over so many samples cost."""
+        self._counters.record_cost(compute_s, samples / SAMPLE_RATE)
 
-    def events_of(self, result: "WindowResult", wall: float) -> tuple[list[Event], TrackerOutput]:
-        """What one window gives: transitions, the state, and the window itself, in this order."""
+    def window_events(self, result: "WindowResult", wall: float) -> WindowEvents:
+        """Return the events of one window."""
         end = self._origin + result.end
         self._time = max(self._time, self._wall_time(end, wall))
         observation = Observation(
@@ -151,58 +145,65 @@ class StreamRuntime:
         window = self._newest = self._window(result, observation, end, wall)
         self._seq += 1
         self._dropped = 0
-        self._figures.skipped += result.skipped
+        self._counters.skipped += result.skipped
         if window.latency_ms is not None:
-            self._figures.latencies_ms.append(window.latency_ms)
-        self._learn_voice(result, window)
-        return [*self._changes(output), window], output
+            self._counters.latencies_ms.append(window.latency_ms)
+        smoothed = None if output.smoothed is None else tuple(output.smoothed.items())
+        return WindowEvents((*self._transition_events(output), window), window, smoothed)
 
     def close(self) -> list[Event]:
-        """End what is open: the stream stops."""
+        """End the emotion held: the stream is over."""
         if self._newest is None:
             return []
-        return self._changes(self._tracker.close(self._time))
+        return self._transition_events(self._tracker.close(self._time))
 
-    def look(self, monotonic: float) -> tuple[Status, str, str]:
-        """Status word, its sentence, and the device's name."""
+    def meter_due(self, monotonic: float) -> bool:
+        """Return whether the meter is to be read again."""
+        return self.drained or monotonic - self._metered_at >= METER_S
+
+    def level(self, monotonic: float) -> Level | None:
+        """Meter what came in since the last call; None while nothing is captured."""
+        self._metered_at = monotonic
+        samples, self._metered = self.source.ring.recent(self._metered)
+        self._meter.feed(samples)
+        captures = self.source.status().state in ("live", "no signal")
+        reading = self._meter.reading() if captures else None
+        return None if reading is None else Level(**asdict(reading))
+
+    def status(self, monotonic: float) -> tuple[Status, str, str]:
+        """Return the status word, its sentence, and the device's name."""
         source = self.source.status()
-        self._status = self._judge(source, monotonic)
+        self._status = self._status_word(source, monotonic)
         detail = source.detail
         if self._status == "behind":
             detail = "The machine does not keep up: windows are skipped. Use a longer hop_s, fewer streams or a GPU."
         return self._status, detail, source.device
 
     def health(self, wall: float, monotonic: float) -> Health | None:
-        """How the stream is doing, when that is due."""
+        """Return a health event when one is due."""
         if monotonic - self._health_at < HEALTH_S:
             return None
         self._health_at = monotonic
-        return self.health_now(wall)
+        return self.measure_health(wall)
 
-    def health_now(self, wall: float) -> Health:
-        """How the stream is doing, now; the status word is that of the last look."""
-        source, figures, ring = self.source.status(), self._figures, self.source.ring
-        p50, p95 = _percentiles(figures.latencies_ms)
+    def measure_health(self, wall: float) -> Health:
+        """Return a health event now; its status word is the one that `status` returned last."""
+        source, counters, ring = self.source.status(), self._counters, self.source.ring
+        p50, p95 = counters.latency_percentiles_ms()
         return Health(
             stream=self.name,
             time=wall,
             status=self._status,
             device=source.device,
             effective_rate_hz=source.effective_rate_hz,
-            real_time_factor=figures.compute_s / figures.audio_s if figures.audio_s else None,
+            real_time_factor=counters.real_time_factor,
             latency_p50_ms=p50,
             latency_p95_ms=p95,
             ring_fill=min(1.0, ring.available() / ring.capacity),
             overflow_events=source.overflow_events,
-            dropped_samples=figures.overwritten,
-            skipped_windows=figures.skipped,
+            dropped_samples=counters.overwritten,
+            skipped_windows=counters.skipped,
         )
-
-    def _learn_voice(self, result: "WindowResult", window: Window) -> None:
-        """Only full windows of speech count: what a profile will be applied to."""
-        if self.enrolment is not None and result.embedding and window.probs and not window.warming:
-            moved_s = self._settings.hop_s * (1 + result.skipped)
-            self.enrolment.take(result.embedding, result.speech, moved_s, window.rms_dbfs)
 
     def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:
         probs = observation.probs
@@ -224,8 +225,8 @@ class StreamRuntime:
             warming=observation.warming,
         )
 
-    def _changes(self, output: TrackerOutput) -> list[Event]:
-        """The tracker's output as events: what ended, what started, what holds."""
+    def _transition_events(self, output: TrackerOutput) -> list[Event]:
+        """Return the tracker's output as events: what ended, what started, what is held."""
         events: list[Event] = []
         if ended := output.ended:
             events.append(
@@ -240,14 +241,14 @@ class StreamRuntime:
         events.append(State(self.name, self._time, output.label, output.confidence, output.since))
         return events
 
-    def _judge(self, source: SourceStatus, monotonic: float) -> Status:
-        """One word for the whole stream; what the person must act on comes first."""
-        if self.finished:
+    def _status_word(self, source: SourceStatus, monotonic: float) -> Status:
+        """Return one word for the whole stream; what the user must act on comes first."""
+        if self.drained:
             return "ended"
         if source.state in _WORDS:
             return _WORDS[source.state]
-        if self._figures.skipped > self._skipped_seen:
-            self._skipped_seen, self._skipped_at = self._figures.skipped, monotonic
+        if self._counters.skipped > self._skipped_seen:
+            self._skipped_seen, self._skipped_at = self._counters.skipped, monotonic
         if monotonic - self._skipped_at < BEHIND_S:
             return "behind"
         if self._newest is None or self._newest.warming:
@@ -255,7 +256,7 @@ class StreamRuntime:
         return "silence" if self._newest.probs is None else "live"
 
     def _wall_time(self, position: int, wall: float) -> float:
-        """When the sample before `position` was result: by the capture clock, or as if the file began when we did."""
+        """Return when the sample before `position` was captured, or as if the recording began with the program."""
         captured = self.source.ring.time_of(position)
         if captured is not None:
             return captured
@@ -264,13 +265,6 @@ class StreamRuntime:
         return self._began + position / SAMPLE_RATE
 
     def _hop_before(self, end: int) -> Samples:
-        """The newest hop before absolute position `end`, as far as the latest chunk holds it."""
+        """Return the newest hop before absolute position `end`, as far as the latest chunk holds it."""
         last = max(0, end - self._latest.start)
         return self._latest.samples[max(0, last - self._settings.hop_samples) : last]
-
-
-def _percentiles(latencies_ms: Sequence[float]) -> tuple[float | None, float | None]:
-    if not latencies_ms:
-        return None, None
-    p50, p95 = np.percentile(latencies_ms, (50, 95))
-    return float(p50), float(p95)

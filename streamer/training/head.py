@@ -3,7 +3,7 @@
 While the encoder moves, the classifier follows it, through dropped and mixed values. On the finished one it learns in a
 minute what it did not in hours, since each window is pooled once and nothing else is computed.
 
-It also learns what voice profiles do (`streamer.emotion.shift`): a share of the windows has its speaker's own neutral
+It also learns what voice profiles do (`streamer.emotion.profile_offset`): a share of the windows has its speaker's own neutral
 voice taken out, the others come as they are, so one classifier serves calibrated streams and all others.
 """
 
@@ -26,7 +26,7 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
 from streamer.emotion.model import Classifier
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.emotion.shift import take_out
+from streamer.emotion.profile_offset import subtract_offsets
 from streamer.progress import Progress
 from streamer.training.batches import NON_SPEECH, EpochBatches, Windows, draw_epoch
 from streamer.training.losses import Softness, masked_cross_entropy
@@ -195,7 +195,7 @@ def fit_head(model: EmotionDetectionModel, windows: PooledWindows, steps: int, s
             group["lr"] = _RATE * cosine_with_warmup(step, _WARM_UP_STEPS, step / steps, 0.0)
         rows = torch.from_numpy(rng.choice(len(shares), _BATCH, p=shares)).to(device)
         calibrated = torch.from_numpy(rng.random(_BATCH) < _CALIBRATED).to(device)
-        pooled = take_out(calibrated[:, None] * windows.voices[rows], windows.vectors[rows])
+        pooled = subtract_offsets(windows.vectors[rows], calibrated[:, None] * windows.voices[rows])
         logits = classifier(F.dropout((pooled - mean) / spread, _DROPPED))
         loss = masked_cross_entropy(logits, windows.targets[rows], windows.masks[rows])
         optimizer.zero_grad(set_to_none=True)

@@ -1,12 +1,15 @@
 """The stopwatch records times without changing the audio that passes."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from streamer.audio.ring import RingBuffer
-from streamer.bench.stopwatch import StopwatchRing
+from streamer.bench.stopwatch import StopwatchRing, StopwatchStep
+from streamer.events import Event
+from tests.feed.test_board import WINDOW
 
 
 def ring(calls_s: list[float]) -> StopwatchRing:
@@ -59,3 +62,16 @@ def test_only_a_gap_inside_the_audio_breaks_the_pairing(before: int, broken: boo
     watched.write(silence(before), captured=(before, 1e9))
     watched.mark_gap()
     assert watched.broken is broken
+
+
+def test_a_window_carries_the_times_at_which_the_encoder_began_and_ended() -> None:
+    published: list[Event] = []
+    step = StopwatchStep(ring([]), published.append)
+    model = SimpleNamespace(on_stage=None)
+    step.watch(model)  # type: ignore[arg-type]
+    model.on_stage("encode begins")
+    model.on_stage("encode ends")
+    step.send(WINDOW)
+    (emitted,) = step.emitted
+    assert published == [WINDOW]
+    assert 0 < emitted.encode_s <= emitted.encoded_s <= emitted.sent_s

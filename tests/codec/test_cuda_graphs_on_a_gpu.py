@@ -6,7 +6,7 @@ import torch
 
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference
+from streamer.pipeline.inference import Inference, InferenceSettings
 from tests.codec.truth import encoder, noise, relative_error
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
@@ -89,7 +89,7 @@ def test_the_encoder_never_waits_for_the_gpu(no_waiting):
 
 def test_inference_waits_only_for_the_probabilities(no_waiting, monkeypatch):
     torch.cuda.set_sync_debug_mode("default")
-    inference = Inference(EmotionDetectionModel(8), 3, window_frames=75, hop_frames=18, device="cuda", min_speech=0.0)
+    inference = Inference(EmotionDetectionModel(8), 3, InferenceSettings(75, 18, min_speech=0.0), device="cuda")
     inference.warm_up()
     read = Inference._read
 

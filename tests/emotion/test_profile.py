@@ -12,10 +12,10 @@ from streamer.emotion.profile import (
     ProfileError,
     forget_profile,
     load_profile,
+    neutral_offset,
     profile_folder,
     profile_of,
     save_profile,
-    shift_of,
     stored_names,
 )
 
@@ -122,5 +122,5 @@ def test_what_is_forgotten_is_gone_and_cannot_be_forgotten_twice() -> None:
 
 def test_the_shift_is_the_whole_way_from_the_middle_to_the_voice() -> None:
     middle = (0.5,) * 128
-    assert shift_of(middle, middle) == (0.0,) * 128
-    assert shift_of(VOICE.mean, middle) == pytest.approx([own - 0.5 for own in VOICE.mean])
+    assert neutral_offset(middle, middle) == (0.0,) * 128
+    assert neutral_offset(VOICE.mean, middle) == pytest.approx([own - 0.5 for own in VOICE.mean])

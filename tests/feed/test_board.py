@@ -40,7 +40,7 @@ def test_the_newest_of_everything_is_in_the_snapshot() -> None:
     b = board()
     for event in (STATE, WINDOW, HEALTH, Info("0.1", "m", "ab", ("happy",), 24000, 3.0, 0.24, ("desk",))):
         b.event(event)
-    b.inner("desk", (0.5, 0.5), (("happy", 0.6),))
+    b.update("desk", attention=(0.5, 0.5), smoothed=(("happy", 0.6),))
     snapshot = b.snapshot()
     (view,) = snapshot.streams
     assert (view.window, view.state, view.health, view.device) == (WINDOW, STATE, HEALTH, "Yeti")
@@ -120,8 +120,8 @@ def test_a_stream_that_is_forgotten_leaves_the_screen_and_late_news_of_it_does_n
     b = board()
     b.event(WINDOW)
     b.forget("desk")
-    b.inner("desk", (1.0,), None)
-    b.level("desk", None)
+    b.update("desk", attention=(1.0,), smoothed=None)
+    b.update("desk", level=None)
     b.event(EmotionEnded("desk", "ab-1", 1006.0, "angry", 6.0, 0.93))
     b.forget("desk")
     assert b.snapshot().streams == ()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamer.constants import FRAME_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, WindowResult
+from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
 
 HOP_FRAMES, WINDOW_FRAMES = 18, 75
 HOP_SAMPLES = HOP_FRAMES * FRAME_SAMPLES
@@ -27,7 +27,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def inference(model: EmotionDetectionModel, rows: int = 1, window_frames: int = WINDOW_FRAMES) -> Inference:
-    return Inference(model, rows, window_frames=window_frames, hop_frames=HOP_FRAMES, min_speech=0.0)
+    return Inference(model, rows, InferenceSettings(window_frames, HOP_FRAMES, min_speech=0.0))
 
 
 def feed(it: Inference, audio: np.ndarray, sizes: list[int], row: int = 0) -> list:
@@ -104,9 +104,17 @@ def test_only_the_newest_window_is_given_when_asked_so_and_the_rest_is_counted(m
 
 
 def test_noise_is_no_voice_and_gets_no_probabilities(model: EmotionDetectionModel) -> None:
-    it = Inference(model, 1, window_frames=WINDOW_FRAMES, hop_frames=HOP_FRAMES, min_speech=0.3)
+    it = Inference(model, 1, InferenceSettings(WINDOW_FRAMES, HOP_FRAMES, min_speech=0.3))
     heard = it.step({0: noise(1.0)})
     assert {h.probs for h in heard} == {None}
+
+
+def test_the_stages_of_a_step_are_reported_and_change_nothing(model: EmotionDetectionModel) -> None:
+    audio, plain, watched = noise(0.5), inference(model), inference(model)
+    stages: list[str] = []
+    watched.on_stage = stages.append
+    assert watched.step({0: audio}) == plain.step({0: audio})
+    assert stages == ["encode begins", "encode ends"]
 
 
 def test_warming_up_leaves_no_trace(model: EmotionDetectionModel) -> None:
@@ -225,9 +233,7 @@ def test_hops_of_all_rows_go_the_encoders_short_way_and_give_the_same_to_the_las
 def test_the_encoder_may_compute_in_half_precision(model: EmotionDetectionModel) -> None:
     audio, precisions = noise(1.0), (torch.bfloat16, torch.float32)
     half, full = (
-        Inference(
-            model, 1, window_frames=WINDOW_FRAMES, hop_frames=HOP_FRAMES, min_speech=0.0, encoder_dtype=dtype
-        ).step({0: audio})
+        Inference(model, 1, InferenceSettings(WINDOW_FRAMES, HOP_FRAMES, dtype, min_speech=0.0)).step({0: audio})
         for dtype in precisions
     )
     assert [h.end for h in half] == [h.end for h in full]
@@ -239,9 +245,7 @@ def test_the_encoder_may_compute_in_half_precision(model: EmotionDetectionModel)
 def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on `meta` have no values: whoever asks for one gets an error."""
     hop, window_frames = 7 * FRAME_SAMPLES, 14
-    it = Inference(
-        EmotionDetectionModel(8), 3, window_frames=window_frames, hop_frames=7, device="meta", min_speech=0.0
-    )
+    it = Inference(EmotionDetectionModel(8), 3, InferenceSettings(window_frames, 7, min_speech=0.0), device="meta")
     reads = []
     monkeypatch.setattr(Inference, "_read", lambda _, pending: reads.append(pending) or [])
     it.warm_up()

@@ -1,25 +1,44 @@
 """Learning voices in the worker: what counts, what is applied, and to which stream."""
 
-import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from streamer.emotion.enrolment import MeasuredVoice
-from streamer.emotion.profile import load_profile, profile_of, save_profile, shift_of, stored_names
+from streamer.emotion.profile import (
+    ProfileError,
+    VoiceProfile,
+    load_profile,
+    neutral_offset,
+    profile_of,
+    save_profile,
+    stored_names,
+)
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.feed.board import Board
 from streamer.feed.snapshot import EnrolmentView, StreamView
-from streamer.pipeline.profiles import ProfileStore
+from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
-from tests.support.fakes import FakeClock, FakeInference, FakeSource
+from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource
 
 HOP_SAMPLES = 18 * 320
 HOP_S = 0.24
 MIDDLE = (0.5,) * 128
 VOICE = MeasuredVoice(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
+
+
+@dataclass
+class FakeStore:
+    """Profiles in memory."""
+
+    means: dict[str, tuple[float, ...]]
+    checkpoint_sha256: str = "ab"
+
+    def mean(self, stream: str) -> tuple[float, ...] | None:
+        return self.means.get(stream)
 
 
 class Bench:
@@ -35,21 +54,31 @@ class Bench:
         self.sources = {name: FakeSource(name) for name in names}
         self.inference = FakeInference(rows=len(names), answer=answer)
         self.board = Board(names)
-        self.learnt: list[tuple[str, MeasuredVoice]] = []
-        self.rosters: list[tuple[str, ...]] = []
+        self.sink = FakeSink(self.board)
+        self.rosters = self.sink.rosters
+        self.results: list[EnrolmentResult] = []
         tracker = TrackerSettings(enter=0.5, exit=0.4, smoothing_s=0.0, dwell_s=0.0, hang_s=1.0)
+        settings = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(threshold=0.5), tracker, middle)
+        self.store = FakeStore(dict(voices or {}))
+        self.profiles = VoiceProfiles(self.inference, settings, self.sink, self.store, self.results.append)  # type: ignore[arg-type]
+        for name in names:
+            self.profiles.load(name)
         self.worker = Worker(
             self.inference,  # type: ignore[arg-type]
             list(self.sources.values()),
-            StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(threshold=0.5), tracker, middle),
-            board=self.board,
-            outlet=lambda event: None,
-            wake=threading.Event(),
-            roster=lambda names: self.rosters.append(self.worker.calibrated),
-            voices=voices or {},
-            enrolled=lambda name, voice: self.learnt.append((name, voice)),
+            settings,
+            sink=self.sink,
+            profiles=self.profiles,
             clock=FakeClock(),
         )
+
+    @property
+    def in_use(self) -> set[str]:
+        return set(self.profiles.in_use)
+
+    def add(self, name: str) -> None:
+        self.profiles.load(name)
+        self.worker.add(FakeSource(name))
 
     def speak(self, hops: int, *names: str) -> None:
         for _ in range(hops):
@@ -63,25 +92,26 @@ class Bench:
 
 def test_a_voice_is_learnt_from_full_windows_of_speech_and_applied_at_once() -> None:
     bench = Bench("desk")
-    bench.worker.enrol("desk", 4 * HOP_S)
+    bench.profiles.enrol("desk", 4 * HOP_S)
     bench.speak(4)
     assert bench.view("desk").enrolment == EnrolmentView(pytest.approx(3 * HOP_S), 4 * HOP_S)  # the first one warms up
-    assert bench.learnt == []
+    assert bench.results == []
     bench.speak(1)
-    ((name, voice),) = bench.learnt
-    assert (name, voice.windows, voice.mean) == ("desk", 4, (1.0,) * 128)
-    assert voice.level_dbfs == pytest.approx(-20.0, abs=0.1)
-    assert bench.inference.shifts == {0: pytest.approx(shift_of((1.0,) * 128, MIDDLE))}
-    assert bench.inference.revealed == set()
+    (profile,) = bench.results
+    assert isinstance(profile, VoiceProfile)
+    assert (profile.stream, profile.windows, profile.mean) == ("desk", 4, (1.0,) * 128)
+    assert (profile.level_dbfs, profile.checkpoint_sha256) == (pytest.approx(-20.0, abs=0.1), "ab")
+    assert bench.inference.offsets == {0: pytest.approx(neutral_offset((1.0,) * 128, MIDDLE))}
+    assert bench.inference.with_embedding == set()
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, True)
-    assert bench.rosters == [("desk",)]
+    assert (bench.rosters, bench.in_use) == ([("desk",)], {"desk"})
     bench.speak(3)
-    assert len(bench.learnt) == 1
+    assert len(bench.results) == 1
 
 
 def test_silence_does_not_count() -> None:
     bench = Bench("desk", answer=lambda row, end: (0.2, 0.8) if end > 10 * HOP_SAMPLES else None)
-    bench.worker.enrol("desk", 10.0)
+    bench.profiles.enrol("desk", 10.0)
     bench.speak(10)
     assert bench.view("desk").enrolment == EnrolmentView(0.0, 10.0)
     bench.speak(2)
@@ -90,113 +120,130 @@ def test_silence_does_not_count() -> None:
 
 def test_a_cancelled_collection_leaves_nothing_behind() -> None:
     bench = Bench("desk")
-    bench.worker.enrol("desk", 4 * HOP_S)
+    bench.profiles.enrol("desk", 4 * HOP_S)
     bench.speak(3)
-    bench.worker.enrol("desk", None)
+    bench.profiles.enrol("desk", None)
     bench.speak(6)
-    assert (bench.learnt, bench.inference.shifts, bench.inference.revealed) == ([], {}, set())
+    assert (bench.results, bench.inference.offsets, bench.inference.with_embedding) == ([], {}, set())
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, False)
 
 
 def test_a_stream_that_ends_too_early_says_how_much_was_heard_and_is_not_calibrated() -> None:
     bench = Bench("desk")
-    bench.worker.enrol("desk", 10.0)
+    bench.profiles.enrol("desk", 10.0)
     bench.speak(3)
     bench.sources["desk"].ring.end()
     bench.worker.tick()
-    ((name, voice),) = bench.learnt
-    assert (name, voice.enough, voice.voice_s) == ("desk", False, pytest.approx(2 * HOP_S))
-    assert bench.inference.shifts.get(0) is None
+    (result,) = bench.results
+    assert isinstance(result, ProfileError)
+    assert f"{2 * HOP_S:.1f} s of speech were" in str(result)
+    assert "on desk" in str(result)
+    assert bench.inference.offsets.get(0) is None
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, False)
 
 
 def test_a_stream_that_is_removed_while_its_voice_is_learnt_says_how_much_was_heard() -> None:
     bench = Bench("desk", "door")
-    bench.worker.enrol("door", 10.0)
+    bench.profiles.enrol("door", 10.0)
     bench.speak(3)
     bench.worker.remove("door")
-    bench.worker.add(FakeSource("door"))
+    bench.add("door")
     bench.worker.tick()
-    ((name, voice),) = bench.learnt
-    assert (name, voice.enough, voice.voice_s) == ("door", False, pytest.approx(2 * HOP_S))
-    assert (bench.inference.revealed, bench.worker.calibrated) == (set(), ())
+    (result,) = bench.results
+    assert isinstance(result, ProfileError)
+    assert f"{2 * HOP_S:.1f} s of speech were" in str(result)
+    assert "on door" in str(result)
+    assert (bench.inference.with_embedding, bench.in_use) == (set(), set())
     bench.speak(3, "desk")
-    assert len(bench.learnt) == 1
+    assert len(bench.results) == 1
 
 
 def test_each_of_two_streams_has_its_own_voice() -> None:
     bench = Bench("desk", "door", "hall", voices={"door": (9.0,) * 128})
-    assert bench.worker.calibrated == ("door",)
-    bench.worker.enrol("desk", 2 * HOP_S)
+    assert bench.in_use == {"door"}
+    bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(3)
-    assert bench.inference.shifts == {0: shift_of((1.0,) * 128, MIDDLE), 1: shift_of((9.0,) * 128, MIDDLE)}
-    assert bench.worker.calibrated == ("desk", "door")
+    assert bench.inference.offsets == {0: neutral_offset((1.0,) * 128, MIDDLE), 1: neutral_offset((9.0,) * 128, MIDDLE)}
+    assert bench.in_use == {"desk", "door"}
     assert [bench.view(name).calibrated for name in bench.sources] == [True, True, False]
 
 
 def test_a_stream_that_comes_later_brings_its_voice_and_one_that_goes_takes_it_along() -> None:
     bench = Bench("desk")
-    bench.worker.add(FakeSource("door"), (9.0,) * 128)
+    bench.store.means["door"] = (9.0,) * 128
+    bench.add("door")
     bench.worker.tick()
-    assert bench.worker.calibrated == ("door",)
+    assert bench.in_use == {"door"}
+    assert bench.inference.offsets == {1: neutral_offset((9.0,) * 128, MIDDLE)}
     bench.worker.remove("door")
-    bench.worker.add(FakeSource("door"))
+    del bench.store.means["door"]
+    bench.add("door")
     bench.worker.tick()
-    assert bench.worker.calibrated == ()
+    assert bench.in_use == set()
 
 
 def test_learning_a_voice_anew_replaces_the_one_before() -> None:
     bench = Bench("desk", voices={"desk": (9.0,) * 128})
-    bench.worker.enrol("desk", 2 * HOP_S)
+    bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(2)
-    assert bench.inference.shifts == {0: shift_of((9.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {0: neutral_offset((9.0,) * 128, MIDDLE)}
     bench.speak(1)
-    assert bench.inference.shifts == {0: shift_of((1.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {0: neutral_offset((1.0,) * 128, MIDDLE)}
 
 
 def test_a_checkpoint_without_a_middle_says_that_it_cannot_and_goes_on() -> None:
     bench = Bench("desk", middle=None)
-    bench.worker.enrol("desk", 2 * HOP_S)
+    bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(6)
     assert "does not know what neutral speech is" in bench.board.snapshot().log[0].text
-    assert (bench.view("desk").enrolment, bench.learnt) == (None, [])
+    assert (bench.view("desk").enrolment, bench.results) == (None, [])
 
 
 def test_a_voice_of_a_stream_that_is_gone_is_not_waited_for() -> None:
     bench = Bench("desk")
-    bench.worker.enrol("door", 2 * HOP_S)
+    bench.profiles.enrol("door", 2 * HOP_S)
     bench.speak(3)
-    assert bench.learnt == []
+    assert bench.results == []
 
 
-def kept(sha: str = "ab", wanted: bool = True) -> tuple[ProfileStore, Board]:
+def kept(sha: str = "ab", enabled: bool = True) -> tuple[ProfileStore, Board]:
     board = Board(["desk"])
-    voices = ProfileStore(board)
-    voices.begin(sha, wanted=wanted)
-    return voices, board
+    return ProfileStore(sha, lambda stream, text: board.log("note", text, stream), enabled=enabled), board
 
 
-def test_a_learnt_voice_is_stored_for_the_next_run() -> None:
-    voices, board = kept()
-    voices.learnt("desk", VOICE)
-    voices.close()
-    assert voices.mean_of("desk") == VOICE.mean
+def enrolled(store: ProfileStore, board: Board, voice: MeasuredVoice) -> None:
+    """Let a monitor's profiles collect `voice`, and its stream end."""
+    settings = StreamSettings(("happy",), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4), MIDDLE)
+    profiles = VoiceProfiles(FakeInference(), settings, FakeSink(board), store)  # type: ignore[arg-type]
+    profiles.attach(0, "desk")
+    profiles.enrol("desk", voice.wanted_s)
+    profiles.take_requests()
+    enrolment = profiles._enrolments["desk"]
+    for _ in range(voice.windows):
+        enrolment.take(voice.mean, 1.0, voice.voice_s / voice.windows, voice.level_dbfs)
+    profiles.detach("desk")
+    store.close()
+
+
+def test_an_enrolled_voice_is_stored_for_the_next_run() -> None:
+    store, board = kept()
+    enrolled(store, board, VOICE)
+    assert store.mean("desk") == VOICE.mean
     assert "stored and in use (20 s)" in board.snapshot().log[-1].text
 
 
 def test_a_voice_of_too_little_speech_is_not_stored_and_the_log_says_so() -> None:
-    voices, board = kept()
-    voices.learnt("desk", MeasuredVoice(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
-    voices.close()
+    store, board = kept()
+    enrolled(store, board, MeasuredVoice(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
     assert stored_names() == ()
     assert "Only 4.0 s of speech" in board.snapshot().log[-1].text
 
 
 def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
     save_profile(profile_of(VOICE, "desk", "cd"))
-    voices, board = kept("ab")
-    assert voices.mean_of("desk") is None
-    (sentence,) = voices.ignored
+    store, board = kept("ab")
+    assert store.mean("desk") is None
+    (sentence,) = store.ignored
     assert "another checkpoint and is ignored" in sentence
     assert board.snapshot().log[-1].text == sentence
     assert load_profile("desk", "cd") is not None
@@ -204,6 +251,6 @@ def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
 
 def test_profiles_are_not_even_read_where_they_are_not_wanted() -> None:
     save_profile(profile_of(VOICE, "desk", "cd"))
-    voices, board = kept("ab", wanted=False)
-    assert voices.mean_of("desk") is None
-    assert (voices.ignored, board.snapshot().log) == (frozenset(), ())
+    store, board = kept("ab", enabled=False)
+    assert store.mean("desk") is None
+    assert (store.ignored, board.snapshot().log) == (frozenset(), ())

@@ -17,7 +17,7 @@ from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, 
 from streamer.feed.board import Board
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
-from tests.support.fakes import FakeClock, FakeInference, FakeSource
+from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource
 
 HOP_SAMPLES = 18 * 320  # samples
 LABELS = ("neutral", "happy")
@@ -36,8 +36,8 @@ class Bench:
             self.inference.answer = answer
         self.clock = FakeClock()
         self.board = Board([s.name for s in self.sources], wall=self.clock.time)
-        self.events: list[Event] = []
-        self.rosters: list[tuple[str, ...]] = []
+        self.sink = FakeSink(self.board)
+        self.events, self.rosters = self.sink.events, self.sink.rosters
         settings = StreamSettings(
             labels=LABELS,
             window_frames=self.inference.window_frames,
@@ -49,10 +49,7 @@ class Bench:
             self.inference,  # type: ignore[arg-type]
             self.sources,
             settings,
-            board=self.board,
-            outlet=self.events.append,
-            wake=threading.Event(),
-            roster=self.rosters.append,
+            sink=self.sink,
             clock=self.clock,
         )
 

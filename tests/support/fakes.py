@@ -1,13 +1,17 @@
-"""Stand-ins at the worker's edges: a source that is fed by hand, an inference that says what it is told."""
+"""Stand-ins at the worker's edges: a source that is fed by hand, an inference with given answers, a sink that records."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Unpack
 
 import numpy as np
 
 from streamer.audio.ring import RingBuffer
 from streamer.audio.source import SourceState, SourceStatus
 from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
+from streamer.events import Event, Status
+from streamer.feed.board import Board
+from streamer.feed.snapshot import StreamDetails
 from streamer.pipeline.inference import WindowResult
 
 
@@ -45,8 +49,8 @@ class FakeInference:
     answer: Callable[[int, int], tuple[float, ...] | None] = lambda row, end: (0.2, 0.8)
     steps: list[dict[int, int]] = field(default_factory=list)
     resets: list[int] = field(default_factory=list)
-    shifts: dict[int, tuple[float, ...] | None] = field(default_factory=dict)
-    revealed: set[int] = field(default_factory=set)
+    offsets: dict[int, tuple[float, ...] | None] = field(default_factory=dict)
+    with_embedding: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.samples = dict.fromkeys(range(self.rows), 0)
@@ -59,11 +63,11 @@ class FakeInference:
     def remove(self, row: int) -> None:
         del self.samples[row]
 
-    def set_profile_offset(self, row: int, by: tuple[float, ...] | None) -> None:
-        self.shifts[row] = by
+    def set_profile_offset(self, row: int, offset: tuple[float, ...] | None) -> None:
+        self.offsets[row] = offset
 
-    def include_embedding(self, row: int, wanted: bool) -> None:
-        (self.revealed.add if wanted else self.revealed.discard)(row)
+    def include_embedding(self, row: int, enabled: bool) -> None:
+        (self.with_embedding.add if enabled else self.with_embedding.discard)(row)
 
     def reset(self, row: int) -> None:
         self.resets.append(row)
@@ -71,25 +75,53 @@ class FakeInference:
 
     def step(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[WindowResult]:
         self.steps.append({row: len(samples) for row, samples in audio.items()})
-        heard = []
+        results = []
         hop = self.hop_frames * FRAME_SAMPLES
         for row, samples in audio.items():
             before = self.samples[row]
             self.samples[row] += len(samples)
             ends = [e for e in range(hop, self.samples[row] + 1, hop) if e > before]
             wanted = ends[-1:] if row in newest_only else ends
-            heard += [self._heard(row, end, len(ends) - len(wanted)) for end in wanted]
-        return heard
+            results += [self._result(row, end, len(ends) - len(wanted)) for end in wanted]
+        return results
 
     def flush(self, row: int) -> WindowResult | None:
         left = self.samples[row] % (self.hop_frames * FRAME_SAMPLES)
-        return self._heard(row, self.samples[row], 0) if left else None
+        return self._result(row, self.samples[row], 0) if left else None
 
-    def _heard(self, row: int, end: int, skipped: int) -> WindowResult:
+    def _result(self, row: int, end: int, skipped: int) -> WindowResult:
         frames = min(-(-end // FRAME_SAMPLES), self.window_frames)
         probs = self.answer(row, end)
-        embedding = (float(row + 1),) * EMBEDDING_DIM if row in self.revealed else None
+        embedding = (float(row + 1),) * EMBEDDING_DIM if row in self.with_embedding else None
         return WindowResult(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped, embedding)
+
+
+@dataclass
+class FakeSink:
+    """A board, and lists of what is published."""
+
+    board: Board
+    events: list[Event] = field(default_factory=list)
+    rosters: list[tuple[str, ...]] = field(default_factory=list)
+
+    def event(self, event: Event) -> None:
+        self.board.event(event)
+        self.events.append(event)
+
+    def status(self, stream: str, status: Status, detail: str, device: str) -> None:
+        self.board.status(stream, status, detail, device)
+
+    def update(self, stream: str, **details: Unpack[StreamDetails]) -> None:
+        self.board.update(stream, **details)
+
+    def note(self, stream: str, text: str) -> None:
+        self.board.log("note", text, stream)
+
+    def stream_removed(self, stream: str) -> None:
+        self.board.forget(stream)
+
+    def roster_changed(self, streams: tuple[str, ...]) -> None:
+        self.rosters.append(streams)
 
 
 @dataclass
