@@ -4,16 +4,7 @@ The public names are loaded on first use (PEP 562), so that `streamer --help` ne
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from streamer.analysis.aggregate import global_embeddings, multi_scale_embeddings
-    from streamer.codec import StreamingEncoder
-    from streamer.codec.embeddings import encoder_embeddings
-    from streamer.codec.quantizer import Quantizer, StreamingQuantizer, quantized_codes, quantized_embeddings
-    from streamer.codec.waveform import convert_audio
-    from streamer.emotion import EmotionDetectionModel
-    from streamer.monitor import Monitor
+from typing import Any
 
 __version__ = "0.1.0"
 
