@@ -1,65 +1,65 @@
-"""The command line: one thin function a command. Heavy modules are imported inside the command that needs them."""
+"""The command line: the app, the list of commands, and the way from an error to an exit code.
+
+A command is one file of `streamer.commands`, with its signature, its help and its body. Heavy modules are imported inside
+the body, so that `--help` and shell completion wait for none.
+"""
 
 import contextlib
 import os
 import sys
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from streamer.cli_research import analyze, embed, evaluate, train
-from streamer.errors import StreamerError, UsageError
+from streamer import __version__
+from streamer.audio.source import Encoding
+from streamer.commands.analyze import analyze
+from streamer.commands.bench import bench
+from streamer.commands.broker import broker
+from streamer.commands.devices import devices
+from streamer.commands.embed import embed
+from streamer.commands.evaluate import evaluate
+from streamer.commands.info import info
+from streamer.commands.options import SOURCES, ConfigFile, LogFile, ModelCheckpoint, ModelDevice, Mqtt, given_tables
+from streamer.commands.train import train
+from streamer.errors import StreamerError
 
 
-class PcmEncoding(StrEnum):
-    """How samples stand in raw PCM."""
-
-    s16le = "s16le"
-    f32le = "f32le"
-
-
-app = typer.Typer(
-    name="streamer",
-    help="A real-time emotion monitor: it hears a microphone, shows what it hears, and sends it over MQTT.\n\n"
-    "Labels are estimates of what a voice sounds like, not of what a person feels. Not for use at work or in education "
-    "(EU AI Act, Art. 5(1)(f)).",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-Config = Annotated[Path | None, typer.Option(help="Settings file; default config.toml if it is there.")]
-Mqtt = Annotated[str | None, typer.Option(metavar="URL|embedded|off", help="Where events go.")]
-LogFile = Annotated[Path | None, typer.Option(help="Where warnings go while the dashboard is shown.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SOURCES = "auto | mic | mic:NAME-OR-INDEX | a file | - (raw PCM on stdin) | demo"
-
-
-@app.command()
 def run(
-    source: Annotated[str | None, typer.Argument(help=SOURCES, show_default=False)] = None,
-    config: Config = None,
+    source: Annotated[str | None, typer.Argument(help=f"{SOURCES}. Default: auto.", show_default=False)] = None,
+    config: ConfigFile = None,
     headless: Annotated[bool, typer.Option("--headless", help="Print JSON lines instead of the dashboard.")] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model goes.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model runs.")] = False,
     mqtt: Mqtt = None,
-    device: Annotated[str | None, typer.Option(help="Where the model runs: auto | cpu | cuda | mps.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="bundled | measured | a .safetensors file.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the model.")] = None,
-    channel: Annotated[str | None, typer.Option(help='"mix" or a channel index from 0.')] = None,
-    pcm_format: Annotated[PcmEncoding, typer.Option("--format", help="Raw PCM: its encoding.")] = PcmEncoding.s16le,
-    rate: Annotated[int, typer.Option(help="Raw PCM: samples a second.")] = 24_000,
-    channels: Annotated[int, typer.Option(help="Raw PCM: channels.")] = 1,
+    device: ModelDevice = None,
+    checkpoint: ModelCheckpoint = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Number of CPU threads for the model. Default: model.threads, 1.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help='"mix" or a channel index from 0. Default: audio.channel, mix.')
+    ] = None,
+    pcm_format: Annotated[Encoding, typer.Option("--format", help="Raw PCM: sample encoding.")] = "s16le",
+    rate: Annotated[int, typer.Option(help="Raw PCM: sample rate in Hz.")] = 24_000,
+    channels: Annotated[int, typer.Option(help="Raw PCM: number of channels.")] = 1,
     log_file: LogFile = None,
 ) -> None:
-    """Hear a source, show what the model hears, publish it."""
+    """Classify emotion in live audio.
+
+    Shows a dashboard in the terminal and publishes events over MQTT. The source `auto` is a microphone if there is one,
+    else a bundled demo recording.
+
+    \b
+    Examples:
+      streamer run mic:Yeti
+      streamer run talk.wav --headless --fast
+      ffmpeg -i talk.mp4 -f s16le -ar 24000 -ac 1 - | streamer run -
+    """
     from streamer.audio.source import PcmFormat
     from streamer.commands.run import run_monitor
     from streamer.config import load
 
-    flags = _tables(
+    flags = given_tables(
         audio={"source": source, "channel": channel},
         model={"device": device, "checkpoint": checkpoint, "threads": threads},
         mqtt={"url": mqtt},
@@ -69,169 +69,135 @@ def run(
         one_source=source is not None,
         headless=headless,
         fast=fast,
-        pcm=PcmFormat(pcm_format.value, rate, channels),
+        pcm=PcmFormat(pcm_format, rate, channels),
         log_file=log_file,
     )
 
 
-@app.command()
 def watch(
     url: Annotated[
-        str | None, typer.Argument(help="mqtt://host:port; default: the broker of a monitor on this machine.")
+        str | None,
+        typer.Argument(
+            help="mqtt://host:port. Default: mqtt.url, else the broker of a monitor on this machine.",
+            show_default=False,
+        ),
     ] = None,
-    config: Config = None,
-    node: Annotated[str | None, typer.Option(help="Show only this node; default all.")] = None,
+    config: ConfigFile = None,
+    node: Annotated[str | None, typer.Option(help="Show only this node. Default: all.")] = None,
     log_file: LogFile = None,
 ) -> None:
-    """Show the dashboard of a monitor that runs elsewhere, from its broker."""
+    """Show the dashboard of a monitor that runs elsewhere.
+
+    Its events come from an MQTT broker.
+
+    \b
+    Examples:
+      streamer watch
+      streamer watch mqtt://studio:1883 --node desk
+    """
     from streamer.commands.watch import run_watch
     from streamer.config import load
 
-    run_watch(load(config, _tables(mqtt={"url": url})), node, log_file)
+    run_watch(load(config, given_tables(mqtt={"url": url})), node, log_file)
 
 
-@app.command()
 def calibrate(
     source: Annotated[
         str | None,
-        typer.Argument(help="mic | mic:NAME-OR-INDEX | a file; with --forget: a stream's name.", show_default=False),
+        typer.Argument(
+            help="mic | mic:NAME-OR-INDEX | a file; with --forget: a stream's name. Default: as `streamer run`.",
+            show_default=False,
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech; silence does not count.")] = 20.0,
-    name: Annotated[str | None, typer.Option(help="The stream's name, as it is called when it runs.")] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Remove what was learnt.")] = False,
-    config: Config = None,
-    device: Annotated[str | None, typer.Option(help="Where the model runs: auto | cpu | cuda | mps.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="bundled | measured | a .safetensors file.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=10.0, max=600.0, help="Seconds of speech to collect; silence does not count.")
+    ] = 20.0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the stream, as `streamer run` calls it. Default: from the source.")
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove the voice profile.")] = False,
+    config: ConfigFile = None,
+    device: ModelDevice = None,
+    checkpoint: ModelCheckpoint = None,
 ) -> None:
-    """Learn your neutral voice, so that what is heard of you is set against it."""
+    """Record a profile of your neutral voice for later runs.
+
+    Later runs compare that stream's speech with the profile. No audio is stored.
+
+    \b
+    Examples:
+      streamer calibrate mic:Yeti
+      streamer calibrate --forget yeti
+    """
     from streamer.commands.calibrate import run_calibrate, run_forget
     from streamer.config import load
 
     if forget:
         run_forget(source or name)
         return
-    settings = load(config, _tables(model={"device": device, "checkpoint": checkpoint}))
+    settings = load(config, given_tables(model={"device": device, "checkpoint": checkpoint}))
     run_calibrate(settings, source, name, seconds)
 
 
-@app.command()
-def devices() -> None:
-    """List the input devices."""
-    from streamer.commands.devices import print_devices
+def doctor(config: ConfigFile = None) -> None:
+    """Check microphone, model, GPU and broker; say how to fix each.
 
-    print_devices()
-
-
-@app.command()
-def doctor(config: Config = None) -> None:
-    """Check PortAudio, devices, model, GPU and broker, each with its cure."""
+    \b
+    Example:
+      streamer doctor --config my.toml
+    """
     from streamer.commands.doctor import run_doctor
 
     raise typer.Exit(run_doctor(config))
 
 
-@app.command()
-def info(
-    checkpoint: Annotated[str, typer.Argument(help="bundled | measured | a .safetensors file.")] = "bundled",
-    batch: Annotated[int, typer.Option(min=1, help="Recordings at once, for the memory they need.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of each of them.")] = 3.0,
-    as_json: Json = False,
-) -> None:
-    """Show a checkpoint's model card, and what its encoder takes, gives and needs."""
-    from streamer.commands.info import print_info
+COMMANDS = (run, watch, calibrate, devices, doctor, info, broker, bench, train, evaluate, embed, analyze)
 
-    print_info(checkpoint, batch=batch, seconds=seconds, as_json=as_json)
+app = typer.Typer(
+    name="streamer",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in COMMANDS:
+    app.command()(command)
 
 
-@app.command()
-def broker(
-    port: Annotated[int, typer.Option(help="Port to listen on; the next free one is taken when it is in use.")] = 1883,
-    bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    open_to_network: Annotated[
-        bool, typer.Option("--open-to-network", help="Allow an address that others on the network can reach.")
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"streamer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def streamer(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Run the embedded MQTT broker by itself until Ctrl-C."""
-    from streamer.commands.broker import run_broker
+    """A real-time speech emotion monitor: microphone to terminal dashboard and MQTT.
 
-    run_broker(bind, port, open_to_network=open_to_network)
+    Labels estimate what a voice sounds like, not what a person feels. Not for use at work or in education
+    (EU AI Act, Art. 5(1)(f)).
 
+    \b
+    Examples:
+      streamer run                  classify the microphone, or a demo without one
+      streamer run talk.wav --headless --fast   print a file's events as JSON lines
+      streamer doctor               find out why something does not work
 
-class Precision(StrEnum):
-    """What the encoder computes in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    INT8 = "int8"
-
-
-@app.command()
-def bench(
-    as_json: Json = False,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
-    repeats: Annotated[int, typer.Option(help="Rounds: one re-encoding and ten steps of every chunk each.")] = 3,
-    streams: Annotated[
-        bool, typer.Option("--streams", help="The most streams in real time: p99 of a step below the hop.")
-    ] = False,
-    hop_s: Annotated[float, typer.Option(help="With --streams: seconds a step.")] = 0.24,
-    device: Annotated[str, typer.Option(help="With --streams: auto | cpu | cuda | cuda:N | mps.")] = "auto",
-    precision: Annotated[
-        Precision, typer.Option(help="With --streams: what the encoder computes in.")
-    ] = Precision.FLOAT32,
-    latency: Annotated[
-        bool, typer.Option("--latency", help="From a virtual microphone to an MQTT subscriber.")
-    ] = False,
-    clicks: Annotated[int, typer.Option(help="With --latency: how many clicks are played.")] = 100,
-    soak: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="Hear a virtual microphone for so long.")
-    ] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="With --soak: so many minutes of audio as fast as it goes.")
-    ] = False,
-    load: Annotated[bool, typer.Option("--load", help="With --soak: beside streams that keep all cores busy.")] = False,
-    out: Annotated[Path, typer.Option(help="With --soak: where a row a minute is appended.")] = Path("soak.jsonl"),
-    start: Annotated[
-        bool, typer.Option("--start", help="How soon help and the first window come, and memory.")
-    ] = False,
-) -> None:
-    """Measure the streaming encoder beside its peers; or capacity, latency, endurance, start."""
-    if streams + latency + start + (soak is not None) > 1:
-        raise UsageError("--streams, --latency, --soak and --start are measurements of their own: give one of them.")
-    if (fast or load) and soak is None:
-        raise UsageError("--fast and --load belong to --soak MINUTES: add it.")
-    if streams:
-        from streamer.commands.bench import run_streams
-
-        run_streams(hop_s=hop_s, device=device, precision=precision.value, threads=threads, as_json=as_json)
-        return
-    if not (latency or start or soak is not None):
-        from streamer.commands.bench import run_bench
-
-        run_bench(threads=threads, repeats=repeats, as_json=as_json)
-        return
-    from streamer.commands.bench_program import run_latency, run_soak, run_start
-
-    if latency:
-        met = run_latency(clicks, as_json=as_json)
-    elif soak is not None:
-        met = run_soak(soak, out, fast=fast, load=load, as_json=as_json)
-    else:
-        met = run_start(as_json=as_json)
-    raise typer.Exit(0 if met else 1)
-
-
-for research_command in (train, evaluate, embed, analyze):
-    app.command()(research_command)
-
-
-def _tables(**tables: dict[str, Any]) -> dict[str, Any]:
-    """Only what was said on the command line."""
-    said = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
-    return {name: table for name, table in said.items() if table}
+    \b
+    Exit codes:
+      0    success
+      1    failure at run time, or a check that did not pass (doctor, bench)
+      2    wrong usage or configuration
+      130  interrupted by Ctrl-C
+    """
 
 
 def main() -> None:
-    """The entry point: errors of ours are one line on stderr and an exit code."""
+    """Run the command line; print an error of ours as one line on stderr and end with its exit code."""
     code = 0
     try:
         app()

@@ -1,33 +1,97 @@
 """The command line: quick help, model card, doctor, and nothing heavy before it is needed."""
 
+import inspect
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
-from streamer.cli import app
+import streamer
+from streamer.cli import COMMANDS, app
 
 runner = CliRunner()
-COMMANDS = ("run", "watch", "devices", "doctor", "info", "broker", "bench", "train", "evaluate", "embed", "analyze")
+NAMES = [command.__name__ for command in COMMANDS]
+EIGHTY = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 
-def test_the_help_names_every_command_and_the_limits_of_use() -> None:
-    text = runner.invoke(app, ["--help"]).output
-    assert [name for name in COMMANDS if name not in text] == []
+def test_the_help_names_every_command_the_exit_codes_and_the_limits_of_use() -> None:
+    text = runner.invoke(app, ["--help"], env=EIGHTY).output
+    assert [name for name in NAMES if f"\n  {name} " not in text] == []
+    assert [f"\n    {code} " in text for code in (0, 1, 2, 130)] == [True] * 4
     assert "Not for use at work or in education" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str) -> None:
-    result = runner.invoke(app, [name, "--help"])
+def test_no_description_of_a_command_is_cut_at_80_columns() -> None:
+    text = runner.invoke(app, ["--help"], env=EIGHTY).output
+    lines = text[text.index("Commands:") :].splitlines()[1:]
+    assert len(lines) == len(NAMES)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_explains_itself_with_an_example(name: str, flag: str) -> None:
+    result = runner.invoke(app, [name, flag], env=EIGHTY)
     assert result.exit_code == 0
-    assert len(result.output.splitlines()) > 5
+    assert f"\n    streamer {name}" in result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_every_option_says_its_default(command: Callable[..., None]) -> None:
+    """Typer prints a default that is a value; for None the help text must say what happens."""
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.default is None:
+            _, info = get_args(parameter.annotation)
+            assert "Default: " in info.help, parameter.name
+
+
+def test_the_version_is_printed() -> None:
+    assert runner.invoke(app, ["--version"]).output == f"streamer {streamer.__version__}\n"
+
+
+def test_a_shell_completes_commands_and_choices() -> None:
+    def completed(words: str) -> list[str]:
+        asked = {
+            "_STREAMER_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
+        code = "import sys; sys.argv[0] = 'streamer'; from streamer.cli import app; app()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | asked
+        )
+        return done.stdout.split()
+
+    assert completed("streamer ") == NAMES
+    assert completed("streamer train --tune ") == ["head", "upper", "deep", "all"]
+
+
+def test_wrong_usage_ends_with_exit_code_2() -> None:
+    assert runner.invoke(app, ["run", "--no-such-option"]).exit_code == 2
+    assert runner.invoke(app, ["train", ".", "--tune", "nothing"]).exit_code == 2
 
 
 def test_the_help_waits_for_nothing_heavy() -> None:
-    heavy = ("torch", "textual", "sounddevice", "aiomqtt", "amqtt", "soxr", "encodec", "silero_vad", "matplotlib")
+    heavy = (
+        *(
+            "torch",
+            "numpy",
+            "pydantic",
+            "rich.console",
+            "textual",
+            "sounddevice",
+            "aiomqtt",
+            "amqtt",
+            "soxr",
+            "encodec",
+        ),
+        *("silero_vad", "matplotlib", "soundfile", "sklearn"),
+    )
     code = f"import sys, streamer, streamer.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -48,8 +112,6 @@ def test_the_public_names_are_loaded_on_first_use() -> None:
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
-    import streamer
-
     with pytest.raises(AttributeError, match="Nothing"):
         streamer.Nothing  # noqa: B018
 

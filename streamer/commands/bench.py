@@ -1,105 +1,78 @@
-"""`streamer bench`: the streaming encoder's step times beside its peers', and how many streams it bears."""
+"""`streamer bench`: measure the streaming encoder, or the whole program.
 
-import json
-from dataclasses import asdict
+The measurements are in `bench_encoder` (steps, streams) and `bench_program` (latency, soak, start).
+"""
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from pathlib import Path
+from typing import Annotated
 
-from streamer.bench.capacity import Capacity, CapacityRow, find_capacity
-from streamer.bench.steps import BenchReport, StepPlan, measure_steps
-from streamer.codec.device import choose_device
+import typer
+
 from streamer.codec.precision import Precision
-from streamer.constants import FRAME_RATE
+from streamer.commands.options import Json
 from streamer.errors import UsageError
 
-_WIDTH = 120  # columns; what the widest table needs
 
+def bench(
+    as_json: Json = False,
+    threads: Annotated[int, typer.Option(help="Number of CPU threads.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Rounds; each re-encodes once and makes ten steps of every chunk.")] = 3,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="Find the largest number of streams whose p99 step time is below the hop.")
+    ] = False,
+    hop_s: Annotated[float, typer.Option(help="With --streams: hop in seconds.")] = 0.24,
+    device: Annotated[str, typer.Option(help="With --streams: auto | cpu | cuda | cuda:N | mps.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="With --streams: number format of the encoder.")] = "float32",
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Measure latency from a virtual microphone to an MQTT subscriber.")
+    ] = False,
+    clicks: Annotated[int, typer.Option(help="With --latency: number of clicks to play.")] = 100,
+    soak: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Run on a virtual microphone for this long; check for leaks and losses. Default: off.",
+        ),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="With --soak: that many minutes of audio, as fast as possible.")
+    ] = False,
+    load: Annotated[bool, typer.Option("--load", help="With --soak: keep all cores busy with other streams.")] = False,
+    out: Annotated[Path, typer.Option(help="With --soak: file to append one row per minute to.")] = Path("soak.jsonl"),
+    start: Annotated[
+        bool, typer.Option("--start", help="Measure the time to the help and to the first window, and memory.")
+    ] = False,
+) -> None:
+    """Measure speed, capacity, latency, endurance or start-up.
 
-def run_bench(*, threads: int, repeats: int, as_json: bool) -> None:
-    """Measure steps and print a table, or JSON.
+    Without an option: step times of the streaming encoder beside other engines.
 
-    Raises:
-        UsageError: nothing would be measured.
+    \b
+    Examples:
+      streamer bench
+      streamer bench --streams --precision int8
+      streamer bench --soak 60
     """
-    if threads < 1 or repeats < 1:
-        raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring, about two minutes", total=None)
-        report = measure_steps(
-            StepPlan(threads=threads, rounds=repeats),
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    if as_json:
-        print(json.dumps(asdict(report), indent=2))
+    if streams + latency + start + (soak is not None) > 1:
+        raise UsageError("--streams, --latency, --soak and --start are mutually exclusive; give one of them.")
+    if (fast or load) and soak is None:
+        raise UsageError("--fast and --load need --soak MINUTES; add it.")
+    if streams:
+        from streamer.commands.bench_encoder import run_streams
+
+        run_streams(hop_s=hop_s, device=device, precision=precision, threads=threads, as_json=as_json)
         return
-    _print(_steps_table(report))
-    for line in report.missing:
-        print(line)
+    if not (latency or start or soak is not None):
+        from streamer.commands.bench_encoder import run_steps
 
+        run_steps(threads=threads, repeats=repeats, as_json=as_json)
+        return
+    from streamer.commands.bench_program import run_latency, run_soak, run_start
 
-def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int, as_json: bool) -> None:
-    """Find the largest number of streams in real time and print all that was tried, or JSON.
-
-    Raises:
-        UsageError: nothing would be measured, or the precision is not to be had on that device.
-    """
-    hop_frames = round(hop_s * FRAME_RATE)
-    if threads < 1 or not 1 <= hop_frames <= 10 * FRAME_RATE:
-        raise UsageError(f"--threads {threads} --hop-s {hop_s:g}: give at least 1 thread, and a hop of 1/75 to 10 s.")
-    device = choose_device(device)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("1 stream", total=None)
-
-        def tell(row: CapacityRow) -> None:
-            progress.update(task, description=f"{row.streams} streams: p99 {row.step_p99_ms:.1f} ms; trying others")
-
-        found = find_capacity(hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=tell)
-    if as_json:
-        print(json.dumps(asdict(found), indent=2))
+    if latency:
+        met = run_latency(clicks, as_json=as_json)
+    elif soak is not None:
+        met = run_soak(soak, out, fast=fast, load=load, as_json=as_json)
     else:
-        _print(_streams_table(found))
-
-
-def _print(table: Table) -> None:
-    """As wide as the terminal, and whole where there is none: in a file or a pipe nothing may be cut off."""
-    screen = Console()
-    if not screen.is_terminal:
-        screen.width = max(screen.width, _WIDTH)
-    screen.print(table)
-
-
-def _steps_table(report: BenchReport) -> Table:
-    table = Table(
-        title=f"Steps of the streaming encoder, threads: {report.threads}, torch {report.torch_version}, "
-        f"{report.machine}, matrix product {report.gflops:.0f} GFLOP/s",
-        caption=f"Milliseconds for all streams together; median and p95 of {report.steps} steps, timed in turns. "
-        f"Re-encoding: the last {report.window_s:g} s of every stream, once a chunk. Ratio: to streamer float32.",
-    )
-    for heading in ("streams", "chunk", "engine", "median", "p95", "time / audio", "ratio"):
-        table.add_column(heading, justify="left" if heading == "engine" else "right", no_wrap=True)
-    before = None
-    for row in report.rows:
-        if before not in (None, (row.streams, row.chunk_ms)):
-            table.add_section()
-        before = row.streams, row.chunk_ms
-        figures = f"{row.median_ms:.1f}", f"{row.p95_ms:.1f}", f"{row.real_time_factor:.3f}", f"{row.ratio:.2f}"
-        table.add_row(str(row.streams), f"{row.chunk_ms:.1f}", row.engine, *figures)
-    return table
-
-
-def _streams_table(found: Capacity) -> Table:
-    room = ", the most that was tried" if found.at_limit else ""
-    table = Table(
-        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, threads: {found.threads}",
-        caption=f"Milliseconds of one step of all streams, a hop of {found.hop_ms:.1f} ms each; real time: p99 below "
-        f"the hop. Matrix product in the same run: {found.gflops:.0f} GFLOP/s.",
-    )
-    for heading in ("streams", "p50", "p99", "real time"):
-        table.add_column(heading, justify="right")
-    for row in found.rows:
-        table.add_row(
-            str(row.streams), f"{row.step_p50_ms:.2f}", f"{row.step_p99_ms:.2f}", "yes" if row.real_time else "no"
-        )
-    return table
+        met = run_start(as_json=as_json)
+    raise typer.Exit(0 if met else 1)

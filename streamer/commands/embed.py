@@ -1,98 +1,177 @@
-"""`streamer embed`: a folder of recordings to arrays."""
+"""`streamer embed`: turn recordings into arrays of EnCodec embeddings."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from streamer.analysis.cache import RowCache
-from streamer.analysis.dataset import read_set, write_parquet, write_set
-from streamer.analysis.discover import find_recordings
-from streamer.analysis.embed import LONG_SAMPLES, Embedded, Outcome, embed_recordings
-from streamer.analysis.embedder import Embedder
-from streamer.analysis.embedding_model import load_embedding_model
-from streamer.analysis.settings import EmbedSettings, Kind
-from streamer.analysis.statistics import Statistics, VarianceExplained, statistics
-from streamer.codec.device import choose_device
+from streamer.analysis.settings import Kind
+from streamer.commands.options import Device, Threads
 from streamer.errors import StreamerError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streamer.analysis.embed import Embedded, Outcome
+    from streamer.analysis.embedder import Embedder
+    from streamer.analysis.statistics import Statistics, VarianceExplained
 
 CACHE_FOLDER = ".cache"
 PARQUET = ".parquet"
 
 
-def run_embed(
-    paths: Sequence[Path],
-    out: Path,
-    *,
-    model: str = "bundled",
-    kind: Kind = "encoder",
-    pool: str | None = None,
-    frames: bool = False,
-    bandwidth: float | None = None,
-    level: bool | None = None,
-    table: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+def embed(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder to write, or a file that ends in .parquet.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option(help="bundled | measured | pretrained (EnCodec's own weights) | a file.")
+    ] = "bundled",
+    kind: Annotated[
+        Kind, typer.Option(help="Embeddings before the quantiser, after it, or the codes themselves.")
+    ] = "encoder",
+    bandwidth: Annotated[
+        float | None,
+        typer.Option(metavar="KBPS", help="With quantized and codes: 1.5, 3, 6, 12 or 24. Default: 6."),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(help="Pooling of frames into one row: mean | max | attention | learned | multi. Default: mean."),
+    ] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Keep every frame, 75 a second, instead of pooling.")
+    ] = False,
+    level: Annotated[
+        bool | None,
+        typer.Option(
+            "--level/--no-level",
+            help="Apply the level normaliser. Default: as the model was trained (on, but off for pretrained).",
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV file with the columns path,label,speaker. Default: none.")
+    ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
-    """Embeds every recording under `paths` and writes `out`, a folder or one `.parquet` file.
+    """Compute EnCodec embeddings of recordings.
+
+    Writes NumPy arrays and a CSV file. An interrupted run goes on where it stopped.
+
+    \b
+    Examples:
+      streamer embed recordings -o embeddings
+      streamer embed recordings -o all.parquet --kind codes --bandwidth 6
+    """
+    options = EmbedOptions(
+        model=model,
+        kind=kind,
+        pool=pool,
+        frames=frames,
+        bandwidth=bandwidth,
+        level=level,
+        table=table,
+        device=device,
+        threads=threads,
+    )
+    run_embed(paths, out, options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedOptions:
+    """What to compute, with which model, and where."""
+
+    model: str = "bundled"  # or `measured`, `pretrained`, a file
+    kind: Kind = "encoder"
+    pool: str | None = None  # how frames become one row; None: `mean`
+    frames: bool = False  # keep every frame instead; codes are always kept so
+    bandwidth: float | None = None  # kbit/s, for `quantized` and `codes`
+    # Whether the level normaliser comes first. None: for this program's checkpoints, which were trained behind it, but
+    # not for EnCodec's own weights.
+    level: bool | None = None
+    table: Path | None = None  # CSV file with the columns path, label and perhaps speaker
+    device: str = "auto"
+    threads: int | None = None  # of the CPU; None: torch's choice
+
+
+_DEFAULTS = EmbedOptions()
+
+
+def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULTS) -> None:
+    """Embed every recording under `paths` and write `out`, a folder or one `.parquet` file.
 
     Args:
-        paths: folders and files; may be empty with a `table`.
-        out: what it holds from an earlier run is reused where recording, model and settings are the same.
-        model: `bundled`, `measured`, `pretrained`, or a file.
-        kind: `encoder`, `quantized` or `codes`.
-        pool: how frames become one row (`mean`, if None).
-        frames: keep every frame instead; codes are always kept so.
-        bandwidth: kbit/s, for `quantized` and `codes`.
-        level: whether the level normaliser comes first. If None: for this program's checkpoints, which were trained
-            behind it, but not for EnCodec's own weights.
-        table: CSV file with the columns path, label and perhaps speaker.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: for the CPU (torch's choice, if None).
+        paths: folders and files; may be empty with a table.
+        out: rows of an earlier run are reused where recording, model and settings are the same.
+        options: see there.
 
     Raises:
-        UsageError: the arguments do not fit together, or there is no recording.
+        UsageError: the options contradict each other, or there is no recording.
         StreamerError: not one recording could be embedded.
     """
-    if frames and pool is not None:
+    from rich.console import Console
+
+    from streamer.analysis.cache import RowCache
+    from streamer.analysis.dataset import read_set, write_parquet, write_set
+    from streamer.analysis.discover import find_recordings
+    from streamer.analysis.embed import embed_recordings
+    from streamer.analysis.statistics import statistics
+    from streamer.commands.progress_bars import AudioProgress
+
+    if options.frames and options.pool is not None:
         raise UsageError("--frames keeps every frame and --pool makes one row of them; give one of the two.")
-    chosen = None if frames or kind == "codes" else pool or "mean"
-    if kind == "codes" and pool is not None:
-        chosen = pool  # refused with the reason
-    if threads is not None:
-        torch.set_num_threads(threads)
-    recordings = find_recordings(paths, table)
-    source = load_embedding_model(model)
-    settings = EmbedSettings(kind, chosen, bandwidth, source.level_normalized if level is None else level)
-    embedder = Embedder(source, settings, choose_device(device))
+    recordings = find_recordings(paths, options.table)
+    embedder, title = _embedder(options)
     folder = _folder(out)
     screen = Console(stderr=True)
     with RowCache(folder / CACHE_FOLDER, embedder.key) as cache:
         try:
-            with _ProgressBar(screen) as progress:
+            with AudioProgress(screen) as progress:
                 outcome = embed_recordings(recordings, embedder, cache, progress)
         except KeyboardInterrupt:
-            screen.print("Interrupted. What was done is kept: the same command goes on from here.")
+            screen.print("Interrupted. What was computed is kept: the same command goes on from here.")
             raise
-        _tell_notes(outcome, screen)
+        _print_notes(outcome, screen)
         if not outcome.embedded:
             raise StreamerError(
                 f"None of the {len(recordings)} recordings could be embedded; the reasons are above, by recording."
             )
         if out.suffix == PARQUET:
             write_parquet(out, outcome.embedded, cache)
-        write_set(folder, outcome.embedded, outcome.failures, cache, settings, source.title)
+        write_set(folder, outcome.embedded, outcome.failures, cache, embedder.settings, title)
     written = read_set(folder)
     numbers = statistics(written.embeddings, written.owners, written.labels, written.speakers)
-    _tell_result(out, outcome, source.title, numbers)
+    _print_result(out, outcome, title, numbers)
+
+
+def _embedder(options: EmbedOptions) -> tuple[Embedder, str]:
+    """Return what computes the rows, and the model's title."""
+    import torch
+
+    from streamer.analysis.embedder import Embedder
+    from streamer.analysis.embedding_model import load_embedding_model
+    from streamer.analysis.settings import EmbedSettings
+    from streamer.codec.device import choose_device
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    pool = None if options.frames or options.kind == "codes" else options.pool or "mean"
+    if options.kind == "codes" and options.pool is not None:
+        pool = options.pool  # refused with the reason
+    model = load_embedding_model(options.model)
+    level = model.level_normalized if options.level is None else options.level
+    settings = EmbedSettings(options.kind, pool, options.bandwidth, level)
+    return Embedder(model, settings, choose_device(options.device)), model.title
 
 
 def _folder(out: Path) -> Path:
-    """Where the cache goes: into the folder, or beside the Parquet file."""
+    """Return the folder of the cache: `out` itself, or one beside the Parquet file; make it if it is missing."""
     folder = out.with_name(out.stem) if out.suffix == PARQUET else out
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give -o the name of a folder, or of a file that ends in {PARQUET}.")
@@ -103,46 +182,8 @@ def _folder(out: Path) -> Path:
     return folder
 
 
-class _Rate(ProgressColumn):
-    """How much faster than real time."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if not task.speed else f"{task.speed:.1f} x real time", style="progress.data.speed")
-
-
-class _ProgressBar:
-    """Seconds of sound on their way through the encoder."""
-
-    def __init__(self, console: Console) -> None:
-        # The speed of the last half minute: one batch alone says little.
-        self._progress = Progress(
-            TextColumn("embedding"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} s of sound"),
-            _Rate(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            speed_estimate_period=30,
-        )
-
-    def __enter__(self) -> "_ProgressBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def begin(self, seconds: float) -> None:
-        if seconds:
-            self._task = self._progress.add_task("", total=seconds)
-            self._progress.start()
-
-    def advance(self, seconds: float) -> None:
-        self._progress.advance(self._task, seconds)
-
-
-def _tell_notes(outcome: Outcome, screen: Console) -> None:
-    """What was converted or streamed, then what failed: a line each."""
+def _print_notes(outcome: Outcome, screen: Console) -> None:
+    """Print what was converted or streamed, then what failed: a line each."""
     for item in outcome.embedded:
         notes = _notes(item)
         if notes:
@@ -155,13 +196,18 @@ def _tell_notes(outcome: Outcome, screen: Console) -> None:
 
 
 def _notes(item: Embedded) -> str:
-    """What happened to a recording on its way that may matter."""
+    """Return what may matter of how a recording was read."""
+    from streamer.analysis.embed import LONG_SAMPLES
+
     streamed = f"{item.facts.seconds / 60:,.1f} minutes were streamed" if item.facts.samples > LONG_SAMPLES else ""
     return "; ".join(note for note in (item.facts.note, streamed) if note)
 
 
-def _tell_result(out: Path, outcome: Outcome, title: str, numbers: Statistics) -> None:
-    """The statistics, on standard output."""
+def _print_result(out: Path, outcome: Outcome, title: str, numbers: Statistics) -> None:
+    """Print the statistics on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(soft_wrap=True, highlight=False)
     minutes = sum(item.facts.seconds for item in outcome.embedded) / 60
     shape = f"{numbers.rows:,} x {numbers.width}"
@@ -181,5 +227,5 @@ def _tell_result(out: Path, outcome: Outcome, title: str, numbers: Statistics) -
 
 def _explained(explained: VarianceExplained | None) -> str:
     if explained is None:
-        return "not known: it takes two or more"
+        return "not known: it takes two groups or more"
     return f"{explained.share:.1%} (by chance {explained.by_chance:.1%}; {explained.groups} groups)"

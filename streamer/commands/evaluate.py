@@ -1,16 +1,91 @@
-"""`streamer evaluate`: what a checkpoint is worth on speakers it never heard."""
+"""`streamer evaluate`: measure a checkpoint on held-out speakers."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import typer
 
-from streamer.commands.train import show_progress
-from streamer.corpora.corpus import read_corpora
-from streamer.errors import UsageError
-from streamer.evaluation.evaluate import evaluate
-from streamer.evaluation.options import EvaluationOptions
-from streamer.evaluation.report import markdown, write_report
+from streamer.commands.options import CHECKPOINTS, Corpora, Device, Threads, Work
+from streamer.evaluation.protocol import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamer.evaluation.options import EvaluationOptions
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help=f"Model: {CHECKPOINTS}.", show_default=False)],
+    corpora: Corpora,
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
+    work: Work = Path("training-work"),
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="Speaker split: a training's split.json, or a checkpoint. Default: drawn from seed 20261122."
+        ),
+    ] = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="Protocol of the whole-clip tables: one split, k folds, or leave-one-speaker-out."),
+    ] = "holdout",
+    folds: Annotated[int, typer.Option(help="Number of folds, with kfold.")] = 5,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With kfold and loso: a checkpoint to score the speakers that this one was trained on; repeatable. "
+            "Default: none."
+        ),
+    ] = None,
+    live_clips: Annotated[int, typer.Option(help="Clips of each corpus to run through the worker; 0: none.")] = 100,
+    robustness_clips: Annotated[
+        int, typer.Option(help="Clips to test under noise, gain and reverberation; 0: none.")
+    ] = 200,
+    noise_minutes: Annotated[
+        float, typer.Option(help="Minutes each of silence, noise and music to count false alarms in; 0: none.")
+    ] = 20.0,
+    without_voice: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Recording without speech, or a folder of them, for more false alarms; repeatable. Default: none."
+        ),
+    ] = None,
+    peers: Annotated[bool, typer.Option(help="Compare with baselines: eGeMAPS and ComParE with an SVM.")] = True,
+    teacher: Annotated[
+        str | None, typer.Option(help="Teacher's file, for one more baseline: a regression on it. Default: none.")
+    ] = None,
+    voices: Annotated[bool, typer.Option(help="Measure the gain of voice profiles.")] = True,
+    precisions: Annotated[bool, typer.Option(help="Measure every model.precision of this processor.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Measure a checkpoint on held-out speakers.
+
+    \b
+    Example:
+      streamer evaluate measured CREMA-D RAVDESS --no-peers
+    """
+    from streamer.evaluation.options import EvaluationOptions
+
+    options = EvaluationOptions(
+        protocol=protocol,
+        folds=folds,
+        also=tuple(also or ()),
+        split=split,
+        robustness_clips=robustness_clips,
+        live_clips=live_clips,
+        noise_minutes=noise_minutes,
+        without_voice=tuple(without_voice or ()),
+        peers=peers,
+        teacher=teacher,
+        voices=voices,
+        precisions=precisions,
+        device=device,
+        threads=threads,
+    )
+    run_evaluation(checkpoint, corpora, options, output=output, work=work)
 
 
 def run_evaluation(
@@ -25,18 +100,24 @@ def run_evaluation(
 
     Args:
         checkpoint: `bundled`, `measured` or a path.
-        paths: folders of corpora, or CSV files.
-        options: how much to measure.
+        paths: corpus folders, or CSV files.
+        options: what to measure.
         output: folder of the report.
-        work: folder for decoded audio; a training's serves.
+        work: folder for decoded audio; a training's can be reused.
 
     Raises:
         StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`.
     """
+    import torch
+
+    from streamer.commands.progress_bars import show_progress
+    from streamer.corpora.corpus import read_corpora
+    from streamer.errors import UsageError
+    from streamer.evaluation.evaluate import evaluate
+    from streamer.evaluation.report import markdown, write_report
+
     if not paths:
-        raise UsageError(
-            "There is nothing to evaluate on; give folders of corpora, or CSV files of path,label,speaker."
-        )
+        raise UsageError("There is nothing to evaluate on; give corpus folders, or CSV files of path,label,speaker.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     evaluation = evaluate(checkpoint, read_corpora(paths), options, work, print, show_progress)

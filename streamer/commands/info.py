@@ -1,58 +1,79 @@
-"""`streamer info`: a checkpoint's model card."""
+"""`streamer info`: show a checkpoint's model card."""
 
-import json
-from dataclasses import asdict
+from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Annotated
 
-from streamer.emotion.card import Accuracy, Calibration, CheckpointCard
-from streamer.emotion.checkpoint import load_checkpoint
-from streamer.emotion.profile import ProfileError, load_profile, stored_names
+import typer
+
+from streamer.commands.options import CHECKPOINTS, Json
+
+if TYPE_CHECKING:
+    from streamer.emotion.card import Accuracy, Calibration, CheckpointCard
 
 
-def print_info(path: str, *, batch: int, seconds: float, as_json: bool) -> None:
-    """Print the card of the checkpoint at `path`, or of the bundled one, with the memory for `batch` x `seconds`.
+def info(
+    checkpoint: Annotated[str, typer.Argument(help=f"Model: {CHECKPOINTS}.")] = "bundled",
+    batch: Annotated[int, typer.Option(min=1, help="Batch size, for the memory estimate.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of each recording, for the memory estimate.")] = 3.0,
+    as_json: Json = False,
+) -> None:
+    """Show a checkpoint's model card.
 
-    Raises:
-        CheckpointError: it cannot be read, or is not what it says it is.
+    Also the encoder's input and output, and the memory that it needs.
+
+    \b
+    Examples:
+      streamer info
+      streamer info my-model.safetensors --json
     """
-    checkpoint = load_checkpoint(path)
-    parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-    profiles = _voice_profiles(checkpoint.sha256)
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamer.emotion.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    parameters = sum(tensor.numel() for tensor in loaded.tensors.values())
+    profiles = _voice_profiles(loaded.sha256)
     if as_json:
-        facts = {"sha256": checkpoint.sha256, "parameters": parameters, "voice_profiles": profiles}
-        print(json.dumps(asdict(checkpoint.card) | facts, indent=2))
+        facts = {"sha256": loaded.sha256, "parameters": parameters, "voice_profiles": profiles}
+        print(json.dumps(asdict(loaded.card) | facts, indent=2))
         return
-    table = Table(title=f"Model card: {checkpoint.card.name}", show_header=False)
+    table = Table(title=f"Model card: {loaded.card.name}", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in _lines(checkpoint.card).items():
+    for name, text in _card_rows(loaded.card).items():
         table.add_row(name, text)
     table.add_row("parameters", f"{parameters:,}")
-    table.add_row("voices", "\n".join(f"{name}: {what}" for name, what in profiles.items()) or "no profile is stored")
-    for name, text in _encoder_facts(path, batch, seconds):
+    stored = "\n".join(f"{name}: {use}" for name, use in profiles.items())
+    table.add_row("voice profiles", stored or "none stored")
+    for name, text in _encoder_rows(checkpoint, batch, seconds):
         table.add_row(name, text)
-    table.add_row("sha256", checkpoint.sha256)
+    table.add_row("sha256", f"{loaded.sha256} (of the checkpoint file)")
     Console().print(table)
 
 
 def _voice_profiles(checkpoint_sha256: str) -> dict[str, str]:
-    """Each stream with a stored voice profile, and what it is good for with this checkpoint."""
-    said = {}
+    """Return each stream with a stored voice profile, and whether this checkpoint can use it."""
+    from streamer.emotion.profile import ProfileError, load_profile, stored_names
+
+    uses = {}
     for name in stored_names():
         try:
             profile = load_profile(name, checkpoint_sha256)
         except ProfileError as error:
-            said[name] = str(error)
+            uses[name] = str(error)
         else:
             if profile is not None:
-                said[name] = f"in use, from {profile.voice_s:.0f} s of speech on {profile.created[:10]}"
-    return said
+                uses[name] = f"in use, from {profile.voice_s:.0f} s of speech on {profile.created[:10]}"
+    return uses
 
 
-def _encoder_facts(path: str, batch: int, seconds: float) -> list[tuple[str, str]]:
-    """What the encoder takes, gives and needs."""
+def _encoder_rows(path: str, batch: int, seconds: float) -> list[tuple[str, str]]:
+    """Return rows on the encoder's input, its output, and the memory for `batch` recordings of `seconds`."""
     from streamer.analysis.embedding_model import load_embedding_model
     from streamer.analysis.facts import fact_rows, model_facts
     from streamer.codec.device import choose_device
@@ -61,7 +82,7 @@ def _encoder_facts(path: str, batch: int, seconds: float) -> list[tuple[str, str
     return fact_rows(facts, batch_size=batch, seconds=seconds)[1:]
 
 
-def _lines(card: CheckpointCard) -> dict[str, str]:
+def _card_rows(card: CheckpointCard) -> dict[str, str]:
     return {
         "labels": ", ".join(card.labels),
         "front end": f"{card.sample_rate_hz:,} Hz mono, level {card.level_target_rms} RMS (law {card.level_version})",

@@ -10,7 +10,6 @@ seen in training differently. A figure for all speakers of a corpus therefore ta
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,9 @@ import numpy.typing as npt
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.corpora.splits import Split, shuffled_speakers
 from streamer.emotion.labels import LABELS
+from streamer.evaluation.protocol import Protocol
 from streamer.extras import require_sklearn
 
-Protocol = Literal["holdout", "kfold", "loso"]
 _C = 0.003  # strong regularisation, for 640 dimensions; best of 0.001, 0.003, 0.01 on CREMA-D's validation speakers
 REFIT = f"logistic regression on standardised pooled vectors, classes balanced, C = {_C}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streamer.corpora.splits import DEFAULT_SEED
 from streamer.errors import UsageError
-from streamer.evaluation.cross_validation import Protocol
+from streamer.evaluation.protocol import Protocol
 from streamer.extras import require_sklearn
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from streamer.evaluation.cross_validation import REFIT, Protocol
+from streamer.evaluation.cross_validation import REFIT
 from streamer.evaluation.false_alarms import FalseAlarms
 from streamer.evaluation.precision import PrecisionEffect
+from streamer.evaluation.protocol import Protocol
 from streamer.evaluation.results import CorpusResult, Evaluation
 from streamer.evaluation.robustness import Robustness
 from streamer.evaluation.voice_profiles import MOST_CLIPS

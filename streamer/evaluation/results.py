@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from streamer.evaluation.baselines import BaselineResult
-from streamer.evaluation.cross_validation import Protocol
 from streamer.evaluation.false_alarms import FalseAlarms
 from streamer.evaluation.precision import PrecisionEffect
+from streamer.evaluation.protocol import Protocol
 from streamer.evaluation.robustness import Robustness
 from streamer.evaluation.through_worker import WorkerResult
 from streamer.evaluation.voice_profiles import VoiceProfileEffect

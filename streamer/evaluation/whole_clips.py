@@ -14,7 +14,8 @@ from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
 from streamer.emotion.pooling import POOLED_DIM
-from streamer.evaluation.cross_validation import Folds, Protocol, merge_folds, refit_probabilities
+from streamer.evaluation.cross_validation import Folds, merge_folds, refit_probabilities
+from streamer.evaluation.protocol import Protocol
 from streamer.progress import Progress
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure

@@ -9,8 +9,8 @@ from streamer.corpora.augment import Augmentation
 from streamer.corpora.splits import DEFAULT_SEED
 from streamer.errors import UsageError
 from streamer.training.losses import Softness, Weights
-from streamer.training.student import Tune
 from streamer.training.teacher import DEFAULT_TEACHER
+from streamer.training.tune import Tune
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The model in training: the monitor's model, and beside it what answers the teacher."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,7 @@ from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
 from streamer.training.stems import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
-
-Tune = Literal["head", "upper", "deep", "all"]
+from streamer.training.tune import Tune
 
 
 class Answers(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamer.analysis.dataset import read_set
-from streamer.commands.embed import run_embed
+from streamer.commands.embed import EmbedOptions, run_embed
 from tests.analysis.clouds import cloud, write_set
 from tests.analysis.embedding import embed
 from tests.analysis.made import checkpoint
@@ -28,7 +28,7 @@ def test_statistics_are_printed(folder, tmp_path, capsys):
 
 def test_a_parquet_file_holds_everything(folder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    run_embed([folder], tmp_path / "all.parquet", model=str(checkpoint()), device="cpu")
+    run_embed([folder], tmp_path / "all.parquet", EmbedOptions(model=str(checkpoint()), device="cpu"))
     table = parquet.read_table(tmp_path / "all.parquet").to_pydict()
     written = read_set(tmp_path / "all")
     assert table["label"] == written.labels

@@ -159,7 +159,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_arrays(folder, tmp_pat
         "import sys, time, torch\n"
         "from pathlib import Path\n"
         "import streamer.analysis.embed as e, streamer.analysis.embedder\n"
-        "from streamer.commands.embed import run_embed\n"
+        "from streamer.commands.embed import EmbedOptions, run_embed\n"
         "torch.set_num_threads(1)\n"
         "streamer.analysis.embedder.BATCH_SIZES['cpu'] = 2\n"
         "store = e.RowCache.put\n"
@@ -168,7 +168,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_arrays(folder, tmp_pat
         "    print('stored', flush=True)\n"
         "    time.sleep(0.5 if len(self._entries) > 3 else 0)\n"
         "e.RowCache.put = slowly\n"
-        "run_embed([Path(sys.argv[1])], Path(sys.argv[2]), model=sys.argv[3], frames=True, device='cpu')\n"
+        "options = EmbedOptions(model=sys.argv[3], frames=True, device='cpu')\n"
+        "run_embed([Path(sys.argv[1])], Path(sys.argv[2]), options)\n"
     )
     arguments = [sys.executable, "-W", "ignore", "-c", script, str(folder), str(tmp_path / "killed"), str(checkpoint())]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -7,7 +7,7 @@ import pytest
 
 from streamer.bench.capacity import Capacity, CapacityRow
 from streamer.bench.steps import BenchReport, BenchRow
-from streamer.commands import bench
+from streamer.commands import bench_encoder
 from streamer.errors import UsageError
 
 ROW = BenchRow(13.3, 1, "streamer float32", 2.51, 3.04, 0.19, 1.0)
@@ -17,8 +17,8 @@ CAPACITY = Capacity("cpu", "int8", 1, 240.0, 71.6, 17, False, (CapacityRow(17, 1
 
 
 def test_a_table_of_steps_ends_with_those_that_are_missing(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure_steps", lambda *_: REPORT)
-    bench.run_bench(threads=1, repeats=1, as_json=False)
+    monkeypatch.setattr(bench_encoder, "measure_steps", lambda *_: REPORT)
+    bench_encoder.run_steps(threads=1, repeats=1, as_json=False)
     printed = capsys.readouterr().out
     assert "streamer float32" in printed
     assert "72 GFLOP/s" in " ".join(printed.split())
@@ -29,27 +29,27 @@ def test_a_table_of_steps_ends_with_those_that_are_missing(monkeypatch, capsys):
 
 
 def test_steps_as_json_are_the_report(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "measure_steps", lambda *_: REPORT)
-    bench.run_bench(threads=1, repeats=1, as_json=True)
+    monkeypatch.setattr(bench_encoder, "measure_steps", lambda *_: REPORT)
+    bench_encoder.run_steps(threads=1, repeats=1, as_json=True)
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(asdict(REPORT)))
 
 
 def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "find_capacity", lambda **_: CAPACITY)
-    bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=False)
+    monkeypatch.setattr(bench_encoder, "find_capacity", lambda **_: CAPACITY)
+    bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
     assert "17 streams in real time: cpu, int8" in printed
     assert "230.10" in printed
 
 
 def test_streams_as_json_are_the_capacity(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "find_capacity", lambda **_: CAPACITY)
-    bench.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=True)
+    monkeypatch.setattr(bench_encoder, "find_capacity", lambda **_: CAPACITY)
+    bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["largest"] == 17
 
 
 def test_nothing_to_measure_is_refused():
     with pytest.raises(UsageError, match="at least 1"):
-        bench.run_bench(threads=1, repeats=0, as_json=False)
+        bench_encoder.run_steps(threads=1, repeats=0, as_json=False)
     with pytest.raises(UsageError, match="at least 1"):
-        bench.run_streams(hop_s=0.24, device="cpu", precision="float32", threads=0, as_json=False)
+        bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="float32", threads=0, as_json=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamer.commands.evaluate import run_evaluation
-from streamer.commands.train import run_training
+from streamer.commands.train import TrainingOptions, run_training
 from streamer.errors import UsageError
 from streamer.evaluation.options import EvaluationOptions
 from streamer.training.recipe import Recipe
@@ -20,7 +20,7 @@ def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsy
     recipe = Recipe(
         start="measured", teacher=None, tune="head", epochs=1, versions=1, window_s=0.3, non_speech=0, settling=5
     )
-    run_training([corpus], recipe, output=model, work=work, device="cpu")
+    run_training([corpus], recipe, TrainingOptions(output=model, work=work, device="cpu"))
     printed = capsys.readouterr().out
     assert "split, seed" in printed
     assert "epoch 1" in printed
@@ -36,7 +36,7 @@ def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsy
 
 def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to train on"):
-        run_training([], Recipe(), output=tmp_path / "m.safetensors", work=tmp_path)
+        run_training([], Recipe(), TrainingOptions(output=tmp_path / "m.safetensors", work=tmp_path))
     with pytest.raises(UsageError, match="nothing to evaluate on"):
         run_evaluation("bundled", [], LEAST, output=tmp_path, work=tmp_path)
 

@@ -8,7 +8,8 @@ import torch
 from streamer.emotion.labels import LABELS
 from streamer.training.optim import cosine_with_warmup, optimizers_for
 from streamer.training.recipe import Recipe
-from streamer.training.student import Student, Tune, initial_model
+from streamer.training.student import Student, initial_model
+from streamer.training.tune import Tune
 
 
 @pytest.mark.parametrize("tune", ["head", "upper", "deep", "all"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.commands.train import run_training
+from streamer.commands.train import TrainingOptions, run_training
 from streamer.corpora.corpus import read_corpora
 from streamer.emotion import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
@@ -130,7 +130,7 @@ def test_without_settling_there_is_nothing_to_fit(corpus: Path, made: Path, tmp_
 def test_the_checkpoint_that_it_begins_with_is_not_overwritten(corpus: Path, made: Path, tmp_path: Path) -> None:
     before = made.read_bytes()
     with pytest.raises(UsageError, match="give another --output"):
-        run_training([corpus], QUICK, output=made, work=tmp_path, final=str(made), device="cpu")
+        run_training([corpus], QUICK, TrainingOptions(output=made, work=tmp_path, final=str(made), device="cpu"))
     assert made.read_bytes() == before
 
 
@@ -138,7 +138,7 @@ def test_one_command_makes_the_final_fit(
     corpus: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "final.safetensors"
-    run_training([corpus], QUICK, output=output, work=tmp_path, final=str(made), device="cpu")
+    run_training([corpus], QUICK, TrainingOptions(output=output, work=tmp_path, final=str(made), device="cpu"))
     assert "each in turn" in capsys.readouterr().out
     assert load_checkpoint(output).card.name == "final"
 
@@ -153,7 +153,5 @@ def test_what_a_final_fit_has_no_use_for_is_refused(
     output = tmp_path / "final.safetensors"
     asked: dict[str, Any] = {"split": tmp_path / "split.json", "fold": (2, 3), "resume": True}
     with pytest.raises(UsageError, match=words):
-        run_training(
-            [corpus], QUICK, output=output, work=tmp_path, final=str(made), device="cpu", **{wrong: asked[wrong]}
-        )
+        TrainingOptions(output=output, work=tmp_path, final=str(made), device="cpu", **{wrong: asked[wrong]})
     assert not output.exists()

@@ -1,0 +1,42 @@
+"""Options and arguments that several commands share. Nothing heavy is imported here: `streamer --help` reads it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SOURCES = "auto | mic | mic:NAME-OR-INDEX | a file | - (raw PCM on standard input) | demo"
+CHECKPOINTS = "bundled | measured | a .safetensors file"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="Settings file. Default: ./config.toml, else the user's; `streamer doctor` shows which."),
+]
+Mqtt = Annotated[
+    str | None, typer.Option(metavar="URL|embedded|off", help="Broker to publish to. Default: mqtt.url, embedded.")
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(help="File for warnings while the dashboard is shown. Default: in the user's log folder."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# For the commands that read config.toml: the option overrides the file.
+ModelDevice = Annotated[
+    str | None, typer.Option(help="Device of the model: auto | cpu | cuda | cuda:N | mps. Default: model.device, auto.")
+]
+ModelCheckpoint = Annotated[str | None, typer.Option(help=f"Model: {CHECKPOINTS}. Default: model.checkpoint, bundled.")]
+
+# For the research commands, which do not.
+Corpora = Annotated[
+    list[Path], typer.Argument(help="Corpus folders, or CSV files with columns path,label,speaker.", show_default=False)
+]
+Work = Annotated[Path, typer.Option(help="Folder for decoded audio, cached features and the state of a run.")]
+Device = Annotated[str, typer.Option(help="Device: auto | cpu | cuda | mps.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of CPU threads. Default: torch's choice.")]
+
+
+def given_tables(**tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings tables with only the values that were given on the command line."""
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    return {name: table for name, table in given.items() if table}
