@@ -1,4 +1,4 @@
-"""streamer: a real-time streaming emotion monitor.
+"""A real-time streaming emotion monitor.
 
 The public names are loaded on first use (PEP 562), so that `streamer --help` need not wait for torch.
 """
@@ -6,7 +6,7 @@ The public names are loaded on first use (PEP 562), so that `streamer --help` ne
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the only place; pyproject.toml reads it here
 
 _HOME = {
     "EmotionDetectionModel": "streamer.emotion",

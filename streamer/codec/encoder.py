@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor, nn
 
-from streamer.codec.cpu.plan import Plans
 from streamer.codec.layers import (
     MIDDLE,
     WHOLE,
@@ -20,6 +19,7 @@ from streamer.codec.layers import (
     ResidualBlock,
     ResidualLSTM,
 )
+from streamer.codec.plan import Plans
 from streamer.codec.precision import Precision
 from streamer.constants import EMBEDDING_DIM, SAMPLE_RATE
 from streamer.errors import StreamerError

@@ -3,7 +3,7 @@
 import torch
 
 from streamer.codec import StreamingEncoder
-from streamer.codec.cpu.plan import PLANS, Arena
+from streamer.codec.plan import PLANS, Arena
 from tests.codec.truth import TOLERANCE, encoder, noise, offline, worst_frame_error
 
 
