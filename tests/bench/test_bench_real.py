@@ -17,6 +17,7 @@ HOP_MINUTES = 0.24 / 60
 
 
 @real
+@pytest.mark.slow
 def test_clicks_are_followed_from_the_microphone_to_the_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     require_parts()
     for wait in ("LEAD_S", "TAIL_S"):
@@ -33,6 +34,7 @@ def test_clicks_are_followed_from_the_microphone_to_the_subscriber(monkeypatch: 
 
 
 @real
+@pytest.mark.slow
 def test_a_live_soak_captures_the_microphone_and_writes_rows(tmp_path: Path) -> None:
     require_parts()
     rows: list[Row] = []
@@ -44,6 +46,7 @@ def test_a_live_soak_captures_the_microphone_and_writes_rows(tmp_path: Path) -> 
     assert faults & exact == set(), "the rest a busy machine may spoil in so short a time"
 
 
+@pytest.mark.slow
 def test_a_fast_soak_processes_every_sample_and_its_file_holds_the_verdict(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     found = soak.soak_fast(30 * HOP_MINUTES, file, lambda row: None)

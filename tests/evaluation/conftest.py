@@ -1,5 +1,6 @@
 """Data and models that the tests of several modules share; each is made once."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ from streamer.evaluation.evaluate import evaluate
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.results import Evaluation
 from streamer.evaluation.through_worker import WorkerHarness
+from streamer.training import predict
 from tests.support.training_corpus import write_corpus
 
 SEED = 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_batches() -> Iterator[None]:
+    """The tests encode two to eight clips at once: a batch of 16 rows would mostly encode silence."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "_BATCH", 2)
+        yield
 
 
 def silent(items: Any, what: str) -> Any:
@@ -33,7 +43,7 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluation(corpus_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def evaluation(small_batches: None, corpus_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     options = EvaluationOptions(robustness_clips=2, live_clips=0, noise_minutes=0, peers=False)
     work = tmp_path_factory.mktemp("work")
     return evaluate("measured", read_corpora([corpus_folder]), options, work, print, silent)

@@ -41,6 +41,19 @@ def test_baselines_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: py
     assert results == {"loudness only": always_right, "teacher + regression": always_right}
 
 
+@pytest.mark.slow
+def test_opensmile_s_features_are_baselines_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("opensmile")
+    corpus = read_corpus(write_corpus(tmp_path / "corpus"))
+    store = AudioStore(tmp_path / "work")
+    store.prepare(corpus.clips, silent)
+    folds = make_folds(corpus, "loso", split_speakers([corpus]), 2)
+    results = evaluate_baselines(store, folds, tmp_path / "work", 0, silent)
+    assert set(results) == {"loudness only", "eGeMAPS + SVM", "ComParE + SVM"}
+    assert all(0 <= result.interval[0] <= result.interval[1] <= 1 for result in results.values())
+
+
 def test_loudness_features_depend_on_the_level_only() -> None:
     rng = np.random.default_rng(0)
     audio = rng.standard_normal(24_000).astype(np.float32)
