@@ -1,4 +1,4 @@
-"""The recording that comes with the program."""
+"""The bundled recording."""
 
 import numpy as np
 import soundfile
@@ -19,7 +19,7 @@ def test_it_is_short_small_and_says_what_it_is() -> None:
     assert 0.5 < np.abs(samples).max() < 1.0
 
 
-def test_voice_is_found_in_most_of_it() -> None:
+def test_most_of_it_is_speech() -> None:
     threads = torch.get_num_threads()
     try:
         from silero_vad import load_silero_vad  # sets torch's threads to 1

@@ -71,7 +71,7 @@ def test_a_stream_left_out_of_a_step_is_untouched():
     np.testing.assert_allclose(whole_b, normalize(b[None, :9700])[0], rtol=1e-6, atol=1e-9)
 
 
-def test_reset_starts_one_stream_anew_and_leaves_the_others():
+def test_reset_restarts_one_stream_and_leaves_the_others():
     audio = np.stack([babble(1.0, 0.002, 3), babble(1.0, 0.3, 4)])
     level = LevelNormalizer(2)
     level.step(audio)
@@ -100,8 +100,8 @@ def test_the_gain_of_the_microphone_is_forgotten_after_the_start(gain_db):
 def test_the_gain_of_the_microphone_is_forgotten_from_the_block_after_the_first_active_one_on(gain_db):
     start = 10 * BLOCK
     audio = np.concatenate([np.zeros(start, np.float32), babble(1.0, 0.03)])[None]
-    heard = np.square(audio[0].reshape(-1, BLOCK)).mean(axis=1) > 1e-3 * 0.03**2
-    first = int(np.flatnonzero(heard)[0])
+    loud = np.square(audio[0].reshape(-1, BLOCK)).mean(axis=1) > 1e-3 * 0.03**2
+    first = int(np.flatnonzero(loud)[0])
     plain = normalize(audio)[0, (first + 1) * BLOCK :]
     changed = normalize(audio * np.float32(10 ** (gain_db / 20)))[0, (first + 1) * BLOCK :]
     assert plain[:BLOCK].any()
@@ -144,7 +144,7 @@ def test_digital_silence_stays_silence():
     assert not normalize(np.zeros((1, SAMPLE_RATE), np.float32)).any()
 
 
-def test_a_door_does_not_hold_a_quiet_voice_out_for_ever():
+def test_a_door_does_not_keep_a_quiet_speaker_out_for_ever():
     slam = 0.5 * np.random.default_rng(2).standard_normal(2400).astype(np.float32)
     audio = np.concatenate([slam, babble(30.0, 0.002)])[None]
     out = normalize(audio)[0, -4 * SAMPLE_RATE :]
@@ -183,7 +183,7 @@ def test_the_given_audio_is_not_changed():
     np.testing.assert_array_equal(audio, copy)
 
 
-def test_growing_leaves_the_streams_as_they_are_and_those_that_come_are_fresh():
+def test_growing_leaves_the_streams_as_they_are_and_new_ones_are_fresh():
     audio = np.stack([babble(1.0, rms, seed) for seed, rms in enumerate((0.002, 0.3, 0.05))])
     level = LevelNormalizer(2)
     first = level.step(audio[:2, :7777])

@@ -39,7 +39,7 @@ class Room:
     def state(self) -> str:
         return self.microphone.status().state
 
-    def hear(self, seconds: float, silent: bool = False, late_s: float = 0.0) -> np.ndarray:
+    def capture(self, seconds: float, silent: bool = False, late_s: float = 0.0) -> np.ndarray:
         """The opened device delivers, in blocks; returns what it delivered ([n, channels])."""
         blocks = []
         for _ in range(round(seconds / BLOCK_S)):
@@ -76,11 +76,11 @@ def test_a_device_is_opened_as_it_is_and_its_audio_arrives_resampled(rate_hz: fl
     room = Room("yeti", device("Yeti", rate_hz, channels=1)).open()
     stream = room.stream
     assert (stream.samplerate, stream.dtype, stream.blocksize) == (rate_hz, "float32", round(rate_hz * BLOCK_S))
-    native = room.hear(1.0)
+    native = room.capture(1.0)
     room.microphone.stop()
-    heard = np.concatenate([chunk.samples for chunk in room.read()])
+    captured = np.concatenate([chunk.samples for chunk in room.read()])
     whole = soxr.resample(native[:, 0], rate_hz, SAMPLE_RATE)
-    np.testing.assert_array_equal(heard, whole)
+    np.testing.assert_array_equal(captured, whole)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_a_device_is_opened_as_it_is_and_its_audio_arrives_resampled(rate_hz: fl
 def test_channels_are_mixed_or_picked(has: int, channel: int | None, opened: int) -> None:
     room = Room(None, device("Interface", 24_000.0, channels=has), channel=channel).open()
     assert room.stream.channels == opened
-    native = room.hear(0.5)
+    native = room.capture(0.5)
     room.microphone.stop()
-    heard = np.concatenate([chunk.samples for chunk in room.read()])
-    np.testing.assert_allclose(heard, to_mono(native, channel), atol=1e-6)
+    captured = np.concatenate([chunk.samples for chunk in room.read()])
+    np.testing.assert_allclose(captured, to_mono(native, channel), atol=1e-6)
 
 
-def test_the_status_tells_name_rate_and_state() -> None:
+def test_the_status_has_name_rate_and_state() -> None:
     room = Room("yeti")
     assert room.microphone.status().state == "starting"
     assert room.microphone.status().device == "yeti"
-    room.open().hear(2.0)
+    room.open().capture(2.0)
     status = room.microphone.status()
     assert (status.state, status.detail, status.device, status.native_rate_hz) == ("live", "", "Yeti", 48_000.0)
     assert status.effective_rate_hz == pytest.approx(48_000.0)
@@ -108,9 +108,9 @@ def test_the_status_tells_name_rate_and_state() -> None:
 def test_a_late_callback_shifts_no_time() -> None:
     room = Room().open()
     began = room.clock.time()
-    room.hear(1.0)
-    room.hear(0.2, late_s=0.25)
-    room.hear(0.2)
+    room.capture(1.0)
+    room.capture(0.2, late_s=0.25)
+    room.capture(0.2)
     for position in (0, SAMPLE_RATE, SAMPLE_RATE + 3_000, room.ring.stats().written):
         assert room.ring.time_of(position) == pytest.approx(began + position / SAMPLE_RATE, abs=1e-3)
 
@@ -128,7 +128,7 @@ def test_overflows_are_counted_across_a_loss() -> None:
 
 
 @pytest.mark.parametrize(("block_ms", "patience_s"), [(20.0, 1.0), (500.0, 2.0)])
-def test_a_device_that_calls_back_no_more_is_lost(block_ms: float, patience_s: float) -> None:
+def test_a_device_without_callbacks_is_lost(block_ms: float, patience_s: float) -> None:
     room = Room(block_ms=block_ms).open()
     room.stream.deliver(np.ones((960, 1)))
     room.wait(patience_s)
@@ -151,7 +151,7 @@ def test_a_device_may_take_three_seconds_to_begin() -> None:
 def test_a_lost_device_is_reopened_when_it_is_back_and_a_gap_is_announced() -> None:
     room = Room("yeti").open()
     began = room.clock.time()
-    room.hear(1.0)
+    room.capture(1.0)
     room.sd.plugged.clear()
     room.wait(30.0)
     assert room.state == "lost"
@@ -160,7 +160,7 @@ def test_a_lost_device_is_reopened_when_it_is_back_and_a_gap_is_announced() -> N
     room.wait(5.0)
     assert room.state == "lost", "it is opened, and has not delivered yet"
     back = room.clock.time()
-    room.hear(1.0)
+    room.capture(1.0)
     assert room.state == "live"
     first, second = room.read()
     assert (len(first.samples), first.broken) == (SAMPLE_RATE, False)
@@ -170,9 +170,9 @@ def test_a_lost_device_is_reopened_when_it_is_back_and_a_gap_is_announced() -> N
     assert room.ring.time_of(SAMPLE_RATE + 2_400) == pytest.approx(back + 0.1, abs=1e-3)
 
 
-def test_attempts_to_reopen_grow_apart() -> None:
+def test_attempts_to_reopen_back_off() -> None:
     room = Room().open()
-    room.hear(0.1)
+    room.capture(0.1)
     room.sd.plugged.clear()
     room.wait(60.0)
     assert 12 <= room.sd.restarts <= 15  # once to open, then after 0.5, 1, 2, 4 and every 5 s
@@ -184,14 +184,14 @@ def test_a_device_that_is_not_there_yet_is_waited_for() -> None:
     assert room.microphone.status().detail == ("No input device matches 'usb'; there are 0 'Built-in' (Core Audio).")
     room.sd.plugged.append(device("USB Microphone"))
     room.wait(1.0)
-    room.hear(0.1)
+    room.capture(0.1)
     assert (room.state, room.microphone.status().device) == ("live", "USB Microphone")
     assert room.ring.stats().gaps == 0
 
 
-def test_a_device_chosen_by_index_is_known_by_its_name_when_indices_move() -> None:
+def test_a_device_chosen_by_index_is_found_by_its_name_when_indices_move() -> None:
     room = Room("1", device("Built-in"), device("Yeti"), device("Camera")).open()
-    room.hear(0.1)
+    room.capture(0.1)
     for plugged in (
         [device("Yeti"), device("Camera")],
         [device("Built-in"), device("Camera"), device("Yeti")],
@@ -200,14 +200,14 @@ def test_a_device_chosen_by_index_is_known_by_its_name_when_indices_move() -> No
         room.sd.plugged[:] = plugged
         room.sd.alive[0].closed = True  # it died with its device
         room.wait(8.0)
-        room.hear(0.1)
+        room.capture(0.1)
         if device("Yeti") in plugged:
             assert (room.state, room.microphone.status().device) == ("live", "Yeti")
         else:
             assert room.state == "lost"
 
 
-def test_two_microphones_share_one_portaudio_and_spare_each_other() -> None:
+def test_two_microphones_share_one_portaudio_without_ending_each_other() -> None:
     room = Room("yeti", device("Yeti"), device("Camera")).open()
     other = Microphone("other", "camera", RingBuffer(1_000), portaudio=room.portaudio, clock=room.clock)
     other.step()
@@ -226,74 +226,74 @@ def test_two_microphones_share_one_portaudio_and_spare_each_other() -> None:
 
 def test_two_seconds_of_zeros_are_no_signal_and_sound_ends_that() -> None:
     room = Room().open()
-    room.hear(1.0)
-    room.hear(1.9, silent=True)
+    room.capture(1.0)
+    room.capture(1.9, silent=True)
     assert room.state == "live"
-    room.hear(0.2, silent=True)
+    room.capture(0.2, silent=True)
     assert room.state == "no signal"
     assert "'Yeti' delivers only zeros: " in room.microphone.status().detail
-    room.hear(BLOCK_S)
+    room.capture(BLOCK_S)
     assert (room.state, room.microphone.status().detail) == ("live", "")
     assert len(room.sd.streams) == 1
     assert room.ring.stats().gaps == 0
 
 
-def test_a_muted_microphone_is_looked_at_again_and_again_without_a_gap() -> None:
+def test_a_muted_microphone_is_reopened_again_and_again_without_a_gap() -> None:
     room = Room().open()
-    room.hear(1.0)
-    room.hear(120.0, silent=True)
+    room.capture(1.0)
+    room.capture(120.0, silent=True)
     assert room.state == "no signal"
     assert len(room.sd.streams) == 1 + 4  # reopened after 5, 10, 20 and 40 s
     while len(room.sd.streams) < 6:
-        room.hear(BLOCK_S, silent=True)
-    room.hear(2.5, silent=True)
-    room.hear(1.0)
+        room.capture(BLOCK_S, silent=True)
+    room.capture(2.5, silent=True)
+    room.capture(1.0)
     assert room.state == "live"
     assert room.ring.stats().gaps == 0
     assert not any(chunk.broken and not chunk.lost for chunk in room.read())
 
 
-def test_every_silence_is_patient_anew() -> None:
+def test_every_silence_starts_the_back_off_again() -> None:
     room = Room().open()
     for _ in range(5):
-        room.hear(1.0)
-        room.hear(6.0, silent=True)
+        room.capture(1.0)
+        room.capture(6.0, silent=True)
     assert len(room.sd.streams) == 1
     assert room.ring.stats().gaps == 0
 
 
 def test_sound_from_a_reopened_device_follows_a_gap() -> None:
     room = Room().open()
-    room.hear(1.0)
-    room.hear(2.5, silent=True)
+    room.capture(1.0)
+    room.capture(2.5, silent=True)
     moved = room.stream
     while room.stream is moved:
-        room.hear(BLOCK_S, silent=True)
-    room.hear(1.0)  # it had been moved, and this is the wanted device again
+        room.capture(BLOCK_S, silent=True)
+    room.capture(1.0)  # it had been moved, and this is the wanted device again
     assert room.state == "live"
     assert room.ring.stats().gaps == 1
     assert [chunk.broken for chunk in room.read()] == [False, True]
 
 
-def test_a_device_that_is_gone_when_looked_at_again_is_lost_with_a_gap() -> None:
+def test_a_device_that_is_gone_when_reopened_is_lost_with_a_gap() -> None:
     room = Room().open()
-    room.hear(1.0)
+    room.capture(1.0)
     room.sd.plugged.clear()
     for _ in range(round(8.0 / BLOCK_S)):
         if room.sd.alive:
-            room.hear(BLOCK_S, silent=True)
+            room.capture(BLOCK_S, silent=True)
     room.wait(1.0)
     assert room.state == "lost"
     room.sd.plugged.append(device("Yeti"))
     room.wait(6.0)
-    room.hear(0.5)
+    room.capture(0.5)
     assert room.state == "live"
     assert room.ring.stats().gaps == 1
 
 
-def test_muting_releases_the_device_and_what_it_had_not_handed_over() -> None:
+def test_muting_releases_the_device_and_drops_its_queued_blocks() -> None:
     room = Room().open()
-    room.hear(1.0)
+    room.capture(1.0)
     room.stream.deliver(np.ones((960, 1)))
     room.microphone.mute(True)
     room.microphone.step()
@@ -303,7 +303,7 @@ def test_muting_releases_the_device_and_what_it_had_not_handed_over() -> None:
     room.microphone.mute(False)
     room.microphone.step()
     assert room.state == "starting", "it is open, so it is no longer muted"
-    room.hear(0.5)
+    room.capture(0.5)
     assert room.state == "live"
     assert [chunk.broken for chunk in room.read()] == [False, True]
 
@@ -322,10 +322,10 @@ def test_a_lost_device_can_be_muted_and_unmuted() -> None:
 
 def test_another_device_can_be_chosen() -> None:
     room = Room("yeti", device("Yeti"), device("Camera", 16_000.0)).open()
-    room.hear(0.5)
+    room.capture(0.5)
     room.microphone.choose("camera")
     room.microphone.step()
-    room.hear(0.5)
+    room.capture(0.5)
     status = room.microphone.status()
     assert (status.state, status.device, status.native_rate_hz) == ("live", "Camera", 16_000.0)
     assert [chunk.broken for chunk in room.read()] == [False, True]
@@ -334,7 +334,7 @@ def test_another_device_can_be_chosen() -> None:
 
 def test_a_chosen_device_that_is_not_there_is_waited_for_under_its_name() -> None:
     room = Room().open()
-    room.hear(0.5)
+    room.capture(0.5)
     room.microphone.choose("Camera")
     room.wait(0.2)
     status = room.microphone.status()
@@ -344,9 +344,9 @@ def test_a_chosen_device_that_is_not_there_is_waited_for_under_its_name() -> Non
 
 def test_a_machine_that_slept_goes_on_with_the_right_time_after_a_gap() -> None:
     room = Room().open()
-    room.hear(1.0)
+    room.capture(1.0)
     room.clock.epoch += 3_600.0
-    room.hear(1.0)
+    room.capture(1.0)
     now = room.clock.time()
     assert room.state == "live"
     assert room.ring.stats().gaps == 1
@@ -355,10 +355,10 @@ def test_a_machine_that_slept_goes_on_with_the_right_time_after_a_gap() -> None:
 
 def test_a_wall_clock_that_is_set_back_does_not_touch_the_times() -> None:
     room = Room().open()
-    room.hear(1.0)
+    room.capture(1.0)
     expected = room.clock.time() + 1.0
     room.clock.epoch -= 3_600.0
-    room.hear(1.0)
+    room.capture(1.0)
     assert room.ring.stats().gaps == 0
     assert room.ring.time_of(2 * SAMPLE_RATE) == pytest.approx(expected, abs=1e-3)
 

@@ -31,12 +31,12 @@ from tests.audio.fake_sounddevice import FakeSounddevice, device
         (r"C:\talks\a.wav", SourceSpec("recording", r"C:\talks\a.wav")),
     ],
 )
-def test_a_word_means_a_source(text: str, spec: SourceSpec) -> None:
+def test_a_source_is_parsed(text: str, spec: SourceSpec) -> None:
     assert parse_source(text) == spec
 
 
 @pytest.mark.parametrize("text", ["", "  ", "mic:", "mic: "])
-def test_a_word_that_names_nothing_is_refused(text: str) -> None:
+def test_a_text_that_names_no_source_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo or a file"):
         parse_source(text)
 
@@ -103,7 +103,7 @@ def test_a_microphone_cannot_be_read_faster_than_real_time(kind: SourceKind) -> 
 
 @pytest.mark.parametrize("spec", [SourceSpec("demo"), SourceSpec("recording", "a.wav"), SourceSpec("pipe")])
 @pytest.mark.parametrize("fast", [False, True])
-def test_a_source_is_live_unless_fast(spec: SourceSpec, fast: bool) -> None:
+def test_a_source_is_real_time_unless_fast(spec: SourceSpec, fast: bool) -> None:
     assert open_source(spec, SourceOptions(fast=fast), stdin=io.BytesIO()).realtime is not fast
 
 

@@ -23,15 +23,15 @@ BURST_S = 0.5
 RATE = 24_000
 
 
-class Listener:
-    """`listen.py` as a subprocess that hears `microphone`."""
+class RecorderProcess:
+    """`record_source.py` as a subprocess that records from `microphone`."""
 
     def __init__(self, microphone: VirtualMicrophone, source: str, result: Path) -> None:
         self._result = result
         self._lines: queue.Queue[dict[str, str]] = queue.Queue()
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("listen.py")), source, str(result)],
+            [sys.executable, str(Path(__file__).with_name("record_source.py")), source, str(result)],
             env=microphone.env | {"PYTHONPATH": path},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
@@ -77,71 +77,71 @@ def burst(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def listening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[VirtualMicrophone, Listener]]:
+def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[VirtualMicrophone, RecorderProcess]]:
     always_sink, source = request.param
     with VirtualMicrophone(always_sink=always_sink) as microphone:
-        listener = Listener(microphone, source, tmp_path / "heard.npz")
-        yield microphone, listener
-        listener.close()
+        recorder = RecorderProcess(microphone, source, tmp_path / "captured.npz")
+        yield microphone, recorder
+        recorder.close()
 
 
-def onsets(heard: dict[str, np.ndarray]) -> list[float]:
+def onsets(captured: dict[str, np.ndarray]) -> list[float]:
     """When bursts began, by the ring's time: the first loud 10 ms after 0.2 s without."""
-    blocks = heard["samples"][: len(heard["times"]) * 240].reshape(-1, 240)
+    blocks = captured["samples"][: len(captured["times"]) * 240].reshape(-1, 240)
     loud = np.abs(blocks).max(axis=1) > 0.05
     return [
-        float(heard["times"][index]) for index in np.flatnonzero(loud) if not loud[max(0, index - 20) : index].any()
+        float(captured["times"][index]) for index in np.flatnonzero(loud) if not loud[max(0, index - 20) : index].any()
     ]
 
 
 @pytest.mark.parametrize(
-    "listening",
+    "recording",
     [(False, "mic"), (True, "mic"), (False, "mic:null output")],
     indirect=True,
     ids=["source ends", "source is swapped for a silent one", "source is named"],
 )
-def test_a_burst_is_heard_at_its_moment_before_and_after_the_microphone_was_unplugged(
-    listening: tuple[VirtualMicrophone, Listener], burst: Path
+def test_a_burst_is_captured_at_its_moment_before_and_after_the_microphone_was_unplugged(
+    recording: tuple[VirtualMicrophone, RecorderProcess], burst: Path
 ) -> None:
-    microphone, listener = listening
+    microphone, recorder = recording
     played = []
-    listener.wait_for("live")
+    recorder.wait_for("live")
     played.append(time.time())
     microphone.play(burst)
     time.sleep(0.3)
     microphone.unplug()
-    listener.wait_for("no signal" if microphone.always_sink else "lost")
+    recorder.wait_for("no signal" if microphone.always_sink else "lost")
     microphone.plug_in()
     if microphone.always_sink:
-        time.sleep(1.5)  # its state changes only when there is something to hear
+        time.sleep(1.5)  # its state changes only when there is sound
     else:
-        listener.wait_for("live")
+        recorder.wait_for("live")
     played.append(time.time())
     microphone.play(burst)
     time.sleep(0.5)
-    heard = listener.finish()
+    captured = recorder.finish()
 
-    assert np.all(np.diff(heard["times"]) >= 0)
-    assert len(heard["gaps"]) >= 1
-    began = onsets(heard)
+    assert np.all(np.diff(captured["times"]) >= 0)
+    assert len(captured["gaps"]) >= 1
+    began = onsets(captured)
     assert len(began) == 2
     np.testing.assert_allclose(began, played, atol=0.3)
-    loud = heard["samples"][np.abs(heard["samples"]) > 0.05]
+    loud = captured["samples"][np.abs(captured["samples"]) > 0.05]
     assert BURST_S * RATE * 1.6 < len(loud) < BURST_S * RATE * 2.0, "two whole bursts, less the sine's small samples"
-    spectrum = np.abs(np.fft.rfft(heard["samples"]))
-    assert np.argmax(spectrum) * RATE / len(heard["samples"]) == pytest.approx(1_000, abs=5)
+    spectrum = np.abs(np.fft.rfft(captured["samples"]))
+    assert np.argmax(spectrum) * RATE / len(captured["samples"]) == pytest.approx(1_000, abs=5)
 
 
-@pytest.mark.parametrize("listening", [(False, "mic")], indirect=True, ids=["default source"])
-def test_muting_really_releases_the_device(listening: tuple[VirtualMicrophone, Listener]) -> None:
-    microphone, listener = listening
-    listener.wait_for("live")
+@pytest.mark.parametrize("recording", [(False, "mic")], indirect=True, ids=["default source"])
+def test_muting_really_releases_the_device(recording: tuple[VirtualMicrophone, RecorderProcess]) -> None:
+    microphone, recorder = recording
+    recorder.wait_for("live")
     assert microphone.recordings()
-    listener.say("mute")
-    listener.wait_for("muted")
+    recorder.say("mute")
+    recorder.wait_for("muted")
     assert microphone.recordings() == ""
-    listener.say("unmute")
-    listener.wait_for("live")
+    recorder.say("unmute")
+    recorder.wait_for("live")
     assert microphone.recordings()
     time.sleep(0.5)
-    assert len(listener.finish()["gaps"]) == 1
+    assert len(recorder.finish()["gaps"]) == 1

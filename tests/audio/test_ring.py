@@ -1,4 +1,4 @@
-"""The ring against simple truths: every sample is read once or counted as lost, and time never falls."""
+"""The ring buffer against simple truths: every sample is read once or counted as lost, and time never falls."""
 
 import itertools
 import threading
@@ -14,7 +14,7 @@ from streamer.constants import SAMPLE_RATE
 
 
 def samples(start: int, count: int) -> np.ndarray:
-    """Samples that tell their own position (exact in float32 below 2^24)."""
+    """Samples whose value is their position (exact in float32 below 2^24)."""
     return np.arange(start, start + count, dtype=np.float32)
 
 
@@ -83,7 +83,7 @@ def test_every_sample_is_read_once_in_order_or_counted_as_lost(capacity: int, st
     assert stats.gaps == len(gaps)
 
 
-def test_a_loss_is_told_even_after_a_read_that_gave_nothing() -> None:
+def test_a_loss_is_reported_even_after_a_read_without_samples() -> None:
     ring = RingBuffer(10)
     fill(ring, 13)
     assert ring.read(9, 12, 4) is None  # ten are held, and eight are too few
@@ -103,7 +103,7 @@ def test_a_gap_is_announced_once_and_only_between_samples() -> None:
     assert ring.stats().gaps == 1
 
 
-def test_what_is_left_before_a_gap_comes_shorter_than_asked_for() -> None:
+def test_what_is_left_before_a_gap_comes_shorter_than_the_least() -> None:
     ring = RingBuffer(100)
     fill(ring, 25)
     assert ring.read(10, 20, 10) is not None
@@ -114,7 +114,7 @@ def test_what_is_left_before_a_gap_comes_shorter_than_asked_for() -> None:
     assert len(chunk.samples) == 5
 
 
-def test_what_is_left_at_the_end_comes_shorter_than_asked_for() -> None:
+def test_what_is_left_at_the_end_comes_shorter_than_the_least() -> None:
     ring = RingBuffer(100)
     fill(ring, 5)
     assert ring.read(10, 20, 10) is None

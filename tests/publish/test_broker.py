@@ -33,8 +33,8 @@ def test_mosquittos_client_receives_every_event() -> None:
             out.publish(window())
             out.publish(state())
             eventually(lambda: len(listener.messages) == 300 + 4)
-            heard = [number_of(from_json(payload)) for payload in listener.payloads("/transition")]
-            assert heard == list(range(300))
+            received = [number_of(from_json(payload)) for payload in listener.payloads("/transition")]
+            assert received == list(range(300))
             assert out.stats().shed == 0
         assert retained(port_of(broker), "streamer/n/info") == to_json(INFO)
         assert retained(port_of(broker), "streamer/n/availability") == "offline"

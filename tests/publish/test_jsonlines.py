@@ -138,20 +138,22 @@ def test_fast_sheds_nothing_however_slow_the_reader() -> None:
 
 
 @fast_and_live
-def test_a_reader_that_left_ends_it_quietly_and_is_told_once(wait: bool) -> None:
+def test_a_reader_that_left_ends_it_quietly_and_is_reported_once(wait: bool) -> None:
     pipe = Pipe()
-    told: list[str] = []
-    out = JsonLines(pipe.stream, wait=wait, max_lines=2, on_closed=lambda: told.append(threading.current_thread().name))
+    calls: list[str] = []
+    out = JsonLines(
+        pipe.stream, wait=wait, max_lines=2, on_closed=lambda: calls.append(threading.current_thread().name)
+    )
     out.start()
     os.close(pipe.reader)
     for seq in range(100):  # in the fast mode, too, this ends
         out.publish(window(seq))
-    eventually(lambda: bool(told))
+    eventually(lambda: bool(calls))
     out.publish(window(100))
     out.close()
     out.close()
     stats = out.stats()
-    assert told == ["jsonlines"]
+    assert calls == ["jsonlines"]
     assert (stats.online, stats.detail) == (False, "The reader of the output has closed it.")
     assert (stats.sent, stats.queued, stats.shed) == (0, 0, 101)
     pipe.stream.close()

@@ -1,4 +1,4 @@
-"""Keeping a connection: how long to wait, and what to say about a broker that is not there."""
+"""Keeping a connection: retries, and the sentence for a broker that is not there."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ def publisher(url: str, timing: Timing = QUICK) -> MqttPublisher:
     return MqttPublisher(MqttSettings(url=url, node="n"), timing)
 
 
-def test_nothing_listening_is_said_with_the_cure_and_everything_waits() -> None:
+def test_nothing_listening_is_reported_with_the_cure_and_everything_waits() -> None:
     out = publisher(f"mqtt://127.0.0.1:{free_port()}")
     out.start()
     for event in (INFO, window(0), window(1), state(), health(), transition(0), transition(1)):
@@ -44,7 +44,7 @@ def test_nothing_listening_is_said_with_the_cure_and_everything_waits() -> None:
     assert (stats.online, stats.sent, stats.queued, stats.shed) == (False, 0, 0, 6)
 
 
-def test_a_host_without_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_address_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_address(*arguments: object, **more: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -56,7 +56,7 @@ def test_a_host_without_address_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     out.close()
 
 
-def test_a_listener_that_says_nothing_is_no_broker_and_does_not_hold_up_the_end() -> None:
+def test_a_silent_listener_is_no_broker_and_does_not_hold_up_the_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         out = publisher(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
         out.start()
@@ -112,18 +112,18 @@ def test_a_race_cancels_the_losers_and_raises_what_the_first_raised() -> None:
 
 
 def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
-    told: list[int] = []
+    options: list[int] = []
 
     async def session(client: aiomqtt.Client, closing: asyncio.Event) -> None:
-        told.append(client._client.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        options.append(client._client.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         await closing.wait()
 
     broker = EmbeddedBroker(port=free_port())
     link = MqttLink(MqttSettings(url=broker.start(), node="n"), session, name="test", client_id="test", timing=QUICK)
     try:
         link.start()
-        eventually(lambda: told != [])
-        assert told[0] != 0
+        eventually(lambda: options != [])
+        assert options[0] != 0
     finally:
         link.close()
         broker.stop()

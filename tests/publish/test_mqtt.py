@@ -1,4 +1,4 @@
-"""The publisher against a real Mosquitto: killed, frozen, restarted, encrypted, closed to strangers."""
+"""The publisher against a real Mosquitto: killed, frozen, restarted, encrypted, closed to unknown clients."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ from tests.support.real_broker import Listener, Mosquitto, eventually, make_cert
 
 pytestmark = pytest.mark.real
 
-# As in earnest, but for the waiting; `resubscribe_s` is longer than the second that mosquitto_sub takes to come back.
+# As in a real run, with shorter waits; `resubscribe_s` is longer than the second that mosquitto_sub takes to come back.
 QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, resubscribe_s=1.5)
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,13 +75,13 @@ def test_every_event_arrives_as_it_is_on_its_own_topic(
     eventually(lambda: len(listener.messages) >= 7)
     ends = ["desk/window", "desk/state", "desk/transition", "desk/transition", "desk/health", "info"]
     expected = [(f"home/streamer/n/{end}", to_json(event)) for end, event in zip(ends, events, strict=True)]
-    heard = [(topic, payload) for topic, payload, _ in listener.messages]
-    assert sorted(heard) == sorted([*expected, (AVAILABILITY, "online")])
+    received = [(topic, payload) for topic, payload, _ in listener.messages]
+    assert sorted(received) == sorted([*expected, (AVAILABILITY, "online")])
     stats = publisher.stats()
     assert (stats.online, stats.sent, stats.queued, stats.shed, stats.detail) == (True, 5, 0, 0, "")
 
 
-def test_who_comes_late_learns_what_runs_and_that_it_runs(broker: Mosquitto, publisher: MqttPublisher) -> None:
+def test_a_late_subscriber_gets_info_and_availability(broker: Mosquitto, publisher: MqttPublisher) -> None:
     publisher.publish(INFO)
     publisher.publish(transition(0))
     eventually(lambda: publisher.stats().sent == 1)
@@ -101,7 +101,7 @@ def test_closing_sends_what_is_left_and_leaves_offline_retained(
     eventually(lambda: len(listener.messages) == 100)
 
 
-def test_a_run_of_a_moment_loses_nothing(broker: Mosquitto, listen: Callable[..., Listener]) -> None:
+def test_a_short_run_loses_nothing(broker: Mosquitto, listen: Callable[..., Listener]) -> None:
     listener = listen("streamer/n/desk/transition")
     out = MqttPublisher(MqttSettings(url=broker.url, node="n"))
     out.start()
@@ -122,7 +122,7 @@ def test_an_exception_in_the_program_leaves_offline_retained(broker: Mosquitto, 
     assert retained(broker.port, AVAILABILITY) == "offline"
 
 
-def test_a_defect_in_the_session_says_offline_and_then_starts_anew(
+def test_a_defect_in_the_session_says_offline_and_then_reconnects(
     broker: Mosquitto,
     monkeypatch: pytest.MonkeyPatch,
     listen: Callable[..., Listener],
@@ -145,7 +145,7 @@ def test_a_defect_in_the_session_says_offline_and_then_starts_anew(
     eventually(lambda: listener.payloads("/availability")[-1] == "offline")
 
 
-def test_a_message_that_cannot_be_written_is_counted_and_holds_up_nobody(
+def test_a_message_that_cannot_be_written_is_counted_and_delays_no_other(
     publisher: MqttPublisher, listen: Callable[..., Listener], caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = listen("home/streamer/n/#")
@@ -220,10 +220,10 @@ def test_a_broker_killed_in_mid_flight_and_restarted_gets_every_transition_in_or
     talker.join(20)
     eventually(lambda: publisher.stats().queued == 0, within_s=20)
     eventually(lambda: numbers(listener)[-1:] == [total - 1])
-    heard = numbers(listener)
-    assert heard == sorted(heard)
-    assert list(dict.fromkeys(heard)) == list(range(total))
-    assert len(heard) <= total + 2  # the one in flight, at each kill
+    received = numbers(listener)
+    assert received == sorted(received)
+    assert list(dict.fromkeys(received)) == list(range(total))
+    assert len(received) <= total + 2  # the one in flight, at each kill
     # A broker that was restarted has forgotten what it retained.
     assert retained(broker.port, AVAILABILITY) == "online"
     assert retained(broker.port, "home/streamer/n/info") == to_json(INFO)
@@ -254,7 +254,7 @@ def test_while_the_broker_is_away_transitions_wait_and_telemetry_is_shed(
     assert publisher.stats().sent == sent_before + 10_002
 
 
-def test_the_newest_state_is_said_again_after_an_outage(
+def test_the_newest_state_is_sent_again_after_an_outage(
     broker: Mosquitto, publisher: MqttPublisher, tmp_path: Path
 ) -> None:
     publisher.publish(state("happy"))
@@ -378,7 +378,7 @@ def test_tls_trusts_only_the_named_authority(tmp_path: Path) -> None:
 
 
 @handshakes_may_fail
-def test_a_broker_can_ask_who_we_are(tmp_path: Path) -> None:
+def test_a_broker_can_require_a_client_certificate(tmp_path: Path) -> None:
     made = make_certificates(tmp_path)
     with contextlib.closing(_Stopping(Mosquitto(tmp_path, tls=made, ask_client=True))) as broker:
         assert connects(

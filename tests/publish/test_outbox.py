@@ -1,4 +1,4 @@
-"""What waits, in which order, and what is given up."""
+"""The queue of unsent messages: order, limit and counts."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +74,7 @@ def test_telemetry_that_failed_yields_to_what_came_meanwhile() -> None:
     assert outbox.counts().shed == 1
 
 
-def test_the_newest_state_can_be_said_again_but_not_over_a_newer_one() -> None:
+def test_the_newest_state_can_be_sent_again_but_not_over_a_newer_one() -> None:
     outbox = Outbox()
     for label in ("happy", "sad"):
         outbox.put(message(state(label), "desk/state"))
@@ -89,7 +89,7 @@ def test_the_newest_state_can_be_said_again_but_not_over_a_newer_one() -> None:
     assert outbox.take_telemetry() is None
 
 
-def test_windows_are_not_said_again() -> None:
+def test_windows_are_not_sent_again() -> None:
     outbox = Outbox()
     outbox.put(message(window()))
     taken = outbox.take_telemetry()
@@ -143,7 +143,7 @@ class AnyUse(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_hand)
     @rule(how=st.sampled_from(["sent", "put_back", "give_up"]))
-    def it_is_settled(self, how: str) -> None:
+    def it_is_completed(self, how: str) -> None:
         taken = self.in_hand.pop()
         getattr(self.outbox, how)(taken)
         if how == "sent" and taken.topic == "t":

@@ -1,4 +1,4 @@
-"""Listening to monitors through a real Mosquitto, and to whatever else talks on their topics."""
+"""Subscribing to monitors through a real Mosquitto, and to whatever else is published on their topics."""
 
 import contextlib
 import json
@@ -17,11 +17,11 @@ from streamer.publish.subscriber import MAX_PAYLOAD, Subscriber
 from tests.support.event_samples import INFO, health, state, transition, window
 from tests.support.real_broker import Mosquitto, eventually, program
 
-QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=1.0, keepalive_s=5, resubscribe_s=0.5)
+QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=5.0, keepalive_s=5, resubscribe_s=2.0)
 
 
 class Notes:
-    """A sink that writes down what it is told."""
+    """A sink that records its calls."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Event]] = []
@@ -72,7 +72,7 @@ def publisher(broker: Mosquitto) -> Iterator[MqttPublisher]:
     out.close()
 
 
-def say(broker: Mosquitto, topic: str, payload: str | bytes, *options: str) -> None:
+def publish(broker: Mosquitto, topic: str, payload: str | bytes, *options: str) -> None:
     data = payload.encode() if isinstance(payload, str) else payload
     where = ["-h", "127.0.0.1", "-p", str(broker.port), "-t", topic, "-q", "1"]
     what = ["-s"] if data else ["-n"]
@@ -80,11 +80,13 @@ def say(broker: Mosquitto, topic: str, payload: str | bytes, *options: str) -> N
 
 
 @pytest.mark.real
-def test_what_was_published_is_heard(publisher: MqttPublisher, watch: Callable[..., tuple[Notes, Subscriber]]) -> None:
+def test_what_was_published_is_received(
+    publisher: MqttPublisher, watch: Callable[..., tuple[Notes, Subscriber]]
+) -> None:
     publisher.publish(INFO)
     eventually(lambda: publisher.stats().online)
     notes, subscriber = watch()
-    eventually(lambda: ("n", INFO) in notes.events)  # though it was said before
+    eventually(lambda: ("n", INFO) in notes.events)  # though it was published before
     assert notes.availability == [("n", True)]
     events = [window(), state(), transition(0), transition(1), health()]
     for event in events:
@@ -103,8 +105,8 @@ def test_one_node_can_be_picked(broker: Mosquitto, watch: Callable[..., tuple[No
     every, _ = watch()
     one, _ = watch(node="kitchen")
     for node in ("desk", "kitchen"):
-        say(broker, f"streamer/{node}/availability", "online")
-        say(broker, f"streamer/{node}/mic/transition", to_json(transition(0, stream="mic")))
+        publish(broker, f"streamer/{node}/availability", "online")
+        publish(broker, f"streamer/{node}/mic/transition", to_json(transition(0, stream="mic")))
     eventually(lambda: len(every.events) == 2)
     eventually(lambda: len(one.events) == 1)
     assert [node for node, _ in every.events] == ["desk", "kitchen"]
@@ -116,7 +118,7 @@ def test_a_prefix_of_several_words_is_understood(
     broker: Mosquitto, watch: Callable[..., tuple[Notes, Subscriber]]
 ) -> None:
     notes, _ = watch(prefix="home/ground floor/streamer")
-    say(broker, "home/ground floor/streamer/n/desk/window", to_json(window()))
+    publish(broker, "home/ground floor/streamer/n/desk/window", to_json(window()))
     eventually(lambda: notes.events == [("n", window())])
 
 
@@ -138,8 +140,8 @@ def test_what_is_not_understood_is_counted_and_reported_once_per_topic(
         ("streamer/n/availability", "perhaps"),
     ]
     for topic, payload in bad:
-        say(broker, topic, payload)
-    say(broker, "streamer/n/desk/window", to_json(window()))
+        publish(broker, topic, payload)
+    publish(broker, "streamer/n/desk/window", to_json(window()))
     eventually(lambda: notes.events == [("n", window())])
     eventually(lambda: subscriber.malformed == len(bad))
     assert [topic for topic, _ in notes.malformed] == list(dict.fromkeys(topic for topic, _ in bad))
@@ -150,14 +152,14 @@ def test_what_is_not_understood_is_counted_and_reported_once_per_topic(
 def test_a_cleared_retained_message_is_nothing_to_report(
     broker: Mosquitto, watch: Callable[..., tuple[Notes, Subscriber]]
 ) -> None:
-    say(broker, "streamer/n/info", to_json(INFO), "-r")
-    say(broker, "streamer/n/availability", "offline", "-r")
+    publish(broker, "streamer/n/info", to_json(INFO), "-r")
+    publish(broker, "streamer/n/availability", "offline", "-r")
     notes, subscriber = watch()
     eventually(lambda: notes.events == [("n", INFO)])
     eventually(lambda: notes.availability == [("n", False)])
-    say(broker, "streamer/n/info", "", "-r")
-    say(broker, "streamer/n/availability", "", "-r")
-    say(broker, "streamer/n/desk/window", to_json(window()))
+    publish(broker, "streamer/n/info", "", "-r")
+    publish(broker, "streamer/n/availability", "", "-r")
+    publish(broker, "streamer/n/desk/window", to_json(window()))
     eventually(lambda: len(notes.events) == 2)
     assert subscriber.malformed == 0
 

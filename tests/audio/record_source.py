@@ -1,7 +1,7 @@
-"""Listen as the program does, in a process of its own: `listen.py SOURCE RESULT.npz`.
+"""Record from a source as the program does, in a process of its own: `record_source.py SOURCE RESULT.npz`.
 
-Prints every new state as a line of JSON, obeys `mute`, `unmute` and `stop` on standard input, and writes what it heard:
-`samples` [n] float32, `times` [n // 240] (seconds since the epoch of every 240th sample), `gaps` (positions).
+Prints every new state as a line of JSON, takes `mute`, `unmute` and `stop` on standard input, and writes what it
+captured: `samples` [n] float32, `times` [n // 240] (seconds since the epoch of every 240th sample), `gaps` (positions).
 """
 
 import json
