@@ -32,10 +32,10 @@ class MonitorScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "app.next_stream", show=False)
     ]  # Textual's tab would move the focus
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  # Textual declares it as an instance variable
         (0, "-narrow"), (SIDE_BY_SIDE_COLUMNS, "-medium"), (WIDE_COLUMNS, "-wide"),
     ]  # fmt: skip
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-tiny"), (SHORT_ROWS, "-short"), (TALL_ROWS, "-tall"), (TOWERING_ROWS, "-towering"),
     ]  # fmt: skip
 
