@@ -41,14 +41,17 @@ class _Run:
     anchors: deque[tuple[float, float]] = field(default_factory=deque)  # (position, seconds since the epoch), growing
 
     def add(self, position: float, epoch_s: float) -> None:
+        """Add an anchor; its time is raised to the latest one, so that time never falls."""
         latest = self.anchors[-1][1] if self.anchors else self.floor_s
         self.anchors.append((position, epoch_s if latest is None else max(epoch_s, latest)))
 
     def forget_before(self, position: int) -> None:
+        """Drop anchors that no position from `position` on needs."""
         while len(self.anchors) > 2 and self.anchors[1][0] < position:
             self.anchors.popleft()
 
     def time_of(self, position: int) -> float | None:
+        """Return the time of `position` by interpolation, or extrapolation at the ends; None without an anchor."""
         after: tuple[float, float] | None = None
         for anchor in reversed(self.anchors):
             if anchor[0] < position:
@@ -70,7 +73,7 @@ class RingBuffer:
     """Ring buffer for one writer and one reader; it sets the event `on_write`, so one reader can wait for many rings.
 
     Positions count the samples ever written. A gap adds none: how long it was shows in the wall clock alone. So time
-    is kept apart from position: the writer gives anchors, `time_of` interpolates between those of one unbroken run.
+    is kept apart from position: the writer adds anchors, `time_of` interpolates between those of one unbroken run.
     """
 
     def __init__(self, capacity: int, on_write: threading.Event | None = None) -> None:
@@ -92,7 +95,7 @@ class RingBuffer:
         """Append `samples` ([n] float32); the oldest unread ones are overwritten where there is no room.
 
         `captured` is (position, seconds since the epoch): that position of the stream was captured at that moment. The
-        position may lie past the newest sample, because a resampler holds some back. Give one with every write of
+        position may lie past the newest sample, because a resampler holds some back. Pass one with every write of
         live audio: between anchors time is interpolated, past the newest it is only extrapolated.
         """
         with self._room:
@@ -162,7 +165,7 @@ class RingBuffer:
     def time_of(self, position: int) -> float | None:
         """Return when the sample before `position` was captured, in seconds since the epoch; None before any anchor.
 
-        It never falls from one position to a later one, as long as every write gives an anchor. Times are known for two
+        It never falls from one position to a later one, as long as every write has an anchor. Times are known for two
         lengths of the ring behind the newest sample.
         """
         with self._room:
