@@ -1,4 +1,4 @@
-"""config.toml, STREAMER_… variables and flags, validated into one frozen value.
+"""Read config.toml, STREAMER_… variables and flags, and validate them into one frozen value.
 
 Later wins: built-in defaults, the file, variables (`STREAMER_WINDOW__HOP_S=0.48`), flags. The file is `--config`, else
 `STREAMER_CONFIG`, else `config.toml` in the working folder, else the one in the platform's configuration folder.
@@ -31,7 +31,7 @@ from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
 
 PREFIX = "STREAMER_"
-RING_HOPS = 3  # the ring holds so many at least: from as many waiting ones the worker sees that it is behind
+RING_HOPS = 3  # the ring's least length: with so many hops waiting the worker sees that it is behind
 _VARIABLE = "a variable"
 
 
@@ -55,7 +55,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class AudioConfig(_Table):
-    """Where sound comes from when there is no [[stream]] table."""
+    """The [audio] table: the source, when there is no [[stream]] table, and its ring."""
 
     source: str = "auto"
     channel: Literal["mix"] | Annotated[int, Field(ge=0, le=255)] = "mix"
@@ -64,7 +64,7 @@ class AudioConfig(_Table):
 
 
 class WindowConfig(_Table):
-    """What one analysis window is."""
+    """The [window] table: length of a window, and distance of two."""
 
     window_s: Annotated[Frames, Field(ge=0.2, le=30)] = 3.0
     hop_s: Annotated[Frames, Field(ge=1 / FRAME_RATE, le=10)] = 0.24
@@ -87,7 +87,7 @@ class WindowConfig(_Table):
 
 
 class ModelConfig(_Table):
-    """Which checkpoint runs where."""
+    """The [model] table: the checkpoint, where it runs, and how."""
 
     checkpoint: str = "bundled"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
@@ -98,14 +98,14 @@ class ModelConfig(_Table):
 
 
 class VoiceConfig(_Table):
-    """When somebody speaks."""
+    """The [voice] table: voice activity detection."""
 
     threshold: Annotated[float, Field(gt=0.15, lt=1)] = 0.5
     min_speech: Share = 0.3
 
 
 class TrackerConfig(_Table):
-    """How windows become a stable state."""
+    """The [tracker] table: how windows become a stable state."""
 
     smoothing_s: Annotated[float, Field(ge=0, le=60)] = 1.0
     enter: Literal["auto"] | Share = "auto"
@@ -121,7 +121,7 @@ class TrackerConfig(_Table):
 
 
 class MqttConfig(_Table):
-    """Where events go."""
+    """The [mqtt] table: the broker, and how often events are sent."""
 
     url: str = "embedded"
     prefix: str = "streamer"
@@ -137,7 +137,7 @@ class MqttConfig(_Table):
 
 
 class DashboardConfig(_Table):
-    """What the screen shows, and how often."""
+    """The [dashboard] table: what the screen shows, and how often."""
 
     refresh_hz: Annotated[float, Field(ge=1, le=30)] = 8.0
     timeline_s: Annotated[float, Field(ge=30, le=3600)] = 300.0
@@ -145,7 +145,7 @@ class DashboardConfig(_Table):
 
 
 class StreamConfig(_Table):
-    """One of several sources heard at once."""
+    """One [[stream]] table: one of several sources at once."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
     source: str
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in force.
+    """Return the settings in force.
 
     Args:
         config: the file that `--config` named; None looks in the usual places.
@@ -228,7 +228,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
 
 
 def file_in_force(config: Path | None = None) -> Path | None:
-    """The file that `load` reads; None where there is none and the built-in defaults hold."""
+    """Return the file that `load` reads; None where there is none and the built-in defaults hold."""
     if config is not None:
         return config
     if os.environ.get(PREFIX + "CONFIG"):
@@ -237,7 +237,7 @@ def file_in_force(config: Path | None = None) -> Path | None:
 
 
 def usual_places() -> tuple[Path, ...]:
-    """Where a file is looked for when none is named, first one first."""
+    """Return the places where a file is looked for when none is named, in order."""
     return (Path("config.toml"), platformdirs.user_config_path("streamer") / "config.toml")
 
 
@@ -253,7 +253,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _variables() -> dict[str, Any]:
-    """`STREAMER_WINDOW__HOP_S=0.48` as `{"window": {"hop_s": "0.48"}}`."""
+    """Return `STREAMER_WINDOW__HOP_S=0.48` as `{"window": {"hop_s": "0.48"}}`."""
     for variable in sorted(os.environ):
         table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
         known = table in Settings.model_fields and table != "stream" and key
@@ -276,7 +276,7 @@ _Layers = list[tuple[str, dict[str, Any]]]
 
 
 def _sentence(error: ValidationError, layers: _Layers) -> str:
-    """One line for the first of pydantic's complaints: where, which key, which value, what is allowed."""
+    """Return one line for the first of pydantic's errors: where, which key, which value, what is allowed."""
     first = error.errors()[0]
     # A union's branch name ("constrained-int") is part of pydantic's location, but of no key.
     location = [part for part in first["loc"] if isinstance(part, int) or re.fullmatch(r"[a-z][a-z0-9_]*", str(part))]
@@ -294,7 +294,7 @@ def _sentence(error: ValidationError, layers: _Layers) -> str:
 
 
 def _origin(location: list[Any], layers: _Layers) -> str:
-    """Which layer the key at `location` came from, topmost first."""
+    """Return the layer that the key at `location` came from, topmost first."""
     for name, layer in reversed(layers):
         node: Any = layer
         for part in location:

@@ -41,7 +41,7 @@ class Window:
     label: str | None  # None: nobody speaks, the model is unsure, or the window is warming
     confidence: float | None  # the largest probability; None where nothing was inferred
     probs: Mapping[str, float] | None  # every label, summing to 1; None where nothing was inferred
-    speech: float  # share of the window with voice, 0 to 1
+    speech: float  # share of the window with voice activity, 0 to 1
     rms_dbfs: float  # of the newest hop
     peak_dbfs: float
     latency_ms: float | None  # capture of the last sample to this event; None with --fast
@@ -51,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the stream's tracker holds for true now: sent on change, and as a heartbeat."""
+    """The emotion that the stream's tracker holds now: sent on change, and as a heartbeat."""
 
     type: ClassVar[str] = "state"
     stream: str
@@ -95,7 +95,7 @@ Transition = EmotionStarted | EmotionEnded
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the stream is doing, every 30 s on MQTT. None: not measurable (a file has no capture rate)."""
+    """The condition of a stream, every 30 s on MQTT. None: not measurable (a file has no capture rate)."""
 
     type: ClassVar[str] = "health"
     stream: str
@@ -143,7 +143,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_time(seconds: float) -> str:
-    """`2026-11-22T16:30:05.120Z` for seconds since the epoch, rounded to milliseconds.
+    """Return `2026-11-22T16:30:05.120Z` for seconds since the epoch, rounded to milliseconds.
 
     Raises:
         ValueError: not a moment between the years 1 and 9999.
@@ -157,7 +157,7 @@ def iso_time(seconds: float) -> str:
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """The event as plain JSON values, keys in wire order."""
+    """Return the event as plain JSON values, keys in wire order."""
     head: dict[str, Any] = {"schema": SCHEMA, "type": event.type}
     body = {f.name: _plain(f.name, getattr(event, f.name)) for f in fields(event)}
     if isinstance(event, EmotionStarted | EmotionEnded):
@@ -166,7 +166,7 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON, plain floats, never NaN.
+    """Return one line of JSON, plain floats, never NaN.
 
     Raises:
         ValueError: a figure is NaN or infinite; that is a defect of the sender.
@@ -175,7 +175,7 @@ def to_json(event: Event) -> str:
 
 
 def from_json(text: str | bytes) -> Event:
-    """The event in one JSON message.
+    """Parse the event in one JSON message.
 
     What is not printable in its strings becomes a space: strangers send messages, and their text ends on a terminal.
 
@@ -208,7 +208,7 @@ def _class_of(message: Mapping[str, Any]) -> type[Event]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """`value` as json can write it; numpy's scalars, which json refuses, become Python's."""
+    """Convert `value` to what json can write; numpy's scalars, which json refuses, become Python's."""
     if name in _TIMES:
         return iso_time(value)
     if isinstance(value, Mapping):
@@ -230,7 +230,7 @@ def _rounded(value: Real | float, decimals: int | None) -> float:
 
 
 def _read(name: str, declared: str, message: Mapping[str, Any]) -> Any:
-    """One field of `message`, checked against the dataclass's annotation."""
+    """Return one field of `message`, checked against the dataclass's annotation."""
     if name not in message:
         raise MalformedEventError(f"The {message['type']} message lacks the field {name!r}.")
     value = message[name]

@@ -36,8 +36,8 @@ class Monitor:
     `start` returns at once: a thread of its own loads the model and warms it up, then starts the sources, so that
     nothing is captured before it can be processed. Streams may come and go meanwhile, with `add` and `remove`.
 
-    Events of an iteration come from a queue of 10,000. A consumer that is slower than the monitor loses the oldest ones,
-    which `events_lost` counts; it never holds the monitor up.
+    Events of an iteration come from a queue of 10,000. A consumer that is slower than the monitor loses the oldest
+    ones, which `events_lost` counts; it never holds the monitor up.
 
     Args:
         settings: as of config.toml; None: the built-in defaults. `streamer.config.load()` reads the user's.
@@ -84,10 +84,9 @@ class Monitor:
         """Return a monitor of `sources`, not started yet: use it in a `with` statement.
 
         Args:
-            sources: `mic`, `mic:NAME-OR-INDEX`, `demo`, the path of a recording, …; none: `audio.source` of the settings.
-            mqtt: the URL of a broker, `embedded` to start one, or `off`.
-            fast: process recordings as fast as the model goes, not in real time.
-            settings: as of config.toml; None: the built-in defaults.
+            sources: `mic`, `mic:NAME-OR-INDEX`, `demo`, the path of a recording, …; none: `audio.source` of the
+            settings. mqtt: the URL of a broker, `embedded` to start one, or `off`. fast: process recordings as fast as
+            the model goes, not in real time. settings: as of config.toml; None: the built-in defaults.
 
         Raises:
             UsageError: a source, a URL or a name cannot be used.

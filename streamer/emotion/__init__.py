@@ -1,4 +1,11 @@
-"""From frames to emotions. The names are loaded on first use: the tracker needs no torch."""
+"""Frames to emotions: attention pooling, classifier, checkpoint, tracker, voice profiles.
+
+May import `codec`, `audio.level` and the shared modules; it knows no source, no worker and no event. Invariants: a
+window is pooled and classified the same offline and live; a checkpoint is checked in full before any of it is used, and
+cannot run code; every emotion that the tracker starts has exactly one end.
+
+The names are loaded on first use (PEP 562): the tracker needs no torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

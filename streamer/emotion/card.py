@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: labels, front end, calibration, training data, measured accuracy, licence."""
+"""The card of a checkpoint: labels, front end, calibration, training data, measured accuracy, licence."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -25,7 +25,7 @@ Labels = Annotated[tuple[Text, ...], Field(min_length=2), AfterValidator(_all_di
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How logits of windows of one length become probabilities, and from which on a label is claimed."""
+    """Temperature and confidence threshold for windows of one length."""
 
     window_s: Positive
     temperature: Positive  # logits are divided by it before the softmax (Guo et al. 2017, arXiv 1706.04599)
@@ -34,7 +34,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """One measurement on speakers whom this model never heard, or the one that `protocol` names."""
+    """One measurement on held-out speakers, or as `protocol` describes it."""
 
     corpus: Text
     metric: Text  # "UAR": recall averaged over labels
@@ -45,7 +45,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Speakers:
-    """Who was heard in which part of the training, as `corpus/speaker`."""
+    """The speakers of each subset of the training, as `corpus/speaker`."""
 
     train: tuple[Text, ...]
     validation: tuple[Text, ...]
@@ -61,20 +61,20 @@ class CheckpointCard:
     sample_rate_hz: int
     level_version: int  # of the level normaliser's law, `streamer.audio.level.LEVEL_VERSION`
     level_target_rms: Positive
-    window_s: Positive  # what it was made for; other lengths work less well
+    window_s: Positive  # that it was trained for; other lengths work less well
     hop_s: Positive
     calibrations: Annotated[tuple[Calibration, ...], Field(min_length=1)]
     training_data: tuple[Text, ...]
     accuracy: tuple[Accuracy, ...]
     licence: Text
     notes: str  # how it was made, and its limits
-    # What attention makes of neutral speech on average: the middle of what voice profiles differ from. None: not known.
+    # Attentive mean of the training speakers' neutral speech; voice profiles are measured against it. None: unknown.
     neutral_mean: Embedding | None = None
-    # Whom it was trained, tuned and tested on, and what it began with: further training and evaluation keep to that.
-    speakers: Speakers | None = None  # None: not known
+    # Of the training of this model and of the one it started from; further training and evaluation keep these subsets.
+    speakers: Speakers | None = None  # None: unknown
 
     def calibration_for(self, window_s: float) -> Calibration:
-        """The calibration of the window length nearest to `window_s`."""
+        """Return the calibration of the window length nearest to `window_s`."""
         return min(self.calibrations, key=lambda calibration: abs(calibration.window_s - window_s))
 
 
@@ -82,7 +82,7 @@ _ADAPTER = TypeAdapter(CheckpointCard)
 
 
 def card_to_json(card: CheckpointCard) -> str:
-    """The card as JSON.
+    """Return the card as JSON.
 
     Raises:
         ValueError: a value is out of its range; the message names it.
@@ -93,7 +93,7 @@ def card_to_json(card: CheckpointCard) -> str:
 
 
 def card_from_json(text: str) -> CheckpointCard:
-    """The card in `text`.
+    """Parse the card in `text`.
 
     Raises:
         ValueError: not JSON, or a field is missing, mistyped or out of range; the message names the first such field.

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with encoder, pooling and classifier, and a card that says what it is.
+"""Read and write checkpoints: one safetensors file with encoder, pooling and classifier weights, and a card.
 
 The file's metadata (safetensors allows strings only) holds four keys:
 
@@ -9,9 +9,9 @@ The file's metadata (safetensors allows strings only) holds four keys:
 
 Weights may be stored as float16 or bfloat16; they are read as float32. Nothing in the file can run code.
 
-`measured` has `bundled`'s encoder and pooling, so that only its classifier is shipped: `measured-head.safetensors`, 16 kB
-in place of 15 MB. A head's metadata has the format `streamer-head`; its `tensors_sha256` is that of the whole model, head
-and the rest of `base` joined, and `checkpoint_sha256` is the digest of the file that the head was cut from.
+`measured` has `bundled`'s encoder and pooling, so that only its classifier is shipped: `measured-head.safetensors`, 16
+kB in place of 15 MB. A head's metadata has the format `streamer-head`; its `tensors_sha256` is that of the whole model,
+head and the rest of `base` joined, and `checkpoint_sha256` is the digest of the file that the head was cut from.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ from streamer.errors import StreamerError
 FORMAT = "streamer-checkpoint"
 HEAD_FORMAT = "streamer-head"
 FORMAT_VERSION = 3  # 1: pooled windows without movement; 2: a classifier of three layers
-BUNDLED = "bundled"  # what is monitored with
-# With bundled's encoder, but a classifier that has not heard the speakers whom the encoder has not heard.
+BUNDLED = "bundled"  # the default
+# Bundled's encoder, with a classifier that was not trained on the encoder's held-out speakers either.
 MEASURED = "measured"
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'
@@ -55,7 +55,7 @@ class Checkpoint:
     source: str  # the path, or its name if it comes with the program
 
     def check_against(self, expected: Mapping[str, Tensor]) -> None:
-        """Whether the weights are those of a model with the state dict `expected`.
+        """Check that the weights fit a model with the state dict `expected`.
 
         Raises:
             CheckpointError: a tensor is missing, unknown or of another shape.
@@ -88,7 +88,7 @@ def save_checkpoint(
     Args:
         path: where to.
         tensors: a model's `state_dict()`.
-        card: what is known of it.
+        card: describes it.
         dtype: how the weights are stored.
 
     Raises:
@@ -173,7 +173,7 @@ def is_bare_weights(path: Path) -> bool:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all tensors, in the order of their names."""
+    """Return the SHA-256 over the names, types, shapes and bytes of all tensors, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -183,7 +183,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _file_digest(file: Path, source: str) -> str:
-    """The file's SHA-256; says early and plainly when it is not there or could run code."""
+    """Return the file's SHA-256; refuse early a file that is missing or could run code."""
     try:
         with file.open("rb") as stream:
             head = stream.read(9)

@@ -1,4 +1,4 @@
-"""Getting to know a voice: what attention makes of its neutral speech, gathered window by window. Pure numpy."""
+"""Accumulate a speaker's neutral embedding during enrolment, window by window. Pure numpy."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from streamer.constants import EMBEDDING_DIM
 
 USUAL_S = 20.0  # seconds of speech that are asked for
-# The fewest that may be asked for: what 14 to 20 s gave is measured, and 4.5 s gave nothing.
+# The fewest that may be asked for: profiles of 14 to 20 s were measured to help, of 4.5 s they did not.
 LEAST_S = 10.0
 _SILENCE_DBFS = -120.0
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredVoice:
-    """What was heard so far."""
+    """What was collected so far."""
 
     voice_s: float  # seconds of speech
     wanted_s: float
@@ -28,13 +28,16 @@ class MeasuredVoice:
 
     @property
     def enough(self) -> bool:
-        """Whether as much was heard as was wanted."""
+        """Whether as much speech was collected as was wanted."""
         return self.voice_s >= self.wanted_s
 
 
 @dataclass(slots=True)
 class Enrolment:
-    """One stream's, while it lasts. Windows overlap, so each counts for the voice in the time by which it moved on."""
+    """The running sums of one stream's enrolment.
+
+    Windows overlap, so each counts only for the speech in the time by which it lies after the one before.
+    """
 
     wanted_s: float = USUAL_S
     voice_s: float = 0.0
@@ -44,11 +47,11 @@ class Enrolment:
     _squares: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(EMBEDDING_DIM))  # [128]
 
     def take(self, embedding: Sequence[float], speech: float, hop_s: float, rms_dbfs: float) -> None:
-        """One more window of speech.
+        """Add one more window of speech.
 
         Args:
-            embedding: `[128]` its attentive mean, before any profile changed it.
-            speech: share of the window with voice.
+            embedding: its attentive mean, `[128]`, before any profile offset.
+            speech: share of the window with voice activity.
             hop_s: seconds by which it lies after the window before.
             rms_dbfs: of its newest hop.
         """
@@ -60,7 +63,7 @@ class Enrolment:
         self.voice_s += speech * hop_s
 
     def measured(self) -> MeasuredVoice:
-        """What was heard so far."""
+        """Return mean, scale and level of what was collected so far."""
         count = max(1, self.windows)
         mean = self._sum / count  # [128]
         scale = np.sqrt(np.maximum(0.0, self._squares / count - mean**2))  # [128]

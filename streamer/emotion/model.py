@@ -1,4 +1,4 @@
-"""The whole model: level, encoder, attention pooling, classifier, calibration."""
+"""The whole model: level normaliser, encoder, attention pooling, classifier, temperature scaling."""
 
 import os
 from typing import Any, Self
@@ -17,8 +17,8 @@ from streamer.emotion.pooling import POOLED_DIM, AttentionPooling
 class Classifier(nn.Linear):
     """A softmax regression: pooled `[B, 640]` to uncalibrated logits `[B, num_classes]`.
 
-    On speakers whom the encoder has not heard it is right as often as a perceptron of three layers where speakers are many
-    (CREMA-D), and more often where they are few (RAVDESS).
+    On the encoder's held-out speakers it is as accurate as a perceptron of three layers where speakers are many
+    (CREMA-D), and more accurate where they are few (RAVDESS).
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -34,12 +34,12 @@ class EmotionDetectionModel(nn.Module):
         num_classes: number of emotions, at least 2.
 
     Attributes:
-        encoder: `[B, 1, T]` levelled audio to frames `[B, 128, ceil(T / 320)]`.
+        encoder: `[B, 1, T]` level-normalised audio to frames `[B, 128, ceil(T / 320)]`.
         pooling: frames to `[B, 640]` and attention weights.
         classifier: `[B, 640]` to logits before calibration.
-        temperature: scalar tensor; what `classify` divides by.
+        temperature: scalar tensor that `classify` divides logits by.
         labels: names of the classes in order.
-        card: what the checkpoint says of itself; None for a model that was not loaded.
+        card: the checkpoint's; None for a model that was not loaded.
         sha256: of the checkpoint's file; None likewise.
 
     Raises:
@@ -64,11 +64,11 @@ class EmotionDetectionModel(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str] = "bundled", window_s: float | None = None) -> Self:
-        """The model of a checkpoint, in evaluation mode, on the CPU.
+        """Load a model from a checkpoint, in evaluation mode, on the CPU.
 
         Args:
             path: a file, or `bundled` or `measured` for those that come with the program.
-            window_s: length of the windows to classify; chooses the calibration (the card's own length, if None).
+            window_s: length of the windows to classify; selects the temperature (the card's own length, if None).
 
         Raises:
             CheckpointError: the checkpoint cannot be read or used.
@@ -83,11 +83,11 @@ class EmotionDetectionModel(nn.Module):
         return model.eval()
 
     def unfreeze_encoder(self) -> None:
-        """From now on training moves the encoder too."""
+        """Let training update the encoder too."""
         self.encoder.requires_grad_(True)
 
     def parameter_groups(self, encoder_lr: float = 1e-5, head_lr: float = 1e-3) -> list[dict[str, Any]]:
-        """What an optimiser takes to move what is not frozen: a trained encoder slowly, pooling and classifier fast.
+        """Return parameter groups for an optimiser, of what is not frozen: encoder, and head (pooling and classifier).
 
         Returns:
             `[{"name": "encoder", "params": …, "lr": encoder_lr}, {"name": "head", …}]`, without those that are empty.
@@ -101,7 +101,7 @@ class EmotionDetectionModel(nn.Module):
         return groups
 
     def get_embeddings(self, audio: Tensor) -> Tensor:
-        """Raw audio to the encoder's frames, through the level normaliser, each row as a stream of its own.
+        """Encode raw audio into frames, through the level normaliser, each row as a stream of its own.
 
         Args:
             audio: `[B, 1, T]` float, mono at 24 kHz in [-1, 1], T >= 1.
@@ -119,12 +119,12 @@ class EmotionDetectionModel(nn.Module):
         return frames
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """Pooled windows `[B, 640]` to calibrated logits `[B, num_classes]`: their softmax is what events carry."""
+        """Classify pooled windows `[B, 640]` into calibrated logits `[B, num_classes]`; events carry their softmax."""
         logits: Tensor = self.classifier(pooled)
         return logits / self.temperature
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Raw audio `[B, 1, T]` to calibrated logits `[B, num_classes]`, pooled over all of its frames.
+        """Classify raw audio `[B, 1, T]` into calibrated logits `[B, num_classes]`, pooled over all of its frames.
 
         Raises:
             ValueError: `audio` is not `[B, 1, T]` of floats.

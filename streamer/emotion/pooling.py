@@ -1,9 +1,9 @@
 """Attentive statistics pooling: offline over whole recordings, and over the sliding window of live streams.
 
-Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018 (arXiv 1803.10963), with one head, and beside
-its mean and deviation how much the frames move: a deviation alone does not tell a slow drift from a quick tremble, and
-emotions differ in that. Movement over three spans gave a regression on top of frozen frames 1 to 2 points of UAR on
-CREMA-D's validation speakers.
+Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018 (arXiv 1803.10963), with one head, and
+beside its mean and standard deviation the movement of the frames: a deviation alone does not distinguish a slow drift
+from a quick tremble, and emotions differ in that. Movement over three spans gained a regression on frozen frames 1 to 2
+points of UAR on CREMA-D's validation speakers.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ VARIANCE_FLOOR = 1e-5  # keeps the root's gradient finite where all frames are a
 
 
 class AttentionPooling(nn.Module):
-    """Frames `[B, 128, F]` to their attentive mean, standard deviation and movement `[B, 640]`, and the weights `[B, F]`.
+    """Pools frames `[B, 128, F]` into attentive mean, deviation and movements `[B, 640]`, and weights `[B, F]`.
 
     A frame's score is Linear(64 to 1) of tanh of Linear(128 to 64); the weights are the scores' softmax over frames.
     """
@@ -33,7 +33,7 @@ class AttentionPooling(nn.Module):
         self.attention = nn.Sequential(nn.Linear(EMBEDDING_DIM, HIDDEN_DIM), nn.Tanh(), nn.Linear(HIDDEN_DIM, 1))
 
     def scores(self, frames: Tensor) -> Tensor:
-        """`[B, 128, F]` to `[B, F]`: how much each frame matters, before the softmax. Each frame by itself."""
+        """Return the attention scores `[B, F]` of frames `[B, 128, F]` before the softmax, each frame by itself."""
         scores: Tensor = self.attention(frames.transpose(1, 2))  # [B, F, 1]
         return scores.squeeze(-1)
 
@@ -45,15 +45,15 @@ class AttentionPooling(nn.Module):
             mask: `[B, F] bool`, the frames that count (all, if None). A row without any pools to zeros.
 
         Returns:
-            `[B, 640]` mean, standard deviation and movements, and `[B, F]` weights that sum to 1 (all 0 in a row without
-            frames).
+            `[B, 640]` mean, standard deviation and movements, and `[B, F]` weights that sum to 1 (all 0 in a row
+            without frames).
         """
         real = torch.ones_like(frames[:, 0], dtype=torch.bool) if mask is None else mask
         return pool(frames.transpose(1, 2), self.scores(frames), real)
 
 
 def pool(frames: Tensor, scores: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """`frames [B, F, 128]` in order of time, their `scores [B, F]` and which are `real [B, F]` to `([B, 640], [B, F])`."""
+    """Pool `frames [B, F, 128]` in order of time by `scores [B, F]`, where `real [B, F]`: `[B, 640]` and `[B, F]`."""
     some = real.any(dim=1, keepdim=True)  # [B, 1]
     weights = _weights(scores, real)  # [B, F]
     frames = torch.where(real[:, :, None], frames, torch.zeros_like(frames))
@@ -64,14 +64,14 @@ def pool(frames: Tensor, scores: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weights(scores: Tensor, real: Tensor) -> Tensor:
-    """`[B, F]` softmax over the frames that are real; zeros in a row without any."""
+    """Return the softmax `[B, F]` over the frames that are real; zeros in a row without any."""
     some = real.any(dim=1, keepdim=True)  # [B, 1]
     masked = scores.masked_fill(~real, float("-inf")).masked_fill(~some, 0.0)  # no softmax over nothing
     return torch.softmax(masked, dim=1) * some
 
 
 def _movement(frames: Tensor, scores: Tensor, real: Tensor, lag: int) -> Tensor:
-    """`[B, 128]` attentive root mean square of what frames differ by from those `lag` before them.
+    """Return the attentive root mean square `[B, 128]` of the differences to the frames `lag` before.
 
     Attention is over the frames that have one before them; where none has, nothing has moved.
     """
@@ -82,7 +82,7 @@ def _movement(frames: Tensor, scores: Tensor, real: Tensor, lag: int) -> Tensor:
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:
-    """`weights [B, F]` and `values [B, F, 128]` to the sums `[B, 128]`."""
+    """Return the sums `[B, 128]` of `values [B, F, 128]`, weighted by `weights [B, F]`."""
     return (weights[:, :, None] * values).sum(dim=1)
 
 
@@ -102,8 +102,8 @@ class WindowState:
 class SlidingWindow:
     """The newest `window_frames` frames of each stream, pooled as `pooling` pools the same frames offline.
 
-    A frame's score is computed once, when the frame comes. Pushing and pooling are separate, so that a window can be
-    pooled at every hop's end within a longer step: push a hop, pool, push the next. What is where is counted in host
+    A frame's score is computed once, when the frame is pushed. Pushing and pooling are separate, so that a window can
+    be pooled at every hop's end within a longer step: push a hop, pool, push the next. Positions are counted in host
     memory, so neither ever waits for a GPU; masks and counts are best given there too.
 
     Args:
@@ -132,10 +132,10 @@ class SlidingWindow:
 
     @torch.no_grad()
     def push(self, frames: Tensor, counts: Tensor | None = None, begins: Tensor | None = None) -> None:
-        """Take new frames.
+        """Append new frames.
 
         Args:
-            frames: `[B, 128, F]`, as `StreamingEncoder.step` gives them.
+            frames: `[B, 128, F]`, as `StreamingEncoder.step` returns them.
             counts: `[B] int64`, how many of each row are real (all, if None).
             begins: `[B] int64`, where in each row they begin (at 0, if None).
 
@@ -161,7 +161,7 @@ class SlidingWindow:
 
     @torch.no_grad()
     def pool(self, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Pool what each window holds now.
+        """Pool the frames that each window holds now.
 
         Args:
             mask: `[B] bool`, the streams to pool (all, if None); the others, and empty windows, give zeros.
@@ -174,7 +174,7 @@ class SlidingWindow:
 
     @torch.no_grad()
     def pool_only(self, streams: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """`pool` of these N streams alone: `[N, 640]` and `[N, W]`, in their order."""
+        """Pool these N streams alone: `[N, 640]` and `[N, W]`, in their order."""
         state, chosen = self._state, torch.tensor(list(streams), dtype=torch.int64)
         counts = torch.stack((self.filled, state.pushed))
         if chosen.tolist() == list(range(self.batch_size)):
@@ -213,7 +213,7 @@ class SlidingWindow:
         )
 
     def _pool(self, frames: Tensor, scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Rings `[N, W, 128]` with their scores `[N, W]`; `counts: [2, N]` are frames that count and frames pushed."""
+        """Pool rings `[N, W, 128]` by scores `[N, W]`; `counts: [2, N]` are frames that count and frames pushed."""
         real, pushed = upload(counts, self._device)[:, :, None]  # [N, 1]
         order = (pushed + self._slots) % self.window_frames  # [N, W] slots from the oldest to the newest
         in_time = frames.gather(1, order[:, :, None].expand_as(frames))  # [N, W, 128]

@@ -1,7 +1,7 @@
-"""Voice profiles: what one person's neutral speech is to one checkpoint, kept in the user's data folder.
+"""Voice profiles: a speaker's mean embedding of neutral speech, stored in the user's data folder.
 
-A profile is a few kilobytes of JSON, a file a stream. It belongs to the checkpoint that heard the voice, since the numbers
-of one encoder mean nothing to another.
+A profile is a few kilobytes of JSON, one file per stream. It belongs to the checkpoint that computed it, since the
+embeddings of one encoder mean nothing to another.
 """
 
 import os
@@ -19,7 +19,7 @@ from streamer.emotion.enrolment import MeasuredVoice
 from streamer.errors import StreamerError
 
 NOT_CALIBRATABLE = (
-    "This checkpoint does not know what neutral speech is on average, so no voice can be set against it; "
+    "This checkpoint has no average of neutral speech, so voice profiles cannot be used with it; "
     'use checkpoint = "bundled", or train again.'
 )
 _FORMAT = 1
@@ -31,13 +31,13 @@ class ProfileError(StreamerError):
 
 @dataclass(frozen=True, slots=True)
 class VoiceProfile:
-    """One stream's neutral voice, as one checkpoint hears it."""
+    """The neutral speech of one stream's speaker, as embedded by one checkpoint."""
 
     format: Annotated[int, Field(ge=_FORMAT, le=_FORMAT)]
     stream: Text
     checkpoint_sha256: Text
     created: Text  # ISO 8601, UTC
-    voice_s: Finite  # seconds of speech it was made of
+    voice_s: Finite  # seconds of speech it was computed from
     windows: int
     level_dbfs: Finite  # mean power of that speech as it came in
     mean: Embedding  # of the windows' attentive means
@@ -48,15 +48,15 @@ _ADAPTER = TypeAdapter(VoiceProfile)
 
 
 def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> VoiceProfile:
-    """The profile of a voice that was listened to, as of now.
+    """Return the profile of an enrolment, dated now.
 
     Raises:
-        ProfileError: too little of it was heard.
+        ProfileError: too little speech was collected.
     """
     if not voice.enough:
         raise ProfileError(
-            f"Only {voice.voice_s:.1f} s of speech were heard on {stream} and {voice.wanted_s:g} are needed; speak on "
-            "for longer, nearer to the microphone, or ask for less with --seconds."
+            f"Only {voice.voice_s:.1f} s of speech were collected on {stream} and {voice.wanted_s:g} are needed; "
+            "speak on for longer, nearer to the microphone, or ask for less with --seconds."
         )
     return VoiceProfile(
         format=_FORMAT,
@@ -72,7 +72,7 @@ def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> Voi
 
 
 def neutral_offset(mean: Sequence[float], neutral_mean: Sequence[float]) -> tuple[float, ...]:
-    """Return what is subtracted from the attentive mean of a speaker's windows, [128]: their neutral speech's difference.
+    """Return the profile offset [128]: what is subtracted from the attentive mean of a speaker's windows.
 
     Half of the windows that a classifier is trained on have it subtracted too (`streamer.training.head`).
 
@@ -84,12 +84,12 @@ def neutral_offset(mean: Sequence[float], neutral_mean: Sequence[float]) -> tupl
 
 
 def profile_folder() -> Path:
-    """Where profiles are kept, as the platform has it (`~/.local/share/streamer/voices` on Linux)."""
+    """Return the folder of the profiles (`~/.local/share/streamer/voices` on Linux)."""
     return platformdirs.user_data_path("streamer") / "voices"
 
 
 def save_profile(profile: VoiceProfile) -> Path:
-    """Keep the profile of a stream in place of its former one; returns the file.
+    """Write the profile of a stream, replacing an older one, and return its path.
 
     Raises:
         ProfileError: it cannot be written.
@@ -105,13 +105,13 @@ def save_profile(profile: VoiceProfile) -> Path:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise ProfileError(
-            f"The voice profile {path} cannot be written ({error.strerror}); make room or mend its rights."
+            f"The voice profile {path} cannot be written ({error.strerror}); make room or change its permissions."
         ) from error
     return path
 
 
 def load_profile(stream: str, checkpoint_sha256: str) -> VoiceProfile | None:
-    """The profile of that stream for that checkpoint; None where none was ever stored.
+    """Return the stored profile of a stream for a checkpoint; None where there is none.
 
     Raises:
         ProfileError: there is one, but it is damaged or belongs to another checkpoint.
@@ -134,12 +134,12 @@ def load_profile(stream: str, checkpoint_sha256: str) -> VoiceProfile | None:
 
 
 def stored_names() -> tuple[str, ...]:
-    """The streams that a profile is stored for."""
+    """Return the names of the streams that have a stored profile."""
     return tuple(sorted(path.stem for path in profile_folder().glob("*.json")))
 
 
 def forget_profile(stream: str) -> None:
-    """Remove the profile of that stream.
+    """Remove the stored profile of a stream.
 
     Raises:
         ProfileError: there is none, or it cannot be removed.
@@ -152,7 +152,7 @@ def forget_profile(stream: str) -> None:
         raise ProfileError(f"There is no voice profile of {stream!r}; {known}.") from error
     except OSError as error:
         raise ProfileError(
-            f"The voice profile {_path(stream)} cannot be removed ({error.strerror}); mend its rights."
+            f"The voice profile {_path(stream)} cannot be removed ({error.strerror}); change its permissions."
         ) from error
 
 

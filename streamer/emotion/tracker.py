@@ -1,10 +1,10 @@
-"""From windows to stable emotions: smoothing in time and hysteresis. Pure Python.
+"""Turn windows into stable emotions: smoothing in time and hysteresis. Pure Python.
 
 A window's probabilities flicker; a person's mood does not. The tracker smooths them exponentially in time and holds at
 most one emotion at a time:
 
 - It *starts* on a window that claims it, when its smoothed probability is at least `enter` and has been the largest
-  for `dwell_s` without a break in the voice.
+  for `dwell_s` without a break in the speech.
 - It *ends* when its smoothed probability falls below `exit`, when another one starts, when no window has claimed a
   label for `hang_s`, at a gap in the audio (`reset`), and when the stream ends (`close`).
 
@@ -21,33 +21,33 @@ Probabilities = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the model made of one window."""
+    """The model's output for one window."""
 
     time: float  # wall time of the window's end, seconds since the epoch
     end_s: float  # position of the window's end in the stream, in seconds
     probs: Probabilities | None  # every label, summing to 1; None where nothing was inferred
-    speech: float  # share of the window with voice, 0 to 1
+    speech: float  # share of the window with voice activity, 0 to 1
     warming: bool  # the window is not full of gapless audio yet
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRule:
-    """When one window claims an emotion: somebody spoke, the window is full, and the model is sure enough."""
+    """The rule by which one window claims an emotion: enough speech, a full window, and enough confidence."""
 
-    threshold: float  # of the largest probability; a checkpoint's calibration knows it
-    min_speech: float = 0.3  # of the window's voice; below it, the window is silence or something else than speech
+    threshold: float  # of the largest probability; the checkpoint's card has one
+    min_speech: float = 0.3  # share of the window; below it, the window is silence or other sounds
 
     def __post_init__(self) -> None:
         check_share("threshold", self.threshold)
         check_share("min_speech", self.min_speech)
 
-    def heard(self, observation: Observation) -> bool:
-        """Whether the probabilities say something about a voice at all."""
+    def counts(self, observation: Observation) -> bool:
+        """Return whether the window is full and holds enough speech for its probabilities to count."""
         return observation.probs is not None and not observation.warming and observation.speech >= self.min_speech
 
     def label(self, observation: Observation) -> str | None:
-        """The emotion that the window claims; None in silence, in non-speech, while warming, and when unsure."""
-        if observation.probs is None or not self.heard(observation):
+        """Return the emotion that the window claims; None in silence, in non-speech, while warming, and when unsure."""
+        if observation.probs is None or not self.counts(observation):
             return None
         label, probability = max(observation.probs.items(), key=lambda item: item[1])
         return label if probability >= self.threshold else None
@@ -61,7 +61,7 @@ def check_share(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
-    """How calm the tracker is. Raises ValueError for what cannot work."""
+    """Thresholds and time constants of a tracker. Raises ValueError for values that cannot work."""
 
     enter: float  # smoothed probability from which an emotion may start
     exit: float  # below which it ends; not above `enter`
@@ -80,7 +80,7 @@ class TrackerSettings:
 
     @classmethod
     def around(cls, threshold: float) -> "TrackerSettings":
-        """Enter where windows begin to claim (`threshold`), leave a quarter below."""
+        """Return settings that enter where windows begin to claim (`threshold`) and leave a quarter below."""
         return cls(enter=threshold, exit=0.75 * threshold)
 
 
@@ -90,7 +90,7 @@ class Started:
 
     time: float
     label: str
-    previous: str | None  # what was held until now
+    previous: str | None  # the emotion held until now
     confidence: float  # smoothed probability
     start_s: float  # position in the stream at which it was decided, `dwell_s` after it began to lead
 
@@ -107,12 +107,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class TrackerOutput:
-    """What is true after one window."""
+    """The state after one window."""
 
     label: str | None  # the emotion held
     confidence: float | None  # its smoothed probability now
     since: float  # wall time at which `label` became what it is
-    smoothed: Probabilities | None  # None until a voice was heard, and when there was none for `hang_s`
+    smoothed: Probabilities | None  # None until there was speech, and after `hang_s` without any
     ended: Ended | None  # comes before `started` where both happen
     started: Started | None
 
@@ -138,7 +138,7 @@ class Tracker:
         self._forget()
 
     def update(self, observation: Observation) -> TrackerOutput:
-        """Take one window; windows come in the order of their time."""
+        """Update the state with one window; windows come in the order of their time."""
         now = self._clock_s = max(self._clock_s, observation.end_s)
         if self._since is None:
             self._since = observation.time
@@ -159,7 +159,7 @@ class Tracker:
         return self._output(ended, started)
 
     def reset(self, time: float) -> TrackerOutput:
-        """A gap in the audio: what is held ends at wall time `time`, and nothing of before counts any more."""
+        """End the emotion held at wall time `time` and forget all windows, because of a gap in the audio."""
         ended = self._end(time, self._clock_s) if self._open else None
         if self._since is None:
             self._since = time
@@ -168,19 +168,19 @@ class Tracker:
         return self._output(ended, None)
 
     def close(self, time: float) -> TrackerOutput:
-        """The stream is over: what is held ends."""
+        """End the emotion held: the stream is over."""
         return self.reset(time)
 
     def _forget(self) -> None:
         self._smoothed: dict[str, float] | None = None
-        self._smoothed_s = -math.inf  # position of the newest window with a voice
+        self._smoothed_s = -math.inf  # position of the newest window with speech
         self._claimed_s = -math.inf  # position of the newest window with a label
         self._leader: str | None = None
         self._leading_since_s = math.inf
 
     def _follow(self, observation: Observation, now: float) -> None:
-        """Smooth the probabilities, and see who leads and since when; without a voice nobody does."""
-        if observation.probs is not None and self.rule.heard(observation):
+        """Smooth the probabilities and find the leading emotion, and since when; without speech there is none."""
+        if observation.probs is not None and self.rule.counts(observation):
             self._smooth(observation.probs, now)
         elif now - self._smoothed_s > self.settings.hang_s:
             self._smoothed = None
@@ -201,15 +201,15 @@ class Tracker:
         self._smoothed_s = now
 
     def _confidence(self) -> float:
-        """The smoothed probability of the emotion held."""
+        """Return the smoothed probability of the emotion held."""
         return self._smoothed[self._open.label] if self._smoothed and self._open else 0.0
 
     def _winner(self, now: float) -> str | None:
-        """The emotion that is large enough and has led for long enough without a break."""
+        """Return the emotion that has led for `dwell_s` without a break, if there is one."""
         return self._leader if now - self._leading_since_s >= self.settings.dwell_s else None
 
     def _is_over(self, now: float, winner: str | None) -> bool:
-        """Whether the emotion held has to go."""
+        """Return whether the emotion held ends now."""
         assert self._open is not None
         faded = self._confidence() < self.settings.exit
         unclaimed = now - self._claimed_s > self.settings.hang_s

@@ -150,7 +150,7 @@ class Inference:
         self.include_embedding(row, False)
 
     def set_profile_offset(self, row: int, offset: Sequence[float] | None) -> None:
-        """Subtract `offset` [128] from the attentive mean of all windows of `row` to come, across resets; None: nothing."""
+        """Subtract `offset` [128] from the attentive means of `row` from now on, across resets; None: nothing."""
         self._offsets.set(row, offset)
 
     def include_embedding(self, row: int, enabled: bool) -> None:
@@ -296,7 +296,7 @@ class Inference:
 
 
 def _cuts(audio: Mapping[int, Samples]) -> Iterator[tuple[list[int], int, int]]:
-    """Yield the steps that rows with different numbers of samples share: the rows, and the samples [begin, end) of each.
+    """Yield the steps that rows with different numbers of samples share: the rows, and their samples [begin, end).
 
     Cut at every length that occurs, each step takes all rows that reach so far. There are no more steps than lengths,
     and as few frames one after another as the longest row has: for an encoder that reads all its weights for every

@@ -106,7 +106,7 @@ def test_a_damaged_file_is_refused_with_one_sentence_and_the_cure(kind: str) -> 
 
 def test_a_folder_that_cannot_be_written_is_told_with_the_cure(user_data: Path) -> None:
     (user_data / "streamer").write_text("a file where the folder should be")
-    with pytest.raises(ProfileError, match=r"cannot be written .*; make room or mend its rights"):
+    with pytest.raises(ProfileError, match=r"cannot be written .*; make room or change its permissions"):
         save_profile(PROFILE)
 
 

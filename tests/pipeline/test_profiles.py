@@ -195,7 +195,7 @@ def test_a_checkpoint_without_a_middle_says_that_it_cannot_and_goes_on() -> None
     bench = Bench("desk", middle=None)
     bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(6)
-    assert "does not know what neutral speech is" in bench.board.snapshot().log[0].text
+    assert "has no average of neutral speech" in bench.board.snapshot().log[0].text
     assert (bench.view("desk").enrolment, bench.results) == (None, [])
 
 
