@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 SCHEMA = 1
 
-Status = Literal["starting", "warming", "live", "silence", "no signal", "mic lost", "behind", "paused", "ended"]
+Status = Literal[
+    "starting", "warming", "live", "silence", "no signal", "mic lost", "source lost", "behind", "paused", "ended"
+]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 

@@ -19,6 +19,7 @@ STATUS_MARKS: dict[Status, Span] = {
     "silence": ("○", "muted"),
     "no signal": ("◇", "warn"),
     "mic lost": ("✖", "bad"),
+    "source lost": ("✖", "bad"),
     "behind": ("▲", "warn"),
     "paused": ("‖", "accent"),
     "ended": ("■", "muted"),

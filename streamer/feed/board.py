@@ -25,7 +25,7 @@ from streamer.feed.snapshot import (
 )
 
 LOG_LINES = 500
-_TROUBLE = {"mic lost", "no signal", "behind"}  # statuses worth a line when they begin and when they end
+_TROUBLE = {"mic lost", "source lost", "no signal", "behind"}  # statuses worth a line when they begin and when they end
 
 
 @dataclass(slots=True)

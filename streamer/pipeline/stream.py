@@ -27,6 +27,7 @@ _WORDS: dict[SourceState, Status] = {
     "starting": "starting",
     "no signal": "no signal",
     "lost": "mic lost",
+    "source lost": "source lost",
     "muted": "paused",
 }
 
@@ -113,7 +114,7 @@ class StreamRuntime:
 
     def pause(self) -> list[Event]:
         """End the emotion held while the stream is muted or its device lost, once all audio before was processed."""
-        silent = self.source.status().state in ("muted", "lost")
+        silent = self.source.status().state in ("muted", "lost", "source lost")
         if not silent or self.hops_waiting or self._newest is None:
             return []
         self._newest = None

@@ -234,6 +234,7 @@ def test_silence_has_no_label_and_no_probabilities() -> None:
         ("starting", "starting"),
         ("no signal", "no signal"),
         ("lost", "mic lost"),
+        ("source lost", "source lost"),
         ("muted", "paused"),
         ("failed", "warming"),
         ("live", "warming"),
