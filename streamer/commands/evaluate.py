@@ -44,7 +44,8 @@ def evaluate(
         int, typer.Option(help="Clips to test under noise, gain and reverberation; 0: none.")
     ] = 200,
     noise_minutes: Annotated[
-        float, typer.Option(help="Minutes each of silence, noise and music to count false alarms in; 0: none.")
+        float,
+        typer.Option(help="Minutes each of silence, noises, hum, buzz and music to count false alarms in; 0: none."),
     ] = 20.0,
     without_voice: Annotated[
         list[Path] | None,

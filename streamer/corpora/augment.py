@@ -143,6 +143,16 @@ def hum(length: int, rng: Generator) -> Samples:
     return mix(np.asarray(tones, dtype=np.float32), colored_noise(length, "brown", rng), float(rng.uniform(0, 20)))
 
 
+def buzz(length: int, rng: Generator) -> Samples:
+    """`[length]` a shaver, a drill or a faulty lamp: all harmonics of 60 to 400 Hz up to 8 kHz, over white noise."""
+    times_s = np.arange(length) / SAMPLE_RATE
+    base_hz = float(rng.uniform(60, 400))
+    tones = np.zeros(length)
+    for k in range(1, int(8000 / base_hz)):
+        tones += np.sin(2 * np.pi * base_hz * k * times_s + rng.uniform(0, 6.28))
+    return mix(tones.astype(np.float32), colored_noise(length, "white", rng), float(rng.uniform(0, 30)))
+
+
 def clicks(length: int, rng: Generator) -> Samples:
     """`[length]` typing and knocks: short decaying bursts, some a second."""
     audio = np.zeros(length, dtype=np.float32)

@@ -11,16 +11,22 @@ import numpy as np
 from streamer.arrays import Samples
 from streamer.audio.files import read_lenient
 from streamer.constants import SAMPLE_RATE
-from streamer.corpora.augment import NON_SPEECH, gain, generator, rms
+from streamer.corpora.augment import NON_SPEECH, buzz, gain, generator, rms
 from streamer.corpora.corpus import SUFFIXES
 from streamer.errors import UsageError
 from streamer.evaluation.through_worker import ROWS, WorkerHarness
 from streamer.events import EmotionStarted, Window
 from streamer.progress import Progress
 
-SOUNDS = ("silence", "white noise", "pink noise", "music")
+# `buzz` is not in NON_SPEECH: training draws from those, and its draws would change.
+_SOUNDS = {name: NON_SPEECH[name] for name in ("silence", "white noise", "pink noise", "hum")} | {
+    "buzz": buzz,
+    "music": NON_SPEECH["music"],
+}
+SOUNDS = tuple(_SOUNDS)
 LEVELS_DBFS = (-25.0, -35.0, -50.0)  # beside the microphone, across the room, behind a door
-_TUNE_S = 16.0  # length of a tune, before the next one begins
+_IN_PIECES = ("hum", "buzz", "music")  # sounds with a pitch
+_PIECE_S = 16.0  # length of a piece, before the next one begins with another pitch
 _STREAM_S = 120.0  # length of one stream; each warms up anew
 
 
@@ -102,10 +108,10 @@ def _parts(seconds: float) -> list[float]:
 
 
 def _rendered(sound: str, seconds: float, rng: np.random.Generator) -> Samples:
-    """Render tune after tune, or one noise of the whole length; RMS 1, but for silence."""
+    """Render piece after piece, or one noise of the whole length; RMS 1, but for silence."""
     whole = round(seconds * SAMPLE_RATE)
-    piece = round(_TUNE_S * SAMPLE_RATE) if sound == "music" else whole
-    samples = np.concatenate([NON_SPEECH[sound](min(piece, whole - at), rng) for at in range(0, whole, piece)])
+    piece = round(_PIECE_S * SAMPLE_RATE) if sound in _IN_PIECES else whole
+    samples = np.concatenate([_SOUNDS[sound](min(piece, whole - at), rng) for at in range(0, whole, piece)])
     return samples.astype(np.float32)
 
 

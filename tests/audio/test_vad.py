@@ -1,14 +1,13 @@
 """Voice activity: silero-vad over one stream."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 
 from streamer.audio.level import normalize
-from streamer.audio.vad import CHUNK, VAD_CHUNK, VadChunk, VoiceActivityDetector, step_together
+from streamer.audio.vad import CHUNK, VAD_CHUNK, VAD_CONTEXT, VadChunk, VoiceActivityDetector, step_together
 from streamer.constants import SAMPLE_RATE
+from tests.support.vowels import high_voice, vowels
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,26 +30,6 @@ def loaded() -> VoiceActivityDetector:
 def detector(loaded) -> VoiceActivityDetector:
     loaded.reset()
     return loaded
-
-
-@cache
-def _four_seconds() -> np.ndarray:
-    n = 4 * SAMPLE_RATE
-    t = np.arange(n) / SAMPLE_RATE
-    phase = np.cumsum(120 + 25 * np.sin(2 * np.pi * 0.7 * t)) / SAMPLE_RATE
-    pulses = np.diff(np.floor(phase), prepend=0.0)
-    syllable = (t * 5).astype(int) % 3
-    spectrum = np.zeros(n // 2 + 1, complex)
-    for index, formants in enumerate(((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240))):
-        resonances = sum(np.exp(-80 * np.pi * t) * np.sin(2 * np.pi * formant * t) for formant in formants)
-        spectrum += np.fft.rfft(pulses * (syllable == index)) * np.fft.rfft(resonances)
-    out = np.fft.irfft(spectrum, n) * (0.3 + np.abs(np.sin(2 * np.pi * 2.5 * t)))
-    return out / np.sqrt(np.mean(out**2))
-
-
-def vowels(seconds: float, rms: float = 0.05) -> np.ndarray:
-    """A stand-in for speech: a gliding voice through three vowels' formants, five syllables a second, up to 4 s."""
-    return (rms * _four_seconds()[: int(seconds * SAMPLE_RATE)]).astype(np.float32)
 
 
 def noise(seconds: float, rms: float) -> np.ndarray:
@@ -119,15 +98,53 @@ def test_two_detectors_do_not_share_their_state(detector):
     np.testing.assert_allclose([c.probability for c in mixed], [c.probability for c in alone[: len(mixed)]], atol=1e-3)
 
 
-def test_speech_ends_at_a_lower_probability_than_it_begins_at(detector, monkeypatch):
-    script = iter([0.4, 0.5, 0.4, 0.36, 0.34, 0.4, 0.5])
-    monkeypatch.setattr(detector, "_network", lambda chunks, states: ([next(script)], states))
-    chunks = detector.step(np.zeros(CHUNK * 8, np.float32))
-    assert [c.is_speech for c in chunks[:7]] == [False, True, True, True, False, False, True]
+def test_a_high_voice_is_detected_in_the_slowed_audio(detector):
+    chunks = detector.step(high_voice())
+    assert np.mean([chunk.probability >= 0.5 for chunk in chunks]) < 0.1
+    assert np.mean([chunk.is_speech for chunk in chunks]) > 0.8
+    assert detector.share(0, len(high_voice())) > 0.8
+
+
+@pytest.mark.parametrize("size", [100, 512, 5760])
+def test_chunking_does_not_change_what_is_detected_in_the_slowed_audio(detector, size):
+    whole = detector.step(high_voice())
+    detector.reset(position=500)
+    pieces = [c for i in range(0, len(high_voice()), size) for c in detector.step(high_voice()[i : i + size])]
+    assert [c.slowed_probability for c in pieces] == pytest.approx([c.slowed_probability for c in whole], abs=1e-3)
+    assert [(c.end - 500, c.is_speech) for c in pieces] == [(c.end, c.is_speech) for c in whole]
+
+
+def run_through(detector: VoiceActivityDetector, plain: list[float], slowed: list[float]) -> list[bool]:
+    """Return whether each chunk is speech, where the network returns these; 1 and 2 slowed chunks end in it in turn."""
+    for probability in slowed:
+        detector._slowed_results.extend([probability] * (2 - (len(detector._slowed_results) % 3 == 0)))
+    return [detector._classify(probability).is_speech for probability in plain]
+
+
+def test_speech_ends_at_a_lower_probability_than_it_begins_at(detector):
+    plain = [0.5, 0.55, 0.4, 0.36, 0.34, 0.4, 0.55]
+    assert run_through(detector, plain, [0.0] * 7) == [False, True, True, True, False, False, True]
+
+
+def test_in_the_slowed_audio_speech_needs_a_higher_probability(detector):
+    slowed = [0.75, 0.8, 0.7, 0.66, 0.64, 0.75, 0.8]
+    assert run_through(detector, [0.0] * 7, slowed) == [False, True, True, True, False, False, True]
+
+
+def test_a_chunk_takes_the_larger_probability_of_the_slowed_chunks_that_end_in_it(detector):
+    detector._slowed_results.extend([0.1, 0.2, 0.9, 0.3, 0.4, 0.5])  # ends 512 | 1024 1536 | 2048 | 2560 3072
+    assert [detector._classify(0.0).slowed_probability for _ in range(4)] == [0.1, 0.9, 0.3, 0.5]
+
+
+@pytest.mark.parametrize("enter", [0.2, 0.5, 0.9, 1.0])
+def test_a_higher_threshold_is_higher_for_the_slowed_audio_too(loaded, enter):
+    detector = VoiceActivityDetector(enter, like=loaded)
+    assert enter - 0.15 == detector._ends <= detector._slowed_ends
+    assert enter <= detector._begins <= detector._slowed_begins <= 1
 
 
 def classified(detector: VoiceActivityDetector, voiced: list[bool]) -> VoiceActivityDetector:
-    detector._history.extend(VadChunk(CHUNK * (i + 1), float(v), v) for i, v in enumerate(voiced))
+    detector._history.extend(VadChunk(CHUNK * (i + 1), float(v), 0.0, v) for i, v in enumerate(voiced))
     return detector
 
 
@@ -195,10 +212,13 @@ def test_streams_in_one_batch_get_what_each_gets_alone(loaded):
 def test_the_network_is_that_of_the_packaged_model(loaded):
     from silero_vad import load_silero_vad
 
-    model, chunks = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, (6, VAD_CHUNK)).astype(np.float32)
-    state, ours = loaded._network.fresh(), []
-    for chunk in chunks:
-        probabilities, (state,) = loaded._network([chunk], [state])
+    model, audio = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, 6 * VAD_CHUNK).astype(np.float32)
+    before = np.concatenate([np.zeros(VAD_CONTEXT, np.float32), audio])
+    chunks = np.stack([before[i : i + VAD_CONTEXT + VAD_CHUNK] for i in range(0, len(audio), VAD_CHUNK)])
+    features, lstm, ours = loaded._network.features(chunks), torch.zeros(2, 1, 128), []
+    for feature in features:
+        probabilities, lstm = loaded._network.step(feature[None], lstm)
         ours += probabilities
     with torch.inference_mode():
-        assert ours == pytest.approx([float(model(torch.from_numpy(chunk), 16_000)) for chunk in chunks], abs=1e-6)
+        expected = [float(model(torch.from_numpy(chunk), 16_000)) for chunk in audio.reshape(-1, VAD_CHUNK)]
+    assert ours == pytest.approx(expected, abs=1e-6)

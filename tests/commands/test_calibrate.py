@@ -1,6 +1,7 @@
 """`streamer calibrate` as a whole: a recording goes in, a profile comes out, and a run is told to use it."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from streamer.cli import app
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.profile import ProfileError, load_profile, profile_folder, stored_names
 from streamer.errors import StreamerError, UsageError
+from tests.support.vowels import high_voice
 
 runner = CliRunner()
 
@@ -92,6 +94,13 @@ def test_too_little_speech_stores_nothing_and_says_how_much_there_was(checkpoint
     ):
         calibrate(checkpoints, str(path), "--seconds", "10")
     assert stored_names() == ()
+
+
+def test_a_high_voice_counts_as_speech(checkpoints: Path, tmp_path: Path) -> None:
+    path = tmp_path / "high.wav"
+    soundfile.write(path, np.tile(high_voice(), 9), 24_000)  # 14.4 s
+    said = calibrate(checkpoints, str(path), "--seconds", "10").stderr
+    assert re.search(r"Done: 10\.[0-2] s of speech", said)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ def test_false_alarms_are_counted_by_sound_and_per_hour(harness: WorkerHarness, 
     assert alarms[tmp_path.stem].minutes == pytest.approx(3 / 60)
 
 
+def test_sounds_with_a_pitch_are_among_those_played() -> None:
+    assert set(SOUNDS) == {"silence", "white noise", "pink noise", "hum", "buzz", "music"}
+
+
 def test_missing_recordings_are_refused(harness: WorkerHarness, tmp_path: Path) -> None:
     for path in (tmp_path / "lost.wav", tmp_path):
         with pytest.raises(UsageError, match="no recording"):
