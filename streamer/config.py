@@ -33,6 +33,7 @@ from streamer.errors import UsageError
 PREFIX = "STREAMER_"
 RING_HOPS = 3  # the ring's least length: with so many hops waiting the worker sees that it is behind
 _VARIABLE = "a variable"
+_NO_SETTINGS = (PREFIX + "CONFIG", PREFIX + "SOURCE_PASSWORD")  # variables that stand for no key of the file
 
 
 class _Table(BaseModel):
@@ -58,6 +59,7 @@ class AudioConfig(_Table):
     """The [audio] table: the source, when there is no [[stream]] table, and its ring."""
 
     source: str = "auto"
+    source_password_file: str = ""
     channel: Literal["mix"] | Annotated[int, Field(ge=0, le=255)] = "mix"
     block_ms: Annotated[float, Field(ge=5, le=500)] = 20.0
     ring_s: Annotated[float, Field(ge=1, le=120)] = 8.0
@@ -149,6 +151,7 @@ class StreamConfig(_Table):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
     source: str
+    source_password_file: str = ""
     channel: Literal["mix"] | Annotated[int, Field(ge=0, le=255)] = "mix"
 
 
@@ -257,7 +260,7 @@ def _variables() -> dict[str, Any]:
     for variable in sorted(os.environ):
         table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
         known = table in Settings.model_fields and table != "stream" and key
-        if variable.startswith(PREFIX) and variable != PREFIX + "CONFIG" and not known:
+        if variable.startswith(PREFIX) and variable not in _NO_SETTINGS and not known:
             raise UsageError(
                 f"{variable}: no such setting; variables are named {PREFIX}TABLE__KEY, as in {PREFIX}WINDOW__HOP_S."
             )
@@ -289,8 +292,14 @@ def _sentence(error: ValidationError, layers: _Layers) -> str:
         return f"{origin}: {key}: this key is missing."
     complaints = [e for e in error.errors() if e["loc"][: len(location)] == first["loc"][: len(location)]]
     allowed = "; or ".join(dict.fromkeys(e["msg"].removeprefix("Value error, ") for e in complaints))
-    value = "" if isinstance(first["input"], Mapping | BaseModel) else f" = {first['input']!r}"
+    value = "" if isinstance(first["input"], Mapping | BaseModel) else f" = {_shown(first['input'])}"
     return f"{origin}: {key}{value} is not allowed: {allowed[0].lower()}{allowed[1:]}."
+
+
+def _shown(value: Any) -> str:
+    """Return `value` as it may be shown: URLs without credentials and query."""
+    text = re.sub(r"://[^\s'\"]*@", "://…@", repr(value))
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1…", text)
 
 
 def _origin(location: list[Any], layers: _Layers) -> str:

@@ -84,7 +84,7 @@ class Monitor:
         """Return a monitor of `sources`, not started yet: use it in a `with` statement.
 
         Args:
-            sources: `mic`, `mic:NAME-OR-INDEX`, `demo`, the path of a recording, …; none: `audio.source` of the
+            sources: `mic`, `mic:NAME-OR-INDEX`, `demo`, the path of a recording, a URL, …; none: `audio.source` of the
             settings. mqtt: the URL of a broker, `embedded` to start one, or `off`. fast: process recordings as fast as
             the model goes, not in real time. settings: as of config.toml; None: the built-in defaults.
 
@@ -137,7 +137,9 @@ class Monitor:
         """How `add` opens a source unless told otherwise: by the [audio] table."""
         audio = self._settings.audio
         channel = audio.channel if isinstance(audio.channel, int) else None
-        return SourceOptions(ring_s=audio.ring_s, channel=channel, block_ms=audio.block_ms)
+        return SourceOptions(
+            ring_s=audio.ring_s, channel=channel, block_ms=audio.block_ms, password_file=audio.source_password_file
+        )
 
     def publish_to(self, publisher: Publisher) -> None:
         """Hand all events to `publisher`, which the monitor starts and closes. Call before `start`."""
@@ -178,7 +180,7 @@ class Monitor:
         """Monitor one more source while the others go on; from any thread.
 
         Args:
-            source: as on the command line (`mic`, a recording's path, …), or an opened source that was not started.
+            source: as on the command line (`mic`, a recording's path, a URL, …), or an opened source that was not started.
             options: how to open it; None: `source_options`.
             name: of the stream; None: the source's own.
 
@@ -256,7 +258,7 @@ class Monitor:
             source.choose(device)
             self.board.log("device", f"moving to {device}", stream)
         else:
-            self.board.log("note", f"it plays a recording; monitor {device} with: streamer run 'mic:{device}'", stream)
+            self.board.log("note", f"it is no microphone; monitor {device} with: streamer run 'mic:{device}'", stream)
 
     def calibrate(self, stream: str, wanted_s: float = USUAL_S) -> None:
         """Enrol the speaker on `stream` from `wanted_s` seconds of speech while it goes on; then apply the profile.

@@ -135,3 +135,16 @@ def test_the_doctor_gives_each_finding_a_line(tmp_path, monkeypatch: pytest.Monk
         assert f"{what}:" in result.output
     assert "my.toml" in result.output
     assert "Nothing listens" in result.output
+
+
+def test_the_doctor_looks_at_the_urls_among_the_sources(tmp_path) -> None:
+    config = tmp_path / "my.toml"
+    config.write_text(
+        '[[stream]]\nname = "yard"\nsource = "http://eva:s3cret@127.0.0.1:9/a"\n'
+        '[[stream]]\nname = "door"\nsource = "tcp://127.0.0.1:9?format=s16le"\n[mqtt]\nurl = "off"\n'
+    )
+    result = runner.invoke(app, ["doctor", "--config", str(config)])
+    assert result.exit_code == 1
+    assert "source yard: http://127.0.0.1:9/a refuses the connection; start its server." in result.output
+    assert "source door: tcp://127.0.0.1:9: raw PCM needs its sample rate; write tcp://" in result.output
+    assert "s3cret" not in result.output

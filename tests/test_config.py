@@ -117,6 +117,17 @@ def test_a_hop_too_long_for_the_ring_is_refused_wherever_either_was_set(
         load(path)
 
 
+def test_the_password_of_a_source_is_a_variable_that_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMER_SOURCE_PASSWORD", "s3cret")
+    assert "s3cret" not in repr(load())
+
+
+def test_a_wrong_value_is_quoted_without_the_credentials_in_it(tmp_path: Path) -> None:
+    path = write(tmp_path, '[audio]\nsource = ["rtsp://eva:s3cret@cam/yard?token=t0ken"]\n')
+    with pytest.raises(UsageError, match=r"audio\.source = \['rtsp://…@cam/yard\?…'\] is not allowed"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "parts"),
     [

@@ -3,24 +3,31 @@
 This module is light: what a source is made of is imported when one is opened.
 """
 
+import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from streamer.audio.address import Address, is_address, parse_address
 from streamer.audio.source import PcmFormat, Source
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
 from streamer.names import slugify
 
 if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
+    from streamer.audio.connection import Connection
     from streamer.audio.microphone import Microphone
     from streamer.audio.playback import Pace, Playback
     from streamer.audio.portaudio import PortAudio
+    from streamer.audio.reconnect import NetworkSource
     from streamer.audio.ring import RingBuffer
 
-SourceKind = Literal["auto", "mic", "pipe", "demo", "recording"]
+SourceKind = Literal["auto", "mic", "pipe", "demo", "recording", "network"]
+
+PASSWORD_VARIABLE = "STREAMER_SOURCE_PASSWORD"
 
 DEMO = Path(__file__).with_name("synthetic-speech.ogg")  # made by tests/audio/synthetic_speech.py
 
@@ -30,7 +37,8 @@ class SourceSpec:
     """A parsed source: its kind, and which one of that kind."""
 
     kind: SourceKind
-    target: str = ""  # the microphone's name or index, or the file's path; empty: the default, or none needed
+    target: str = ""  # the microphone's name or index, the file's path, or a label of the URL without credentials
+    address: Address | None = None  # of a network source
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,14 @@ class SourceOptions:
     pcm: PcmFormat | None = None  # of a pipe; None: the defaults of `PcmFormat`
     channel: int | None = None  # counted from 0; None: the mean of all
     block_ms: float = 20.0  # of a microphone's callback
+    password_file: str = ""  # holds the password for the user in a URL; empty: STREAMER_SOURCE_PASSWORD
 
 
 def parse_source(text: str) -> SourceSpec:
-    """Parse `auto`, `mic`, `mic:NAME-OR-INDEX`, `-` (standard input), `demo`, or else the path of a file.
+    """Parse `auto`, `mic`, `mic:NAME-OR-INDEX`, `-` (standard input), `demo`, a URL, or else the path of a file.
 
     Raises:
-        UsageError: `text` names no source.
+        UsageError: `text` names no source, or a URL that cannot be opened.
     """
     words: dict[str, SourceKind] = {"auto": "auto", "mic": "mic", "-": "pipe", "demo": "demo"}
     text = text.strip()
@@ -58,8 +67,13 @@ def parse_source(text: str) -> SourceSpec:
         return SourceSpec(words[text])
     if head == "mic" and colon and device.strip():
         return SourceSpec("mic", device.strip())
+    if is_address(text):
+        address = parse_address(text)
+        return SourceSpec("network", address.label, address)
     if not text or head == "mic":
-        raise UsageError(f"{text!r} names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo or a file's path.")
+        raise UsageError(
+            f"{text!r} names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo, a URL or a file's path."
+        )
     return SourceSpec("recording", text)
 
 
@@ -79,23 +93,27 @@ def open_source(
     Args:
         spec: from `parse_source`.
         options: the defaults where None.
-        name: of the stream; None: `mic`, the file's stem, `stdin` or `demo`.
+        name: of the stream; None: `mic`, the file's stem, `stdin`, `demo`, or the URL's host and path.
         on_write: an event that the ring sets at each write.
         stdin: what a pipe reads instead of standard input.
         portaudio: instead of the process's own.
 
     Raises:
-        UsageError: `fast` with a microphone, which delivers audio in real time only.
+        UsageError: `fast` with a microphone or a URL, which deliver audio in real time only; or the password of a
+            URL cannot be read.
     """
     from streamer.audio.ring import RingBuffer
 
     options = options or SourceOptions()
-    if options.fast and spec.kind in ("auto", "mic"):
-        raise UsageError("--fast reads recordings and pipes, not a microphone: name a file, `-` or `demo`.")
+    if options.fast and spec.kind in ("auto", "mic", "network"):
+        what = "a URL" if spec.kind == "network" else "a microphone"
+        raise UsageError(f"--fast reads recordings and pipes, not {what}: name a file, `-` or `demo`.")
     ring = RingBuffer(round(options.ring_s * SAMPLE_RATE), on_write)
     notice = _why_no_microphone(portaudio) if spec.kind == "auto" else ""
     if spec.kind == "mic" or (spec.kind == "auto" and not notice):
         return _open_microphone(spec, options, slugify(name or "mic"), ring, portaudio)
+    if spec.address is not None:
+        return _open_network(spec.address, options, name, ring)
     if spec.kind == "pipe":
         return _open_pipe(options, slugify(name or "stdin"), ring, stdin)
     return _open_recording(spec, options, name, ring, notice)
@@ -107,6 +125,64 @@ def _open_microphone(
     from streamer.audio.microphone import Microphone
 
     return Microphone(name, spec.target or None, ring, options.channel, options.block_ms, portaudio=portaudio)
+
+
+def _open_network(address: Address, options: SourceOptions, name: str | None, ring: "RingBuffer") -> "NetworkSource":
+    from streamer.audio.receiver import Receiver
+    from streamer.audio.reconnect import NetworkSource
+
+    connect = _connector(address, options.password_file)
+    return NetworkSource(
+        slugify(name or address.name), address.label, lambda: Receiver(connect, address.label), ring, options.channel
+    )
+
+
+def open_once(address: Address, password_file: str = "") -> None:
+    """Open `address` and close it again, to see whether it can be opened; blocks for some seconds at the most.
+
+    Raises:
+        StreamerError: it cannot, in one sentence.
+    """
+    from streamer.audio.connection import ConnectionLostError
+
+    try:
+        _connector(address, password_file)().close()
+    except ConnectionLostError as error:
+        raise StreamerError(f"{address.label} {error}.") from None
+
+
+def _connector(address: Address, password_file: str) -> "Callable[[], Connection]":
+    """Return what opens `address`, once a call, with its password."""
+    if address.scheme == "sdp" and not Path(address.url).is_file():
+        raise UsageError(f"There is no file {address.url!r}; name the session description (SDP) of an RTP stream.")
+    if address.lacks_password:
+        address = address.with_password(source_password(password_file))
+    if address.pcm is not None:
+        from streamer.audio.sockets import RawSocket
+
+        return lambda: RawSocket(address)
+    from streamer.audio.network import AvOpener
+
+    return AvOpener(address)
+
+
+def source_password(file: str) -> str:
+    """Return the first line of `file`; without a file, the variable STREAMER_SOURCE_PASSWORD, or nothing.
+
+    Raises:
+        UsageError: the file cannot be read, or holds nothing.
+    """
+    if not file:
+        return os.environ.get(PASSWORD_VARIABLE, "")
+    path = Path(file).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"source_password_file: {str(path)!r} cannot be read: {reason}.") from None
+    if not lines or not lines[0]:
+        raise UsageError(f"source_password_file: {str(path)!r} holds no password on its first line.")
+    return lines[0]
 
 
 def _open_pipe(options: SourceOptions, name: str, ring: "RingBuffer", stdin: BinaryIO | None) -> "Playback":

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from streamer.audio.open import SourceSpec, parse_source
-from streamer.config import Settings
+from streamer.config import AudioConfig, Settings, StreamConfig
 from streamer.emotion.profile import (
     NOT_CALIBRATABLE,
     ProfileError,
@@ -44,14 +44,19 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
     """
     from streamer.emotion.checkpoint import load_checkpoint
 
-    spec, name, channel = _wanted(settings, source, name)
+    spec, name, table = _wanted(settings, source, name)
     if load_checkpoint(settings.model.checkpoint).card.neutral_mean is None:
         raise StreamerError(NOT_CALIBRATABLE)
     results: SimpleQueue[EnrolmentResult] = SimpleQueue()
     monitor = Monitor(settings, on_enrolled=results.put)
     stream = monitor.add(
         spec,
-        replace(monitor.source_options, fast=spec.kind != "mic", channel=channel if isinstance(channel, int) else None),
+        replace(
+            monitor.source_options,
+            fast=spec.kind not in ("mic", "network"),
+            channel=table.channel if isinstance(table.channel, int) else None,
+            password_file=table.source_password_file,
+        ),
         name=name,
     )
     monitor.calibrate(stream, seconds)
@@ -86,25 +91,26 @@ def run_forget(name: str | None) -> None:
     _say(f"The voice profile of {chosen} is removed.")
 
 
-def _wanted(settings: Settings, source: str | None, name: str | None) -> tuple[SourceSpec, str | None, int | str]:
-    """What to hear, what the stream is called, and which channel."""
+def _wanted(
+    settings: Settings, source: str | None, name: str | None
+) -> tuple[SourceSpec, str | None, AudioConfig | StreamConfig]:
+    """Return what to capture, what the stream is called, and the table that says how."""
     tables = {table.name: table for table in settings.stream}
-    text, channel = source, settings.audio.channel
+    chosen: AudioConfig | StreamConfig = settings.audio
     if source is None and name in tables:
-        text, channel = tables[name].source, tables[name].channel
+        chosen = tables[name]
     elif source is None and tables and name is None and len(tables) > 1:
         raise UsageError(f"There are several [[stream]] tables; say whose voice with --name {' | '.join(tables)}.")
     elif source is None and tables and name is None:
-        ((name, table),) = tables.items()
-        text, channel = table.source, table.channel
-    spec = parse_source(text or settings.audio.source)
+        ((name, chosen),) = tables.items()
+    spec = parse_source(source or chosen.source)
     if spec.kind == "pipe":
         raise UsageError("A voice is learnt from a microphone or a file, not from a pipe: name one of those.")
     if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
         raise UsageError(f"There is no file {spec.target!r}; name an audio file or mic.")
     if spec.kind == "auto":  # never the bundled recording instead: it is nobody's voice
         spec = SourceSpec("mic")
-    return spec, name, channel
+    return spec, name, chosen
 
 
 def _collect(monitor: Monitor, stream: str, results: "SimpleQueue[EnrolmentResult]", seconds: float) -> VoiceProfile:

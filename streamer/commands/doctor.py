@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamer import __version__
-from streamer.config import Settings, file_in_force, load, usual_places
+from streamer.config import Settings, StreamConfig, file_in_force, load, usual_places
 from streamer.errors import StreamerError
 
 Verdict = Literal["ok", "note", "bad"]
@@ -51,6 +51,7 @@ def examine(settings: Settings, file: Path | None) -> Iterator[Finding]:
     """Every finding, as soon as it is known."""
     where = str(file) if file else f"built-in defaults; a file may stand at {' or '.join(map(str, usual_places()))}"
     yield Finding("settings", "ok", where)
+    yield from _network_sources(settings)
     checks = {"microphone": _microphone, "model": _model, "compute": _compute, "broker": _broker}
     for what, check in checks.items():
         try:
@@ -65,6 +66,21 @@ def _microphone(settings: Settings) -> Finding:
     devices = list_devices()
     default = find_device(None, devices)
     return Finding("microphone", "ok", f"{default.name} at {default.rate_hz:,.0f} Hz (input devices: {len(devices)})")
+
+
+def _network_sources(settings: Settings) -> Iterator[Finding]:
+    """Open every URL among the sources once; a wrong source is a finding of its own."""
+    from streamer.audio.open import open_once, parse_source
+
+    for table in settings.stream or (settings.audio,):
+        what = f"source {table.name}" if isinstance(table, StreamConfig) else "source"
+        try:
+            address = parse_source(table.source).address
+            if address is not None:
+                open_once(address, table.source_password_file)
+                yield Finding(what, "ok", f"{address.label} can be opened")
+        except StreamerError as error:
+            yield Finding(what, "bad", str(error))
 
 
 def _model(settings: Settings) -> Finding:

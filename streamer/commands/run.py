@@ -12,7 +12,7 @@ from typing import BinaryIO
 from streamer.audio.open import SourceSpec, open_source, parse_source
 from streamer.audio.source import PcmFormat
 from streamer.commands.terminal_session import open_log, show
-from streamer.config import Settings
+from streamer.config import AudioConfig, Settings, StreamConfig
 from streamer.errors import UsageError
 from streamer.monitor import Monitor
 from streamer.publish.jsonlines import JsonLines
@@ -64,22 +64,23 @@ def _add_sources(
     monitor: Monitor, settings: Settings, *, one_source: bool, headless: bool, fast: bool, pcm: PcmFormat
 ) -> None:
     """Add the named source, or those of the [[stream]] tables."""
-    wanted: list[tuple[str | None, SourceSpec, int | str]] = [
-        (stream.name, parse_source(stream.source), stream.channel) for stream in settings.stream
+    wanted: list[tuple[str | None, SourceSpec, AudioConfig | StreamConfig]] = [
+        (stream.name, parse_source(stream.source), stream) for stream in settings.stream
     ]
     if one_source or not wanted:
-        wanted = [(None, parse_source(settings.audio.source), settings.audio.channel)]
+        wanted = [(None, parse_source(settings.audio.source), settings.audio)]
     for name, spec, _ in wanted:
         if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
             where = f"[[stream]] {name}: " if name else ""
             raise UsageError(f"{where}there is no file {spec.target!r}; name an audio file, mic, - or demo.")
-    for name, spec, channel in wanted:
+    for name, spec, table in wanted:
         options = replace(
             monitor.source_options,
             fast=fast,
             loop=not headless,
             pcm=pcm,
-            channel=channel if isinstance(channel, int) else None,
+            channel=table.channel if isinstance(table.channel, int) else None,
+            password_file=table.source_password_file,
         )
         stdin = _pipe_beside_the_keyboard() if spec.kind == "pipe" and not headless else None
         monitor.add(open_source(spec, options, name=name, stdin=stdin))

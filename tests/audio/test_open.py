@@ -37,7 +37,9 @@ def test_a_source_is_parsed(text: str, spec: SourceSpec) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "mic:", "mic: "])
 def test_a_text_that_names_no_source_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo or a file"):
+    with pytest.raises(
+        UsageError, match="names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo, a URL or a file"
+    ):
         parse_source(text)
 
 

@@ -166,6 +166,9 @@ def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recordin
     [
         (("run", "nowhere.wav", "--headless", "--mqtt", "off"), 2, ["nowhere.wav"]),
         (("run", "mic:No Such Thing", "--fast", "--headless"), 2, ["--fast"]),
+        (("run", "gopher://eva:pw@host/a", "--headless"), 2, ["gopher://", "rtsp"]),
+        (("run", "tcp://host:5000?format=s16le", "--headless"), 2, ["sample rate", "&rate=16000"]),
+        (("run", "rtsp://host/a", "--fast", "--headless"), 2, ["--fast", "URL"]),
         (("run", "demo", "--headless", "--mqtt", "http://x"), 2, ["mqtt://"]),
         (("run", "demo", "--headless", "--mqtt", "off", "--checkpoint", "no.safetensors"), 1, ["no.safetensors"]),
         (("run", "demo", "--headless", "--mqtt", "off", "--device", "gpu"), 2, ["model.device", "gpu", "cuda"]),
