@@ -42,7 +42,17 @@ def run(
     pcm_format: Annotated[Encoding, typer.Option("--format", help="Raw PCM: sample encoding.")] = "s16le",
     rate: Annotated[int, typer.Option(help="Raw PCM: sample rate in Hz.")] = 24_000,
     channels: Annotated[int, typer.Option(help="Raw PCM: number of channels.")] = 1,
+    track: Annotated[int, typer.Option(min=0, help="Audio track of a recording, counted from 0.")] = 0,
+    start_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ISO-8601", help="When the recording begins; events are timed from there. Default: when they occur."
+        ),
+    ] = None,
     log_file: LogFile = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(hidden=True, help="Refused, with the shell line that loops. Default: none.")
+    ] = None,
 ) -> None:
     """Classify emotion in live audio.
 
@@ -53,12 +63,15 @@ def run(
     Examples:
       streamer run mic:Yeti
       streamer run talk.wav --headless --fast
-      ffmpeg -i talk.mp4 -f s16le -ar 24000 -ac 1 - | streamer run -
+      streamer run interview.mp4 --start-time 2026-11-22T16:30:00+01:00
+      arecord -t raw -f S16_LE -r 24000 -c 1 | streamer run -
     """
     from streamer.audio.source import PcmFormat
-    from streamer.commands.run import run_monitor
+    from streamer.commands.run import RecordingOptions, parse_start_time, refuse_several, run_monitor
     from streamer.config import load
 
+    if source is not None and more:
+        refuse_several([source, *more])
     flags = given_tables(
         audio={"source": source, "channel": channel},
         model={"device": device, "checkpoint": checkpoint, "threads": threads},
@@ -70,6 +83,7 @@ def run(
         headless=headless,
         fast=fast,
         pcm=PcmFormat(pcm_format, rate, channels),
+        recording=RecordingOptions(track, parse_start_time(start_time)),
         log_file=log_file,
     )
 

@@ -8,7 +8,7 @@ from streamer.analysis.cache import RowCache
 from streamer.analysis.discover import Recording
 from streamer.analysis.embedder import Embedder
 from streamer.arrays import Samples
-from streamer.audio.files import Facts, UnreadableError, read_facts, read_strict, read_strict_blocks
+from streamer.audio.files import Facts, UnreadableError, read_blocks, read_facts, read_whole
 from streamer.constants import SAMPLE_RATE
 
 LONG_SAMPLES = 60 * SAMPLE_RATE  # 60 s; longer recordings are streamed, so that memory does not grow with their length
@@ -36,6 +36,7 @@ class Outcome:
 
     embedded: list[Embedded] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    track: int = 0  # audio track of each recording, counted from 0
     reused: int = 0  # number of `embedded` recordings that were in the cache already
 
 
@@ -52,10 +53,14 @@ class Progress(Protocol):
 
 
 def embed_recordings(
-    recordings: Sequence[Recording], embedder: Embedder, cache: RowCache, progress: Progress
+    recordings: Sequence[Recording], embedder: Embedder, cache: RowCache, progress: Progress, track: int = 0
 ) -> Outcome:
-    """Compute the rows of every readable recording that `cache` lacks, and store them in it; `cache` must be open."""
-    outcome = Outcome()
+    """Compute the rows of every readable recording that `cache` lacks, and store them in it; `cache` must be open.
+
+    A damaged recording is embedded as far as it can be read. `track` is the audio track, counted from 0; rows of
+    another track than the first belong into a cache of their own.
+    """
+    outcome = Outcome(track=track)
     readable = list(_readable(recordings, outcome))
     cache.forget_damaged({item.facts.sha256 for item in readable})
     unique = {item.facts.sha256: item for item in readable}
@@ -65,7 +70,7 @@ def embed_recordings(
     for planned in plan_batches(unique.values(), embedder.batch_size):
         batch = [item for item in planned if item.facts.sha256 not in cache]
         if batch:
-            broken.update(_embed_batch(batch, embedder, cache, progress))
+            broken.update(_embed_batch(batch, embedder, cache, progress, track))
     for item in readable:
         if item.facts.sha256 in cache:
             outcome.embedded.append(item)
@@ -95,26 +100,26 @@ def _readable(recordings: Sequence[Recording], outcome: Outcome) -> Iterator[Emb
     """Yield the recordings whose header can be read; append the others to the failures."""
     for recording in recordings:
         try:
-            yield Embedded(recording, read_facts(recording.path))
+            yield Embedded(recording, read_facts(recording.path, outcome.track))
         except UnreadableError as error:
             outcome.failures.append(Failure(recording.name, str(error)))
 
 
 def _embed_batch(
-    batch: Sequence[Embedded], embedder: Embedder, cache: RowCache, progress: Progress
+    batch: Sequence[Embedded], embedder: Embedder, cache: RowCache, progress: Progress, track: int
 ) -> Iterator[tuple[str, str]]:
     """Store the rows of a batch; yields (sha256, reason) for every recording that turns out to be unreadable."""
     if batch[0].facts.samples > LONG_SAMPLES:
         (item,) = batch
         try:
-            cache.put([(item.facts.sha256, embedder.streamed(_reported_blocks(item, progress)))])
+            cache.put([(item.facts.sha256, embedder.streamed(_reported_blocks(item, progress, track)))])
         except UnreadableError as error:
             yield item.facts.sha256, str(error)
         return
     whole, samples = [], []
     for item in batch:
         try:
-            samples.append(read_strict(item.recording.path, item.facts))
+            samples.append(read_whole(item.recording.path, track))
             whole.append(item)
         except UnreadableError as error:
             yield item.facts.sha256, str(error)
@@ -124,8 +129,8 @@ def _embed_batch(
     progress.advance(sum(item.facts.seconds for item in batch))
 
 
-def _reported_blocks(item: Embedded, progress: Progress) -> Iterator[Samples]:
+def _reported_blocks(item: Embedded, progress: Progress, track: int) -> Iterator[Samples]:
     """Yield the blocks of one long recording, and report each once it was used."""
-    for block in read_strict_blocks(item.recording.path, item.facts):
+    for block in read_blocks(item.recording.path, track):
         yield block
         progress.advance(len(block) / SAMPLE_RATE)

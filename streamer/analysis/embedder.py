@@ -15,6 +15,7 @@ from streamer.analysis.aggregate import RunningPool
 from streamer.analysis.embedding_model import EmbeddingModel
 from streamer.analysis.settings import EmbedSettings
 from streamer.arrays import Float32Array, Samples
+from streamer.audio.files import READER_VERSION
 from streamer.audio.level import LevelNormalizer
 from streamer.codec import StreamingEncoder
 from streamer.codec.quantizer import DEFAULT_BANDWIDTH
@@ -58,7 +59,7 @@ class Embedder:
         self.encoder = model.encoder.to(self.device).eval()
         self.quantizer = None if model.quantizer is None else model.quantizer.to(self.device)
         self.pooling = None if model.pooling is None else model.pooling.to(self.device).eval()
-        identity = {"version": ROWS_VERSION, "model": model.sha256, **asdict(settings)}
+        identity = {"version": ROWS_VERSION, "reader": READER_VERSION, "model": model.sha256, **asdict(settings)}
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def whole(self, recordings: Sequence[Samples]) -> list[Rows]:

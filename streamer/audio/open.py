@@ -4,6 +4,7 @@ This module is light: what a source is made of is imported when one is opened.
 """
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -50,6 +51,8 @@ class SourceOptions:
     loop: bool = False  # repeat the bundled recording; a file of the user's own plays once
     pcm: PcmFormat | None = None  # of a pipe; None: the defaults of `PcmFormat`
     channel: int | None = None  # counted from 0; None: the mean of all
+    track: int = 0  # audio track of a recording that has several, counted from 0
+    start_time: float | None = None  # when a recording's first sample was recorded, seconds since the epoch
     block_ms: float = 20.0  # of a microphone's callback
     password_file: str = ""  # holds the password for the user in a URL; empty: STREAMER_SOURCE_PASSWORD
 
@@ -75,6 +78,26 @@ def parse_source(text: str) -> SourceSpec:
             f"{text!r} names no source; write auto, mic, mic:NAME-OR-INDEX, -, demo, a URL or a file's path."
         )
     return SourceSpec("recording", text)
+
+
+def check_recording(path: str) -> None:
+    """Raise UsageError, with the cure, where `path` names no file, named pipe or /dev/fd/N.
+
+    It is for a command line: the model is not loaded first to say so.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise UsageError(
+            f"{path!r} is a folder, and a source is one recording at a time; for all of them: "
+            f"{loop_over(shlex.quote(str(file)) + '/*')}"
+        )
+    if not file.exists():
+        raise UsageError(f"there is no file {path!r}; name an audio file, mic, - or demo.")
+
+
+def loop_over(files: str) -> str:
+    """Return the shell line that monitors several recordings one by one."""
+    return f'for file in {files}; do streamer run "$file" --headless --fast; done'
 
 
 def open_source(
@@ -108,7 +131,11 @@ def open_source(
     if options.fast and spec.kind in ("auto", "mic", "network"):
         what = "a URL" if spec.kind == "network" else "a microphone"
         raise UsageError(f"--fast reads recordings and pipes, not {what}: name a file, `-` or `demo`.")
-    ring = RingBuffer(round(options.ring_s * SAMPLE_RATE), on_write)
+    if options.start_time is not None and spec.kind in ("auto", "mic", "network"):
+        raise UsageError(
+            "--start-time is for recordings, and live sound is timed as it comes in: name a file, or leave it out."
+        )
+    ring = RingBuffer(round(options.ring_s * SAMPLE_RATE), on_write, options.start_time)
     notice = _why_no_microphone(portaudio) if spec.kind == "auto" else ""
     if spec.kind == "mic" or (spec.kind == "auto" and not notice):
         return _open_microphone(spec, options, slugify(name or "mic"), ring, portaudio)
@@ -116,6 +143,8 @@ def open_source(
         return _open_network(spec.address, options, name, ring)
     if spec.kind == "pipe":
         return _open_pipe(options, slugify(name or "stdin"), ring, stdin)
+    if spec.kind == "recording" and not Path(spec.target).expanduser().is_file() and Path(spec.target).exists():
+        return _open_pipe(options, slugify(name or _pipe_name(spec.target)), ring, Path(spec.target))
     return _open_recording(spec, options, name, ring, notice)
 
 
@@ -185,11 +214,19 @@ def source_password(file: str) -> str:
     return lines[0]
 
 
-def _open_pipe(options: SourceOptions, name: str, ring: "RingBuffer", stdin: BinaryIO | None) -> "Playback":
+def _pipe_name(path: str) -> str:
+    """Return a stream's name for a named pipe; /dev/fd/63 has a number only."""
+    stem = Path(path).stem
+    return "pipe" if stem.isdigit() else stem
+
+
+def _open_pipe(options: SourceOptions, name: str, ring: "RingBuffer", stream: BinaryIO | Path | None) -> "Playback":
+    """Open standard input, a given stream, or a named pipe."""
     from streamer.audio.pipe import Pipe
     from streamer.audio.playback import Playback
 
-    pipe = Pipe(stdin or sys.stdin.buffer, options.pcm or PcmFormat())
+    device = str(stream) if isinstance(stream, Path) else "standard input"
+    pipe = Pipe(stream or sys.stdin.buffer, options.pcm or PcmFormat(), device, options.track)
     return Playback(name, pipe, ring, "unpaced" if options.fast else "as delivered", options.channel)
 
 
@@ -202,7 +239,7 @@ def _open_recording(
     pace: Pace = "unpaced" if options.fast else "real time"
     if spec.kind == "recording":
         own_name = slugify(name or Path(spec.target).stem)
-        return Playback(own_name, Recording(spec.target), ring, pace, options.channel)
+        return Playback(own_name, Recording(spec.target, track=options.track), ring, pace, options.channel)
     return Playback(slugify(name or "demo"), Recording(DEMO, loop=options.loop), ring, pace, notice=notice)
 
 

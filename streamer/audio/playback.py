@@ -4,18 +4,21 @@ import logging
 import threading
 from typing import Literal, Protocol
 
+from streamer.arrays import Samples
 from streamer.audio.clock import SYSTEM, Clock, WallClock
 from streamer.audio.resample import Block, check_channel, to_mono
 from streamer.audio.ring import RingBuffer
 from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
-from streamer.errors import UsageError
+from streamer.errors import StreamerError, UsageError
 
 Pace = Literal["real time", "as delivered", "unpaced"]
 
 REALTIME_BLOCK_S = 0.02  # the block length of a microphone
 FAST_BLOCK_S = 0.5
 TICK_S = 0.1  # the longest delay of `stop` and `mute`
+STALL_S = 1.0  # a pipe is lost when the audio that it delivered has been over for so long
+AHEAD_S = 0.5  # the most that a pipe's audio counts as being ahead, so that a stall after a burst shows within 1.5 s
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +28,17 @@ class BlockReader(Protocol):
 
     device: str  # the name shown to users
     rate_hz: float
-    channels: int
-    problem: str  # one sentence about what is wrong with it, known at its end; empty when all is well
+    channels: int  # 0: known with the first block
+
+    @property
+    def notice(self) -> str:
+        """One sentence about what was repaired so far; empty when nothing was."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """One sentence about what is wrong with it, known at its end; empty when all is well."""
+        ...
 
     def open(self) -> None:
         """Open it, and set `rate_hz` and `channels`. Raises StreamerError where it cannot be read."""
@@ -45,9 +57,11 @@ class Playback:
     """Implements `Source` for a `BlockReader`.
 
     `pace`: "real time" plays a file as if it were captured now; "as delivered" reads a pipe as another program writes
-    it; "unpaced" (--fast) waits for room in the ring, so nothing is lost, and time is the position in the file since
-    the start. While muted, a file and --fast pause; a live pipe is read on and its audio is dropped, so that no stale
-    audio follows.
+    it; "unpaced" (--fast) waits for room in the ring, so nothing is lost. While muted, a file and --fast pause; a live
+    pipe is read on and its audio is dropped, so that no stale audio follows.
+
+    A live pipe that stays open and delivers nothing for `STALL_S` is lost, as a microphone is that went away: the run
+    ends there, and what comes later is written behind a gap.
     """
 
     def __init__(
@@ -75,7 +89,6 @@ class Playback:
         self._muting = threading.Event()
         self._state: tuple[SourceState, str] = ("starting", notice)
         self._writer: RingWriter | None = None  # of the current run; a mute ends a run
-        self._replaced = 0  # non-finite samples of the runs before
         self._due_s = 0.0  # monotonic moment at which the last frame that was read has been played
 
     def start(self) -> None:
@@ -86,10 +99,11 @@ class Playback:
         """
         self._reader.open()
         try:
-            check_channel(self._channel, self._reader.channels, self._reader.device)
+            self._check_channel()
         except UsageError:
             self._reader.close()
             raise
+        self._due_s = self._clock.monotonic() + AHEAD_S  # for a pipe's first audio
         self._thread = threading.Thread(target=self._run, name=f"playback {self.name}", daemon=True)
         self._thread.start()
 
@@ -123,6 +137,8 @@ class Playback:
             self._end_run()
             problem = self._reader.problem
             self._state = ("failed", problem) if problem else ("ended", self._detail())
+        except StreamerError as error:
+            self._state = ("failed", str(error))
         except Exception as error:  # a defect must show on the screen, not end the thread silently
             logger.exception("playing %s failed", self._reader.device)
             self._state = (
@@ -146,8 +162,12 @@ class Playback:
             block = self._reader.read(frames)
             if block is None:
                 return
-            if len(block) and not muted:
+            if muted:
+                continue
+            if len(block):
                 self._write_block(block)
+            elif self._pace == "as delivered" and self._clock.monotonic() > self._due_s + STALL_S:
+                self._lose()
 
     def _set_muted(self, muted: bool) -> None:
         if muted:
@@ -155,7 +175,23 @@ class Playback:
             self.ring.mark_gap()
             self._state = ("muted", "It is paused until it is unmuted.")
         else:
+            self._due_s = self._clock.monotonic()
             self._state = ("live", self._detail())
+
+    def _lose(self) -> None:
+        """End the run, since the pipe delivers nothing."""
+        if self._state[0] != "source lost":
+            self._end_run()
+            self.ring.mark_gap()
+            name = self._reader.device
+            self._state = (
+                "source lost",
+                f"{name[:1].upper()}{name[1:]} is open and delivers nothing; check the program that writes it.",
+            )
+
+    def _check_channel(self) -> None:
+        if self._reader.channels:
+            check_channel(self._channel, self._reader.channels, self._reader.device)
 
     def _write_block(self, block: Block) -> None:
         writer = self._writer or self._begin_run()
@@ -168,14 +204,19 @@ class Playback:
             self._stopping.wait(max(0.0, self._due_s - self._clock.monotonic()))
             writer.write(mono, self._wall.epoch_s(self._due_s))
         else:
-            writer.write(mono, self._wall.epoch_s(self._clock.monotonic()))
+            self._write_delivered(writer, mono)
         self._state = ("live", self._detail())
 
+    def _write_delivered(self, writer: RingWriter, mono: Samples) -> None:
+        now = self._clock.monotonic()
+        played_s = max(self._due_s, now) + len(mono) / self._reader.rate_hz
+        self._due_s = min(played_s, now + AHEAD_S)
+        writer.write(mono, self._wall.epoch_s(now))
+
     def _begin_run(self) -> RingWriter:
+        self._check_channel()
         self._due_s = self._clock.monotonic()
         self._writer = RingWriter(self.ring, self._reader.rate_hz)
-        if not self.realtime:
-            self._writer.set_time(self._wall.epoch_s(self._due_s))
         return self._writer
 
     def _end_run(self) -> None:
@@ -187,10 +228,6 @@ class Playback:
             writer.flush()
         else:
             writer.flush_waiting(self._stopping)
-        self._replaced += writer.non_finite
 
     def _detail(self) -> str:
-        replaced = self._replaced + (self._writer.non_finite if self._writer else 0)
-        if replaced:
-            return f"{replaced} samples were not finite numbers and were replaced by 0; check --format."
-        return self._notice
+        return self._reader.notice or self._notice

@@ -1,97 +1,313 @@
-"""Read an audio file block by block for playback; it is never loaded whole."""
+"""Read an audio file block by block, whatever container and codec it has; it is never loaded whole.
 
-import re
+This is the one reader of recordings: `run` plays it, `embed`, `train` and `evaluate` read it through `audio.files`. Its
+policy for defects: what a decoder refuses is skipped, samples that cannot be are repaired (`audio.sanitize`), all that
+is there is used, and `notice` and `damage` report the rest. A file that holds several recordings is read to its end;
+the later ones are resampled to the first one's rate.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
 
-from streamer.audio.resample import Block
+from streamer.audio.containers import Part, find_parts
+from streamer.audio.sanitize import Sanitizer
 from streamer.errors import StreamerError, UsageError
 
-MISSING_TOLERANCE_S = 0.5  # an MP3 without an index only estimates its length
-STREAMED_SIZE = 0x7FFF_FF00  # a WAV that was written to a pipe claims the largest size it can
+if TYPE_CHECKING:
+    from streamer.audio.decoder import Decoder
+
+Samples2D = npt.NDArray[np.float32]  # [n, channels]
+
+BLOCK_S = 0.5  # decoded at once: a shorter read costs more CPU, per sample
+MISSING_TOLERANCE_S = 0.5  # encoders state lengths that include their delay, or leave out an edit
+_JUNK_BYTES = 4_096  # at the end of a file, that are no recording: fewer are not reported
+
+
+class PartDecoder(Protocol):
+    """Decodes one part of a file."""
+
+    rate_hz: int
+    channels: int
+    refused: int  # packets that could not be decoded
+    cut: bool  # the last packet ended too early
+    decoded_s: float
+    stated_s: float | None  # by the header
+
+    def blocks(self) -> Iterator[tuple[Samples2D, int]]:
+        """Yield [n, channels] float32 and its rate in Hz."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
 
 
 class Recording:
-    """Implements `playback.BlockReader` for a file that libsndfile decodes; with `loop` it repeats for ever."""
+    """Implements `playback.BlockReader` for a file; with `loop` it repeats for ever.
 
-    def __init__(self, path: str | Path, loop: bool = False) -> None:
+    Attributes:
+        damage: what could not be read, in mid-sentence after the file's name; empty when all was. Known at the end.
+        notice: what was repaired, one sentence; empty when nothing was.
+    """
+
+    def __init__(self, path: str | Path, loop: bool = False, track: int = 0) -> None:
         self._path = Path(path).expanduser()
         self._loop = loop
-        self._file: Any = None
-        self._frames_read = 0  # since the file's beginning
+        self._track = track
+        self._parts: list[Part] = []
+        self._left_bytes = 0  # at the end of the file, of no recording
+        self._decoder: PartDecoder | None = None
+        self._blocks: Iterator[Samples2D] = iter(())
+        self._block = np.zeros((0, 1), dtype=np.float32)
+        self._sanitizer = Sanitizer()
+        self._played = 0  # frames, since the file's beginning
         self.device = self._path.name
         self.rate_hz = 0.0
         self.channels = 0
-        self.problem = ""
+        self.tracks = 1
+        self.codec = ""
+        self.lacks_info_frame = False  # see `audio.decoder`
+        self.stated_s: float | None = None  # of all parts, by their headers
+        self.damage = ""
+
+    @property
+    def problem(self) -> str:
+        """One sentence about what could not be read; empty when all was."""
+        return f"{self.device!r} {self.damage}." if self.damage else ""
+
+    @property
+    def notice(self) -> str:
+        """One sentence about what was repaired."""
+        return self._sanitizer.notice
 
     def open(self) -> None:
         """Open the file and read its header.
 
         Raises:
-            UsageError: there is no such file, or it may not be read.
-            StreamerError: it is not audio.
+            UsageError: there is no such file or track, or it may not be read.
+            StreamerError: it is no recording.
         """
         try:
-            with self._path.open("rb"):
-                pass
+            self._parts, self._left_bytes = find_parts(self._path)
         except OSError as error:
             raise UsageError(f"{str(self._path)!r} cannot be read: {error.strerror}; name an audio file.") from error
-        try:
-            self._file = soundfile.SoundFile(self._path)
-        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: *.raw has no header
-            raise StreamerError(
-                f"{str(self._path)!r} is not an audio file that libsndfile reads (WAV, FLAC, Ogg, MP3 and more); "
-                f"pipe raw PCM in with `-`."
-            ) from error
-        self.rate_hz = float(self._file.samplerate)
-        self.channels = int(self._file.channels)
+        if not self._parts:
+            raise StreamerError(f"{str(self._path)!r} is empty; name an audio file.")
+        self._decoder = first = self._open_part(self._parts[0])
+        self.rate_hz, self.channels = float(first.rate_hz), first.channels
+        self.stated_s = first.stated_s if len(self._parts) == 1 else None
+        self._blocks = self._decoded()
 
-    def read(self, frames: int) -> Block | None:
+    def read(self, frames: int) -> Samples2D | None:
         """Return the next `frames` frames, fewer before the end, as [n, channels] float32; None at the end."""
-        block = self._read(frames)
-        if len(block) == 0 and self._loop and self._frames_read and not self.problem:
-            self._file.seek(0)
-            self._frames_read = 0
-            block = self._read(frames)
-        if len(block):
-            self._frames_read += len(block)
-            return block
-        self.problem = self.problem or self._problem_at_end()
-        return None
+        if not len(self._block):
+            block = next(self._blocks, None)
+            if block is None and self._loop and self._played and not self.damage:
+                self._played = 0
+                self._blocks = self._decoded()
+                block = next(self._blocks, None)
+            if block is None:
+                return None
+            self._block = block
+        block, self._block = self._block[:frames], self._block[frames:]
+        self._played += len(block)
+        return block
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
-        if self._file is not None:
-            self._file.close()
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
 
-    def _read(self, frames: int) -> npt.NDArray[np.float32]:
+    def _open_part(self, part: Part) -> PartDecoder:
+        """Return a decoder of one part of the file.
+
+        Raises:
+            StreamerError: nothing reads it.
+        """
+        if part.exact:
+            return SoundFileDecoder(self._path)
+        from streamer.audio.decoder import Decoder, NoTrackError, UndecodableError
+
+        whole = part.start == 0 and part.end == os.path.getsize(self._path)
         try:
-            block: npt.NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
+            decoder = Decoder(
+                str(self._path) if whole else cast(BinaryIO, io.BufferedReader(Slice(self._path, part))), self._track
+            )
+        except NoTrackError as error:
+            raise UsageError(f"{str(self._path)!r} {error}.") from error
+        except UndecodableError as error:
+            if part.start == 0:  # HTK, SDS and others that libsndfile alone reads
+                try:
+                    return SoundFileDecoder(self._path)
+                except (soundfile.LibsndfileError, TypeError):  # TypeError: *.raw has no header
+                    pass
+            if part.cut:
+                what = "is cut short, and what says how to decode it is missing; get a whole copy of it."
+            else:
+                what = f"{error}; pipe raw PCM in with `-`."
+            raise StreamerError(f"{str(self._path)!r} {what}") from error
+        self._describe(decoder)
+        return decoder
+
+    def _describe(self, decoder: "Decoder") -> None:
+        self.tracks, self.codec = decoder.tracks, decoder.codec
+        self.lacks_info_frame = decoder.lacks_info_frame
+
+    def _decoded(self) -> Iterator[Samples2D]:
+        """Yield the whole file in blocks of half a second, repaired, at the first part's rate; then set `damage`."""
+        before_s, refused, cut = 0.0, 0, False
+        unread = self._left_bytes if self._left_bytes > _JUNK_BYTES else 0
+        for index, part in zip(count(), self._parts, strict=False):
+            if index or self._decoder is None:
+                try:
+                    self.close()
+                    self._decoder = self._open_part(part)
+                except StreamerError:
+                    unread += part.size
+                    continue
+            decoder = self._decoder
+            for block in _gathered(decoder.blocks(), round(self.rate_hz), self.channels):
+                yield self._sanitizer.repair(block)
+            before_s += decoder.decoded_s
+            missing_s = (decoder.stated_s or 0.0) - decoder.decoded_s
+            refused += decoder.refused
+            cut = cut or part.cut or decoder.cut or missing_s > MISSING_TOLERANCE_S
+        self.close()
+        self.damage = damage_of(before_s, refused, cut, unread)
+
+
+def damage_of(decoded_s: float, refused: int, cut: bool, unread: int) -> str:
+    """Return what could not be read, in mid-sentence; empty when all was."""
+    if not decoded_s and not (cut or refused):
+        return "holds no audio; name another file"
+    cure = "and all that could be decoded was used; get a whole copy of it"
+    if unread:
+        return f"goes on after {decoded_s:.1f} s with {unread:,} bytes that cannot be decoded, {cure}"
+    if cut:
+        return f"is damaged or cut short after {decoded_s:.1f} s, {cure}"
+    if refused:
+        parts = "a part" if refused == 1 else f"{refused:,} parts"
+        return f"is damaged: {parts} of it cannot be decoded, {cure}"
+    return ""
+
+
+def _gathered(blocks: Iterator[tuple[Samples2D, int]], rate_hz: int, channels: int) -> Iterator[Samples2D]:
+    """Yield `blocks` joined to half a second each, as [n, channels] at `rate_hz`."""
+    converter = Converter(rate_hz, channels)
+    some: list[Samples2D] = []
+    frames = 0
+    for block, block_rate_hz in blocks:
+        some.append(converter.convert(block, block_rate_hz))
+        frames += len(some[-1])
+        if frames >= BLOCK_S * rate_hz:
+            yield some[0] if len(some) == 1 else np.concatenate(some)
+            some, frames = [], 0
+    some.append(converter.flush())
+    if frames + len(some[-1]):
+        yield np.concatenate(some)
+
+
+class Converter:
+    """Brings blocks of changing rates and channel counts to one rate and count: decoders may change both in mid-file."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._rate_hz = rate_hz
+        self._channels = channels
+        self._from_hz = rate_hz
+        self._resampler: soxr.ResampleStream | None = None
+
+    def convert(self, block: Samples2D, rate_hz: int) -> Samples2D:
+        """Return `block`, [n, C] at `rate_hz`, as [m, channels] at the one rate."""
+        if block.shape[1] != self._channels:  # the mean of all, in each
+            block = np.repeat(block.mean(axis=1, keepdims=True), self._channels, axis=1)
+        if rate_hz == self._from_hz:
+            return block if self._resampler is None else self._resampler.resample_chunk(block)
+        rest = self.flush()
+        self._from_hz = rate_hz
+        if rate_hz == self._rate_hz:
+            return np.concatenate([rest, block])
+        self._resampler = soxr.ResampleStream(rate_hz, self._rate_hz, self._channels, dtype="float32")
+        return np.concatenate([rest, self._resampler.resample_chunk(block)])
+
+    def flush(self) -> Samples2D:
+        """Return what the resampler still holds."""
+        empty = np.zeros((0, self._channels), dtype=np.float32)
+        resampler, self._resampler = self._resampler, None
+        return empty if resampler is None else resampler.resample_chunk(empty, last=True)
+
+
+class SoundFileDecoder:
+    """Implements `PartDecoder` with libsndfile: for PCM WAVs whose header is true, at a third of FFmpeg's cost."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = soundfile.SoundFile(path)
+        self.rate_hz = int(self._file.samplerate)
+        self.channels = int(self._file.channels)
+        self.refused = 0
+        self.cut = False
+        self.decoded_s = 0.0
+        self.stated_s: float | None = self._file.frames / self.rate_hz
+
+    def blocks(self) -> Iterator[tuple[Samples2D, int]]:
+        """Yield half a second at a time."""
+        frames = round(BLOCK_S * self.rate_hz)
+        try:
+            while len(block := self._file.read(frames, dtype="float32", always_2d=True)):
+                self.decoded_s += len(block) / self.rate_hz
+                yield block, self.rate_hz
         except soundfile.LibsndfileError:
-            self.problem = self._cut_short()
-            return np.zeros((0, self.channels), dtype=np.float32)
-        return block
+            self.cut = True
 
-    def _problem_at_end(self) -> str:
-        if self._frames_read == 0:
-            return f"{self.device!r} holds no audio; name another file."
-        missing = self._file.frames - self._frames_read
-        if missing > MISSING_TOLERANCE_S * self.rate_hz or _claims_more(self._file.extra_info):
-            return self._cut_short()
-        return ""
-
-    def _cut_short(self) -> str:
-        return (
-            f"{self.device!r} is damaged or cut short after {self._frames_read / self.rate_hz:.1f} s, "
-            f"and what came before was played; get a whole copy of it."
-        )
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._file.close()
 
 
-def _claims_more(libsndfile_log: str) -> bool:
-    """Return whether the header announces more audio than the file holds."""
-    sizes = re.search(r"(?:data|SSND) +: +(\d+) \(should be (\d+)\)", libsndfile_log)
-    return sizes is not None and int(sizes[2]) < int(sizes[1]) < STREAMED_SIZE
+class Slice(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, path: Path, part: Part) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._part = part
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into `buffer`, at most to the end of the part."""
+        self._file.seek(self._part.start + self._position)
+        data = self._file.read(max(0, min(len(buffer), self._part.size - self._position)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset` from the part's beginning, the position, or the part's end."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position in the part."""
+        return self._position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()

@@ -74,12 +74,17 @@ class RingBuffer:
 
     Positions count the samples ever written. A gap adds none: how long it was shows in the wall clock alone. So time
     is kept apart from position: the writer adds anchors, `time_of` interpolates between those of one unbroken run.
+
+    Attributes:
+        start_time: when a recording's first sample was recorded, seconds since the epoch, where the user states it;
+            events are then timed by their position. None: by the anchors.
     """
 
-    def __init__(self, capacity: int, on_write: threading.Event | None = None) -> None:
+    def __init__(self, capacity: int, on_write: threading.Event | None = None, start_time: float | None = None) -> None:
         if capacity <= 0:
             raise ValueError(f"A ring needs room for at least one sample, not {capacity}.")
         self.capacity = capacity
+        self.start_time = start_time
         self.on_write = on_write or threading.Event()
         self._data: Samples = np.zeros(capacity, dtype=np.float32)
         self._room = threading.Condition()  # guards everything below; notified when the reader made room

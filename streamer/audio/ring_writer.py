@@ -2,8 +2,6 @@
 
 import threading
 
-import numpy as np
-
 from streamer.arrays import Samples
 from streamer.audio.resample import Resampler
 from streamer.audio.ring import RingBuffer
@@ -38,10 +36,6 @@ class RingWriter:
         """Write `mono`, waiting for room in the ring; return False where `stop` was set meanwhile."""
         self._frames += len(mono)
         return self._ring.write_waiting(self._resampler.process(mono), stop)
-
-    def set_time(self, epoch_s: float) -> None:
-        """Set the time of the next sample to `epoch_s`; later ones are timed by their position from there."""
-        self._ring.write(np.zeros(0, dtype=np.float32), captured=(self._position(), epoch_s))
 
     def flush(self) -> None:
         """Write what the resampler held back, and end the run."""

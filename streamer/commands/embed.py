@@ -57,6 +57,7 @@ def embed(
     table: Annotated[
         Path | None, typer.Option(help="CSV file with the columns path,label,speaker. Default: none.")
     ] = None,
+    track: Annotated[int, typer.Option(min=0, help="Audio track of recordings that have several, counted from 0.")] = 0,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -77,6 +78,7 @@ def embed(
         bandwidth=bandwidth,
         level=level,
         table=table,
+        track=track,
         device=device,
         threads=threads,
     )
@@ -96,6 +98,7 @@ class EmbedOptions:
     # not for EnCodec's own weights.
     level: bool | None = None
     table: Path | None = None  # CSV file with the columns path, label and perhaps speaker
+    track: int = 0  # audio track of each recording, counted from 0
     device: str = "auto"
     threads: int | None = None  # of the CPU; None: torch's choice
 
@@ -113,7 +116,7 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
 
     Raises:
         UsageError: the options contradict each other, or there is no recording.
-        StreamerError: not one recording could be embedded.
+        StreamerError: not one recording could be embedded; or, when all is written, some could not be read whole.
     """
     from rich.console import Console
 
@@ -130,10 +133,11 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
     embedder, title = _embedder(options)
     folder = _folder(out)
     screen = Console(stderr=True)
-    with RowCache(folder / CACHE_FOLDER, embedder.key) as cache:
+    key = embedder.key if not options.track else f"{embedder.key}-track-{options.track}"
+    with RowCache(folder / CACHE_FOLDER, key) as cache:
         try:
             with AudioProgress(screen) as progress:
-                outcome = embed_recordings(recordings, embedder, cache, progress)
+                outcome = embed_recordings(recordings, embedder, cache, progress, options.track)
         except KeyboardInterrupt:
             screen.print("Interrupted. What was computed is kept: the same command goes on from here.")
             raise
@@ -148,6 +152,12 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
     written = read_set(folder)
     numbers = statistics(written.embeddings, written.owners, written.labels, written.speakers)
     _print_result(out, outcome, title, numbers)
+    unread = len(outcome.failures) + sum(bool(item.facts.damage) for item in outcome.embedded)
+    if unread:
+        raise StreamerError(
+            f"{unread} of {len(recordings)} recordings could not be read, or not whole; all that could be read is "
+            f"written, and the reasons are above, by recording."
+        )
 
 
 def _embedder(options: EmbedOptions) -> tuple[Embedder, str]:

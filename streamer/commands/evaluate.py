@@ -107,12 +107,14 @@ def run_evaluation(
         work: folder for decoded audio; a training's can be reused.
 
     Raises:
-        StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`.
+        StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`; or, when
+            all is written, a recording could not be read whole.
     """
     import torch
 
     from streamer.commands.progress_bars import show_progress
-    from streamer.corpora.corpus import read_corpora
+    from streamer.corpora.audio_store import require_whole
+    from streamer.corpora.corpus import clips_of, read_corpora
     from streamer.errors import UsageError
     from streamer.evaluation.evaluate import evaluate
     from streamer.evaluation.report import markdown, write_report
@@ -121,7 +123,9 @@ def run_evaluation(
         raise UsageError("There is nothing to evaluate on; give corpus folders, or CSV files of path,label,speaker.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    evaluation = evaluate(checkpoint, read_corpora(paths), options, work, print, show_progress)
+    corpora = read_corpora(paths)
+    evaluation = evaluate(checkpoint, corpora, options, work, print, show_progress)
     written = write_report(evaluation, output)
     print(markdown(evaluation))
     print("written: " + ", ".join(str(path) for path in written))
+    require_whole(work, clips_of(corpora))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-SOURCES = "auto | mic | mic:NAME-OR-INDEX | a file | a URL | - (raw PCM on standard input) | demo"
+SOURCES = "auto | mic | mic:NAME-OR-INDEX | a file | a URL | - (a recording or raw PCM on standard input) | demo"
 CHECKPOINTS = "bundled | measured | a .safetensors file"
 
 ConfigFile = Annotated[

@@ -1,15 +1,18 @@
 """`streamer run`: hear, show, publish."""
 
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from streamer.audio.open import SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceSpec, check_recording, loop_over, open_source, parse_source
 from streamer.audio.source import PcmFormat
 from streamer.commands.terminal_session import open_log, show
 from streamer.config import AudioConfig, Settings, StreamConfig
@@ -19,8 +22,47 @@ from streamer.publish.jsonlines import JsonLines
 from streamer.publish.open import open_mqtt
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingOptions:
+    """What the command line says about recordings."""
+
+    track: int = 0  # audio track, counted from 0
+    start_time: float | None = None  # of the first sample, seconds since the epoch
+
+
+def parse_start_time(text: str | None) -> float | None:
+    """Return the moment that `text` states in ISO 8601, in seconds since the epoch; without a zone it is local time.
+
+    Raises:
+        UsageError: it states none.
+    """
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"--start-time {text!r} is no moment in ISO 8601; write it like 2026-11-22T16:30:00+01:00."
+        ) from error
+
+
+def refuse_several(sources: Sequence[str]) -> NoReturn:
+    """Raise UsageError, with the shell line that monitors one recording after the other."""
+    raise UsageError(
+        f"{len(sources)} sources were named, and `streamer run` takes one recording at a time; for all of them: "
+        f"{loop_over(' '.join(map(shlex.quote, sources)))}"
+    )
+
+
 def run_monitor(
-    settings: Settings, *, one_source: bool, headless: bool, fast: bool, pcm: PcmFormat, log_file: Path | None
+    settings: Settings,
+    *,
+    one_source: bool,
+    headless: bool,
+    fast: bool,
+    pcm: PcmFormat,
+    recording: RecordingOptions,
+    log_file: Path | None,
 ) -> None:
     """Run until the sources are over (headless), `q`, Ctrl-C or SIGTERM.
 
@@ -29,7 +71,8 @@ def run_monitor(
         one_source: a source was named on the command line, so the [[stream]] tables are not heard.
         headless: JSON lines on standard output instead of the dashboard.
         fast: files and pipes as fast as the model goes.
-        pcm: what the bytes on standard input mean.
+        pcm: what the bytes on standard input mean, where they are no recording.
+        recording: which track, and since when.
         log_file: where warnings go while the screen belongs to the dashboard; None: the platform's log folder.
 
     Raises:
@@ -40,7 +83,9 @@ def run_monitor(
         headless = True
     with ExitStack() as stack:
         monitor = Monitor(settings)
-        _add_sources(monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm)
+        _add_sources(
+            monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
+        )
         mqtt = open_mqtt(settings.mqtt, stack)
         if mqtt is not None:
             monitor.publish_to(mqtt)
@@ -61,7 +106,14 @@ def run_monitor(
 
 
 def _add_sources(
-    monitor: Monitor, settings: Settings, *, one_source: bool, headless: bool, fast: bool, pcm: PcmFormat
+    monitor: Monitor,
+    settings: Settings,
+    *,
+    one_source: bool,
+    headless: bool,
+    fast: bool,
+    pcm: PcmFormat,
+    recording: RecordingOptions,
 ) -> None:
     """Add the named source, or those of the [[stream]] tables."""
     wanted: list[tuple[str | None, SourceSpec, AudioConfig | StreamConfig]] = [
@@ -70,15 +122,19 @@ def _add_sources(
     if one_source or not wanted:
         wanted = [(None, parse_source(settings.audio.source), settings.audio)]
     for name, spec, _ in wanted:
-        if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
-            where = f"[[stream]] {name}: " if name else ""
-            raise UsageError(f"{where}there is no file {spec.target!r}; name an audio file, mic, - or demo.")
+        if spec.kind == "recording":  # said at once, not after the model is loaded
+            try:
+                check_recording(spec.target)
+            except UsageError as error:
+                raise UsageError(f"[[stream]] {name}: {error}" if name else str(error)) from error
     for name, spec, table in wanted:
         options = replace(
             monitor.source_options,
             fast=fast,
             loop=not headless,
             pcm=pcm,
+            track=recording.track,
+            start_time=recording.start_time,
             channel=table.channel if isinstance(table.channel, int) else None,
             password_file=table.source_password_file,
         )

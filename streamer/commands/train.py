@@ -170,7 +170,8 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
         options: see there.
 
     Raises:
-        StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`.
+        StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`; or, when all is
+            written, a recording could not be read whole.
     """
     import os
 
@@ -178,7 +179,8 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
 
     from streamer.codec.device import choose_device
     from streamer.commands.progress_bars import show_progress
-    from streamer.corpora.corpus import read_corpora
+    from streamer.corpora.audio_store import require_whole
+    from streamer.corpora.corpus import clips_of, read_corpora
     from streamer.corpora.splits import describe_split, fold_speakers, read_split
     from streamer.training.refit_head import refit_head
     from streamer.training.trainer import Trainer
@@ -191,6 +193,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     device = torch.device(choose_device(options.device))
     if options.final is not None:
         refit_head(corpora, recipe, options.final, options.work, options.output, device, print, show_progress)
+        require_whole(options.work, clips_of(corpora))
         return
     workers = options.workers
     if workers is None:
@@ -202,3 +205,4 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     print(describe_split(trainer.split, corpora))
     trainer.prepare(show_progress)
     trainer.run(options.output, show_progress)
+    require_whole(options.work, clips_of(corpora))

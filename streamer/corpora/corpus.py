@@ -15,7 +15,10 @@ from pathlib import Path
 from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a"})
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".m4a", ".m4b", ".mp4", ".mov", ".3gp"}
+    | {".mkv", ".mka", ".webm", ".wma", ".aac", ".ac3", ".amr", ".caf", ".avi", ".au", ".w64", ".wv"}
+)
 
 
 @dataclass(frozen=True, slots=True)

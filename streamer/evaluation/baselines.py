@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.arrays import Samples
+from streamer.audio.files import READER_VERSION
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint_of_weights
 from streamer.corpora.audio_store import AudioStore
@@ -169,7 +170,9 @@ def _features(
     name: str, baseline: _Baseline, audio: AudioStore, clips: Sequence[Clip], work: Path, progress: Progress[Any]
 ) -> Features:
     """Return the features `[N, D]` of all clips; those that are cached in `work` are read from there."""
-    store = RaggedStore(work / f"peer-{baseline.stored or name.split()[0].lower()}", baseline.width, np.float32)
+    store = RaggedStore(
+        work / f"peer-{baseline.stored or name.split()[0].lower()}-{READER_VERSION}", baseline.width, np.float32
+    )
     for clip in progress([clip for clip in clips if clip.key not in store], f"{name}, features"):
         store.append(clip.key, baseline.extract(audio[clip.key])[None])
     return np.stack([store[clip.key][0] for clip in clips]).astype(np.float64)

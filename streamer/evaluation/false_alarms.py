@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.files import read_lenient
+from streamer.audio.files import read_recording
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.augment import NON_SPEECH, buzz, gain, generator, rms
 from streamer.corpora.corpus import SUFFIXES
@@ -72,7 +72,7 @@ def measure_false_alarms(
         }
         results[sound] = _count(harness, streams, progress, sound)
     for path in recordings:
-        audio = [read_lenient(file) for file in recordings_in(path)]
+        audio = [read_recording(file).samples for file in recordings_in(path)]
         streams = {level: [_at(one, level) for one in audio] for level in LEVELS_DBFS}
         name = path.stem if path.stem not in results else str(path)
         results[name] = _count(harness, streams, progress, name)

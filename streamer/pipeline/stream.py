@@ -77,7 +77,6 @@ class StreamRuntime:
         self._meter = LevelMeter()
         self._metered = 0  # position in the ring up to which the meter has read
         self._metered_at = -math.inf
-        self._began: float | None = None  # wall time of position 0 where the source has no capture clock
         self._origin = 0  # absolute position of the last reset
         self._latest = Chunk(0, np.zeros(0, dtype=np.float32), 0, False)
         self._seq = 0
@@ -221,7 +220,7 @@ class StreamRuntime:
             speech=result.speech,
             rms_dbfs=rms_dbfs,
             peak_dbfs=peak_dbfs,
-            latency_ms=max(0.0, wall - observation.time) * 1000 if self.source.realtime else None,
+            latency_ms=self._latency_ms(end, wall),
             dropped_samples=self._dropped,
             warming=observation.warming,
         )
@@ -257,13 +256,17 @@ class StreamRuntime:
         return "silence" if self._newest.probs is None else "live"
 
     def _wall_time(self, position: int, wall: float) -> float:
-        """Return when the sample before `position` was captured, or as if the recording began with the program."""
-        captured = self.source.ring.time_of(position)
-        if captured is not None:
-            return captured
-        if self._began is None:
-            self._began = wall - position / SAMPLE_RATE
-        return self._began + position / SAMPLE_RATE
+        """Return when the sample before `position` was recorded, or captured; without either, the moment of the event."""
+        ring = self.source.ring
+        if ring.start_time is not None:
+            return ring.start_time + position / SAMPLE_RATE
+        captured = ring.time_of(position)
+        return wall if captured is None else captured
+
+    def _latency_ms(self, end: int, wall: float) -> float | None:
+        """Return the time from the capture of the sample before `end` to now; None with --fast."""
+        captured = self.source.ring.time_of(end) if self.source.realtime else None
+        return None if captured is None else max(0.0, wall - captured) * 1000
 
     def _hop_before(self, end: int) -> Samples:
         """Return the newest hop before absolute position `end`, as far as the latest chunk holds it."""

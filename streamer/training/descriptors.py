@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from streamer.arrays import Float32Array
+from streamer.audio.files import READER_VERSION
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.audio_store import AudioStore
@@ -32,8 +33,8 @@ class DescriptorStore:
     """Descriptors of clean clips at the student's own frame rate, standardised, `[F, 89]` a clip."""
 
     def __init__(self, folder: Path) -> None:
-        self.frames = RaggedStore(folder / "descriptors", DESCRIPTORS)
-        self._scale_path = folder / "descriptors-scale.npz"
+        self.frames = RaggedStore(folder / f"descriptors-{READER_VERSION}", DESCRIPTORS)
+        self._scale_path = folder / f"descriptors-{READER_VERSION}-scale.npz"
 
     def prepare(self, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]) -> None:
         """Compute what is not there yet. The first clips seen fix the scale.

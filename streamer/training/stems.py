@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.arrays import Samples
+from streamer.audio.files import READER_VERSION
 from streamer.audio.level import LEVEL_VERSION, normalize_batch
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock
@@ -117,7 +118,7 @@ class StemStore:
         weights = fingerprint_of_weights(
             parameter for layer in list(encoder.model)[:cut] for parameter in layer.parameters()
         )
-        name, width = f"stem-{fingerprint(weights, LEVEL_VERSION, seed, changes)}", STEM_DIMS[cut]
+        name, width = f"stem-{fingerprint(weights, LEVEL_VERSION, READER_VERSION, seed, changes)}", STEM_DIMS[cut]
         behind = fingerprint(*talkers)
         names = [f"{name}-0", *(f"{name}-{behind}-{version}" for version in range(1, voices.versions))]
         self.versions = [RaggedStore(folder / one, width) for one in names]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Float32Array
+from streamer.audio.files import READER_VERSION
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
@@ -108,7 +109,9 @@ class TeacherStore:
         clips: Sequence[Clip],
         voices: SpeedVersions,
     ) -> None:
-        heard = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, voices.identity)
+        heard = fingerprint(
+            READER_VERSION, fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, voices.identity
+        )
         fitted = fingerprint(heard, sorted((clip.key, clip.label, clip.speaker) for clip in clips))
         self.corpora = tuple(corpora)
         self._teacher, self._clips, self._voices = teacher, clips, voices

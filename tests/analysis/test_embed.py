@@ -11,11 +11,12 @@ import pytest
 import soundfile
 
 from streamer.analysis.cache import RowCache
+from streamer.analysis.dataset import read_set
 from streamer.analysis.discover import Recording, find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, embed_recordings, plan_batches
 from streamer.analysis.embedder import BATCH_SIZES, Embedder
 from streamer.analysis.settings import EmbedSettings
-from streamer.audio.files import Facts, read_facts
+from streamer.audio.files import Facts, UnreadableError, read_facts
 from streamer.errors import StreamerError
 from tests.analysis.embedding import embed
 from tests.analysis.made import Watcher, checkpoint, model, sound, write
@@ -51,7 +52,7 @@ def test_a_second_run_computes_only_what_is_new_or_changed(tmp_path):
     assert run() == (2, 3)
 
 
-def test_broken_recordings_are_named_and_the_others_kept(tmp_path, capsys):
+def test_broken_recordings_are_named_and_what_can_be_read_is_embedded(tmp_path, capsys):
     recordings = tmp_path / "in"
     write(recordings / "good.wav", 0.2)
     write(recordings / "telephone.wav", 0.3, rate=8_000, channels=2)
@@ -61,44 +62,56 @@ def test_broken_recordings_are_named_and_the_others_kept(tmp_path, capsys):
     (recordings / "empty.wav").touch()
     (recordings / "text.wav").write_text("no sound at all\n" * 20)
     soundfile.write(recordings / "none.wav", np.zeros(0), 24_000)
-    soundfile.write(recordings / "nan.wav", np.full(2_400, np.nan, dtype=np.float32), 24_000, subtype="FLOAT")
-    written = embed([recordings], tmp_path / "out")
-    assert written.names == ["good.wav", "telephone.wav"]
+    nan = np.array([*[0.1] * 2_399, np.nan], dtype=np.float32)
+    soundfile.write(recordings / "nan.wav", nan, 24_000, subtype="FLOAT")
+    with pytest.raises(StreamerError, match="6 of 9 recordings could not be read, or not whole") as error:
+        embed([recordings], tmp_path / "out")
+    assert error.value.exit_code == 1
+    written = read_set(tmp_path / "out")
+    assert sorted(written.names) == ["cut.flac", "cut.wav", "good.wav", "nan.wav", "telephone.wav"]
     printed = " ".join(capsys.readouterr().err.split())
     for line in (
-        "7 of 9 recordings could not be embedded",
-        "cut.wav is truncated",
-        "cut.flac is damaged or truncated",
-        "cut.ogg is truncated",
+        "4 of 9 recordings could not be embedded",
+        "cut.wav: is damaged or cut short after 1.0 s",
+        "cut.flac: is damaged or cut short after",
+        "cut.ogg is damaged or cut short after",
         "empty.wav is empty",
-        "text.wav is not audio",
+        "text.wav is not a recording",
         "none.wav holds no sound",
-        "nan.wav holds samples that are not numbers",
+        "nan.wav: 1 sample was not a finite number and became 0",
         "telephone.wav: 2 channels were mixed to one; 8,000 Hz: nothing lies above 4,000 Hz",
     ):
         assert line in printed
     with (tmp_path / "out" / "failed.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 7
+        assert len(list(csv.DictReader(file))) == 4
 
 
 def test_a_second_run_over_broken_recordings_names_them_again(tmp_path, capsys):
     """Nothing is left to embed then but what cannot be read."""
     recordings = tmp_path / "in"
     write(recordings / "good.wav", 0.2)
-    soundfile.write(recordings / "nan.wav", np.full(2_400, np.nan, dtype=np.float32), 24_000, subtype="FLOAT")
+    whole = write(tmp_path / "cut.wav", 0.4)
+    (recordings / "cut.wav").write_bytes(whole.read_bytes()[:10_000])
+    (recordings / "text.wav").write_text("no sound at all")
     for _ in range(2):
-        written = embed([recordings], tmp_path / "out")
-        assert written.names == ["good.wav"]
-        assert "nan.wav holds samples that are not numbers" in " ".join(capsys.readouterr().err.split())
+        with pytest.raises(StreamerError, match="2 of 3 recordings could not be read"):
+            embed([recordings], tmp_path / "out")
+        printed = " ".join(capsys.readouterr().err.split())
+        assert "text.wav is not a recording" in printed
+        assert "cut.wav: is damaged or cut short after 0.2 s" in printed
 
 
-def test_progress_is_complete_where_nothing_of_a_batch_can_be_read(tmp_path):
-    broken = tmp_path / "nan.wav"
-    soundfile.write(broken, np.full(2_400, np.nan, dtype=np.float32), 24_000, subtype="FLOAT")
+def test_progress_is_complete_where_nothing_of_a_batch_can_be_read(tmp_path, monkeypatch):
+    vanishing = write(tmp_path / "vanishing.wav", 0.1)
+
+    def vanished(*_):
+        raise UnreadableError("cannot be read")
+
+    monkeypatch.setattr("streamer.analysis.embed.read_whole", vanished)
     embedder, watcher = Embedder(model(), EmbedSettings()), Watcher()
     with RowCache(tmp_path / "rows", embedder.key) as cache:
-        outcome = embed_recordings([Recording(broken, "nan.wav", "", "")], embedder, cache, watcher)
-    assert [failure.name for failure in outcome.failures] == ["nan.wav"]
+        outcome = embed_recordings([Recording(vanishing, "vanishing.wav", "", "")], embedder, cache, watcher)
+    assert [failure.name for failure in outcome.failures] == ["vanishing.wav"]
     assert watcher.done == pytest.approx(watcher.total)
 
 
@@ -112,8 +125,8 @@ def test_only_where_nothing_could_be_embedded_it_is_an_error(tmp_path):
 def test_a_long_recording_is_read_in_blocks_and_never_whole(tmp_path, monkeypatch):
     """What a two-hour file takes: with the limit lowered, for the time of a test."""
     monkeypatch.setattr("streamer.analysis.embed.LONG_SAMPLES", 12_000)
-    monkeypatch.setattr("streamer.audio.files.BLOCK_S", 1)
-    monkeypatch.setattr("streamer.analysis.embed.read_strict", lambda *_: pytest.fail("it was read whole"))
+    monkeypatch.setattr("streamer.audio.files.BLOCK_S", 0.5)
+    monkeypatch.setattr("streamer.analysis.embed.read_whole", lambda *_: pytest.fail("it was read whole"))
     path = tmp_path / "long.flac"
     soundfile.write(path, sound(2.5, rate=8_000), 8_000)
     embedder = Embedder(model(), EmbedSettings(pool=None))
@@ -127,8 +140,8 @@ def test_a_long_recording_is_read_in_blocks_and_never_whole(tmp_path, monkeypatc
     assert len(watcher.steps) >= 3
 
 
-def test_header_and_table_of_a_two_hour_file_cost_nothing(tmp_path):
-    """Two hours of silence in a few kilobytes: planned as a stream of its own, without being read."""
+def test_a_two_hour_file_is_planned_as_a_stream_of_its_own(tmp_path):
+    """Two hours of silence in a few kilobytes."""
     path = tmp_path / "meeting.flac"
     with soundfile.SoundFile(path, "w", 8_000, 1) as file:
         for _ in range(120):

@@ -61,7 +61,7 @@ def test_a_terminal_is_no_pipe() -> None:
     master, slave = os.openpty()
     with os.fdopen(slave, "rb", buffering=0) as terminal:
         playback = Playback("stdin", Pipe(terminal, PcmFormat()), RingBuffer(10), FAST)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="Standard input is a terminal; pipe raw PCM into it"):
+        with pytest.raises(UsageError, match="Standard input is a terminal; pipe raw PCM or a recording into it"):
             playback.start()
     os.close(master)
 
@@ -74,6 +74,6 @@ def test_a_pipe_without_another_reference_stays_open() -> None:
     os.write(writing, bytes(640))
     os.close(writing)
     block = pipe.read(320)
-    pipe._given.close()
+    pipe._stream._given.close()
     assert block is not None
     assert len(block) == 320

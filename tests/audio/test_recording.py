@@ -57,8 +57,9 @@ def test_a_looped_recording_begins_again_without_a_gap(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("missing.wav", None, "cannot be read: No such file or directory; name an audio file"),
-        ("text.txt", b"hello world", "is not an audio file that libsndfile reads"),
-        ("empty.wav", b"", "is not an audio file that libsndfile reads"),
+        ("text.txt", b"hello world", "is not a recording that FFmpeg or libsndfile reads"),
+        ("empty.wav", b"", "is empty; name an audio file"),
+        ("cut.mp4", (b"\0\0\0\x14ftypisom\0\0\0\0isom\0\1\0\0mdat"), "is cut short, and what says how to decode it"),
         ("samples.raw", b"1234", "pipe raw PCM in with `-`"),
         (".", None, "cannot be read: Is a directory"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from streamer.audio.files import read_lenient
+from streamer.audio.files import read_whole
 from streamer.audio.open import DEMO
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
@@ -59,7 +59,7 @@ def harness() -> WorkerHarness:
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[AudioStore, Corpus]:
     """Two clips of synthetic speech, which voice activity detection takes for speech."""
     folder = tmp_path_factory.mktemp("spoken")
-    speech = read_lenient(DEMO)
+    speech = read_whole(DEMO)
     clips = []
     for number, first_s in enumerate((0, 1)):
         path = folder / f"{number}.wav"

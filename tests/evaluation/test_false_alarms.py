@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from streamer.audio.files import read_lenient
+from streamer.audio.files import read_whole
 from streamer.audio.open import DEMO
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
@@ -15,7 +15,7 @@ from tests.evaluation.conftest import SEED, silent
 
 
 def test_false_alarms_are_counted_by_sound_and_per_hour(harness: WorkerHarness, tmp_path: Path) -> None:
-    speech = read_lenient(DEMO)[:SAMPLE_RATE]
+    speech = read_whole(DEMO)[:SAMPLE_RATE]
     soundfile.write(tmp_path / "speech after all.wav", speech, SAMPLE_RATE)
     alarms = measure_false_alarms(harness, 0.03, [tmp_path], SEED, silent)
     assert list(alarms) == [*SOUNDS, tmp_path.stem]

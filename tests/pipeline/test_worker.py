@@ -144,7 +144,28 @@ def test_with_fast_nothing_is_skipped_and_no_latency_is_claimed() -> None:
     bench.worker.tick()
     assert len(bench.windows) == 8
     assert {w.latency_ms for w in bench.windows} == {None}
-    assert bench.windows[-1].time - bench.windows[0].time == pytest.approx(7 * HOP_SAMPLES / 24_000)
+
+
+def test_a_recordings_time_is_the_moment_of_the_event_and_never_ahead_of_the_clock() -> None:
+    bench = Bench(FakeSource(realtime=False))
+    bench.feed(500)  # 120 s of audio
+    while bench.worker.tick():
+        bench.clock.now += 0.01
+    times = [window.time for window in bench.windows]
+    assert times == sorted(times)
+    assert times[-1] <= bench.clock.time()
+    assert bench.windows[-1].end_s == pytest.approx(120, abs=0.24)
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_with_a_start_time_a_recording_is_timed_by_its_position(realtime: bool) -> None:
+    bench = Bench(FakeSource(realtime=realtime))
+    bench.sources[0].ring.start_time = 1_000_000.0
+    bench.feed(2)
+    bench.worker.tick()
+    for window in bench.windows:
+        assert window.time == pytest.approx(1_000_000.0 + window.end_s)
+        assert window.latency_ms is None or window.latency_ms < 1_000
 
 
 def test_time_comes_from_the_capture_clock_and_never_runs_backwards() -> None:
