@@ -1,4 +1,4 @@
-"""Compute the rows of recordings from their samples: level normaliser, encoder, quantiser, pooling."""
+"""Compute the rows of recordings from their samples: front end, encoder, quantiser, pooling."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from streamer.analysis.embedding_model import EmbeddingModel
 from streamer.analysis.settings import EmbedSettings
 from streamer.arrays import Float32Array, Samples
 from streamer.audio.files import READER_VERSION
-from streamer.audio.level import LevelNormalizer
+from streamer.audio.front_end import FrontEnd
 from streamer.codec import StreamingEncoder
 from streamer.codec.quantizer import DEFAULT_BANDWIDTH
 from streamer.errors import UsageError
@@ -56,6 +56,7 @@ class Embedder:
         self.settings = settings
         self.device = torch.device(device)
         self.batch_size = BATCH_SIZES.get(self.device.type, 1)
+        self._highpass_hz = model.highpass_hz
         self.encoder = model.encoder.to(self.device).eval()
         self.quantizer = None if model.quantizer is None else model.quantizer.to(self.device)
         self.pooling = None if model.pooling is None else model.pooling.to(self.device).eval()
@@ -99,15 +100,15 @@ class Embedder:
         return StreamingEncoder(self.encoder)
 
     def _normalize(self, samples: Samples) -> Samples:
-        return LevelNormalizer().step(samples[None])[0] if self.settings.level else samples
+        return FrontEnd(1, self._highpass_hz).step(samples[None])[0] if self.settings.level else samples
 
     def _frames(self, blocks: Iterable[Samples]) -> Iterator[Tensor]:
         """Encode the blocks; yields frames `[128, F]` piece by piece."""
         stream = self._single
         stream.reset()
-        normalizer = LevelNormalizer() if self.settings.level else None
+        front_end = FrontEnd(1, self._highpass_hz) if self.settings.level else None
         for block in blocks:
-            samples = block if normalizer is None else normalizer.step(block[None])[0]
+            samples = block if front_end is None else front_end.step(block[None])[0]
             yield stream.step(torch.from_numpy(samples)[None, None])[0]
         yield stream.flush()[0]
 

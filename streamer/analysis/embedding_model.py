@@ -24,6 +24,7 @@ class EmbeddingModel:
     quantizer: Quantizer | None  # only with EnCodec's own weights
     pooling: AttentionPooling | None  # only with checkpoints of this program
     level_normalized: bool  # whether it was trained on audio from the level normaliser
+    highpass_hz: float | None = None  # of the high-pass before that; None: there was none
 
 
 def load_embedding_model(source: str = BUNDLED) -> EmbeddingModel:
@@ -43,7 +44,10 @@ def load_embedding_model(source: str = BUNDLED) -> EmbeddingModel:
         return _encodec_model(path, f"EnCodec weights {path.name}")
     model = EmotionDetectionModel.from_checkpoint(source)
     title = model.card.name if model.card is not None else source
-    return EmbeddingModel(title, model.sha256 or "", model.encoder.eval(), None, model.pooling, level_normalized=True)
+    return EmbeddingModel(
+        title, model.sha256 or "", model.encoder.eval(), None, model.pooling, level_normalized=True,
+        highpass_hz=model.highpass_hz,
+    )  # fmt: skip
 
 
 def _encodec_model(path: Path, title: str) -> EmbeddingModel:

@@ -33,13 +33,12 @@ encoder's state for ever.
 The shape of the law (gated mean power with an absolute and a relative gate) is that of ITU-T P.56 and EBU R 128.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from streamer.arrays import Float32Array, Float64Array, Samples
+from streamer.arrays import Float64Array, Samples
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 
 Mask = npt.NDArray[np.bool_]
@@ -205,26 +204,3 @@ def _update(state: LevelState, power: Float64Array, complete: Mask) -> None:
     state.active_blocks = np.where(complete, count, state.active_blocks)
     state.missed_blocks = np.where(complete, missed, state.missed_blocks)
     state.floor = np.where(complete, floor, state.floor)
-
-
-def normalize(audio: Samples) -> Samples:
-    """Normalise whole recordings, [B, T] float32, each as a stream of its own: `LevelNormalizer` with fresh state."""
-    return LevelNormalizer(audio.shape[0]).step(audio)
-
-
-def normalize_batch(recordings: Sequence[Samples]) -> tuple[Float32Array, list[int]]:
-    """Normalise whole recordings of different lengths, each as a stream of its own.
-
-    Args:
-        recordings: B times [t] float32 at 24 kHz.
-
-    Returns:
-        [B, T] float32, T the whole frames of the longest recording in samples, shorter rows padded with zeros; and the
-        number of frames of each row. A recording shorter than a frame is padded to one frame.
-    """
-    frames = [max(1, len(audio) // FRAME_SAMPLES) for audio in recordings]
-    padded = np.zeros((len(recordings), max(frames) * FRAME_SAMPLES), dtype=np.float32)
-    for row, audio, count in zip(padded, recordings, frames, strict=True):
-        kept = audio[: count * FRAME_SAMPLES]
-        row[: len(kept)] = kept
-    return normalize(padded), frames

@@ -83,9 +83,11 @@ def _encoder_rows(path: str, batch: int, seconds: float) -> list[tuple[str, str]
 
 
 def _card_rows(card: CheckpointCard) -> dict[str, str]:
+    highpass = "" if card.highpass_hz is None else f"high-pass {card.highpass_hz:g} Hz, "
     return {
         "labels": ", ".join(card.labels),
-        "front end": f"{card.sample_rate_hz:,} Hz mono, level {card.level_target_rms} RMS (law {card.level_version})",
+        "front end": f"{card.sample_rate_hz:,} Hz mono, {highpass}level {card.level_target_rms} RMS "
+        f"(law {card.level_version})",
         "window": f"{card.window_s:g} s every {card.hop_s:g} s",
         "calibration": "\n".join(_calibration(c) for c in card.calibrations),
         "trained on": "\n".join(card.training_data),

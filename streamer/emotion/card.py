@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from streamer.constants import EMBEDDING_DIM
+from streamer.constants import EMBEDDING_DIM, SAMPLE_RATE
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -72,6 +72,9 @@ class CheckpointCard:
     neutral_mean: Embedding | None = None
     # Of the training of this model and of the one it started from; further training and evaluation keep these subsets.
     speakers: Speakers | None = None  # None: unknown
+    highpass_hz: Annotated[float, Field(gt=0, lt=SAMPLE_RATE / 2)] | None = (
+        None  # before the level normaliser; None: off
+    )
 
     def calibration_for(self, window_s: float) -> Calibration:
         """Return the calibration of the window length nearest to `window_s`."""

@@ -98,22 +98,13 @@ def save_checkpoint(
     path = Path(path)
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     _check_finite(stored, str(path), "train again with a lower learning rate")
-    try:
-        text = card_to_json(card)
-    except ValueError as error:
-        raise CheckpointError(f"The checkpoint's card cannot be written: {error}; correct that field.") from error
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "card": text,
+        "card": _card_text(card),
         "tensors_sha256": tensors_digest(stored),
     }
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_bytes(save(stored, metadata))  # not save_file, whose files only their owner can read
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    _write(path, stored, metadata)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -156,6 +147,22 @@ def save_head(path: Path, whole: Path, base: str = BUNDLED) -> None:
     path.write_bytes(save(head, metadata | {"format": HEAD_FORMAT, "base": base, "checkpoint_sha256": digest}))
 
 
+def rewrite_card(path: Path, card: CheckpointCard) -> None:
+    """Replace the card of the checkpoint or head file at `path`; its tensors stay as they are, bit for bit.
+
+    The file's SHA-256 changes, by which voice profiles and caches know a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read, or the card holds an impossible value.
+    """
+    source = str(path)
+    _file_digest(path, source)
+    with safe_open(path, "pt") as file:
+        kind = (file.metadata() or {}).get("format", "")
+    metadata, tensors = _read(path, source, HEAD_FORMAT if kind == HEAD_FORMAT else FORMAT)
+    _write(path, tensors, metadata | {"card": _card_text(card)})
+
+
 def is_bare_weights(path: Path) -> bool:
     """Return whether `path` is a file of an encoder's weights, without the card of a checkpoint.
 
@@ -180,6 +187,23 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _card_text(card: CheckpointCard) -> str:
+    try:
+        return card_to_json(card)
+    except ValueError as error:
+        raise CheckpointError(f"The checkpoint's card cannot be written: {error}; correct that field.") from error
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, or nothing: it appears under its name when it is complete."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_bytes(save(dict(tensors), dict(metadata)))  # not save_file, whose files only their owner can read
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _file_digest(file: Path, source: str) -> str:

@@ -1,4 +1,4 @@
-"""The whole model: level normaliser, encoder, attention pooling, classifier, temperature scaling."""
+"""The whole model: high-pass, level normaliser, encoder, attention pooling, classifier, temperature scaling."""
 
 import os
 from typing import Any, Self
@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from streamer.audio.level import normalize
+from streamer.audio.front_end import normalize
 from streamer.codec import Encoder
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.checkpoint import load_checkpoint
@@ -39,6 +39,7 @@ class EmotionDetectionModel(nn.Module):
         classifier: `[B, 640]` to logits before calibration.
         temperature: scalar tensor that `classify` divides logits by.
         labels: names of the classes in order.
+        highpass_hz: cutoff of the high-pass before the level normaliser; None: there is none.
         card: the checkpoint's; None for a model that was not loaded.
         sha256: of the checkpoint's file; None likewise.
 
@@ -59,6 +60,7 @@ class EmotionDetectionModel(nn.Module):
         self.register_buffer("temperature", torch.ones(()), persistent=False)
         known = num_classes == len(LABELS)
         self.labels = LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
+        self.highpass_hz: float | None = None
         self.card: CheckpointCard | None = None
         self.sha256: str | None = None
 
@@ -79,7 +81,8 @@ class EmotionDetectionModel(nn.Module):
         checkpoint.check_against(model.state_dict())
         model.load_state_dict(dict(checkpoint.tensors))
         model.temperature.fill_(card.calibration_for(window_s or card.window_s).temperature)
-        model.labels, model.card, model.sha256 = card.labels, card, checkpoint.sha256
+        model.labels, model.highpass_hz = card.labels, card.highpass_hz
+        model.card, model.sha256 = card, checkpoint.sha256
         return model.eval()
 
     def unfreeze_encoder(self) -> None:
@@ -101,7 +104,7 @@ class EmotionDetectionModel(nn.Module):
         return groups
 
     def get_embeddings(self, audio: Tensor) -> Tensor:
-        """Encode raw audio into frames, through the level normaliser, each row as a stream of its own.
+        """Encode raw audio into frames, through high-pass and level normaliser, each row as a stream of its own.
 
         Args:
             audio: `[B, 1, T]` float, mono at 24 kHz in [-1, 1], T >= 1.
@@ -113,7 +116,8 @@ class EmotionDetectionModel(nn.Module):
             ValueError: `audio` is not `[B, 1, T]` of floats.
         """
         _check_audio(audio)
-        levelled = torch.from_numpy(normalize(audio[:, 0].detach().float().cpu().numpy()))  # [B, T]
+        raw = audio[:, 0].detach().float().cpu().numpy()
+        levelled = torch.from_numpy(normalize(raw, self.highpass_hz))  # [B, T]
         parameter = next(self.encoder.parameters())
         frames: Tensor = self.encoder(levelled.to(parameter)[:, None])  # [B, 128, F]
         return frames

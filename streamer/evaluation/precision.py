@@ -46,7 +46,7 @@ def measure_precisions(
         progress: shows the progress of a loop.
     """
     streamed = {precision: _StreamedEncoder(model, precision) for precision in PRECISIONS if supported(precision)}
-    load = load_audio(audio)
+    load = load_audio(audio, model.highpass_hz)
     for part in progress([clips[at : at + _ROWS] for at in range(0, len(clips), _ROWS)], "precisions"):
         for one in streamed.values():
             one.logits.append(ClipEncoder(model, load, one).predict(corpora, part).logits)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from streamer.arrays import Samples
-from streamer.audio.level import normalize_batch
+from streamer.audio.front_end import normalize_batch
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Generator, babble, band_limit, clip, colored_noise, gain, generator, mix, room
 from streamer.corpora.corpus import Clip, Corpus, clips_of
@@ -107,7 +107,7 @@ def measure_robustness(
     targets = np.array([LABELS.index(one.label) for one in clips], dtype=np.int64)
 
     def predict(name: str, change: Change | None) -> tuple[Columns, Columns | None]:
-        changed = _ChangedAudio(audio, change, name, seed)
+        changed = _ChangedAudio(audio, change, name, seed, model.highpass_hz)
         predicted = replace(encoder, load=changed.load).predict(corpora, clips).predicted
         return predicted, _predict_from_loudness(changed, loudness, clips)
 
@@ -126,8 +126,11 @@ def measure_robustness(
 class _ChangedAudio:
     """Recordings under one change, identical in every call."""
 
-    def __init__(self, audio: AudioStore, change: Change | None, name: str, seed: int) -> None:
+    def __init__(
+        self, audio: AudioStore, change: Change | None, name: str, seed: int, highpass_hz: float | None
+    ) -> None:
         self._audio, self._change, self._name, self._seed = audio, change, name, seed
+        self._highpass_hz = highpass_hz
 
     def __getitem__(self, one: Clip) -> Samples:
         recording = self._audio[one.key]
@@ -137,7 +140,7 @@ class _ChangedAudio:
 
     def load(self, clips: Sequence[Clip]) -> ClipBatch:
         """Return level-normalised audio `[B, F x 320]`, and the frame count of each row."""
-        levelled, frames = normalize_batch([self[one] for one in clips])
+        levelled, frames = normalize_batch([self[one] for one in clips], self._highpass_hz)
         return torch.from_numpy(levelled), frames
 
 

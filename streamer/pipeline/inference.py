@@ -1,9 +1,9 @@
 """Turn chunks of audio into classified windows, batched over streams; no threads, no clocks.
 
-One row a stream. Each row's audio passes the level normaliser, the streaming encoder, the sliding window and the
-classifier; voice activity is detected beside it. Every sample is encoded once. Positions count from the row's last
-reset, in samples at 24 kHz. All counters are kept in host memory: where the model runs on a GPU, `step` waits for it
-once, at its end, for the probabilities.
+One row a stream. Each row's audio passes the front end (high-pass and level normaliser), the streaming encoder, the
+sliding window and the classifier; voice activity is detected beside it. Every sample is encoded once. Positions count
+from the row's last reset, in samples at 24 kHz. All counters are kept in host memory: where the model runs on a GPU,
+`step` waits for it once, at its end, for the probabilities.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from streamer.arrays import Samples
-from streamer.audio.level import LevelNormalizer
+from streamer.audio.front_end import FrontEnd
 from streamer.audio.vad import VoiceActivityDetector, step_together
 from streamer.codec import StreamingEncoder
 from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
@@ -107,7 +107,7 @@ class Inference:
         )  # never stepped: the rows' detectors share its model
         self._rows = {row: _Row(VoiceActivityDetector(settings.vad_threshold, like=self._vad)) for row in range(rows)}
         self._capacity = max(1, rows)
-        self._level = LevelNormalizer(self._capacity)
+        self._front_end = FrontEnd(self._capacity, model.highpass_hz)
         self._encoder = StreamingEncoder(model.encoder, self._capacity)
         if settings.encoder_dtype != torch.float32:
             self._encoder.to(settings.encoder_dtype)
@@ -137,7 +137,7 @@ class Inference:
         row = next((row for row in range(self._capacity) if row not in self._rows), self._capacity)
         if row == self._capacity:
             self._capacity *= 2
-            for part in (self._level, self._encoder, self._window, self._offsets):
+            for part in (self._front_end, self._encoder, self._window, self._offsets):
                 part.grow(self._capacity)
         self._rows[row] = _Row(VoiceActivityDetector(self._vad.enter, like=self._vad))
         self.reset(row)
@@ -163,7 +163,7 @@ class Inference:
         vad = self._rows[row].vad
         vad.reset()
         self._rows[row] = _Row(vad)
-        self._level.reset(mask.numpy())
+        self._front_end.reset(mask.numpy())
         self._encoder.reset(mask)
         self._window.reset(mask)
 
@@ -211,7 +211,7 @@ class Inference:
         return frames
 
     def _preprocess(self, audio: Mapping[int, Samples]) -> dict[int, Samples]:
-        """Normalise the level of each row's samples, each row by itself, and run voice activity detection on them."""
+        """Pass each row's samples through the front end, each by itself, and run voice activity detection on them."""
         by_length: dict[int, list[int]] = defaultdict(list)
         for row, samples in audio.items():
             by_length[len(samples)].append(row)
@@ -220,7 +220,7 @@ class Inference:
             block = np.zeros((self._capacity, length), dtype=np.float32)  # [B, S]
             for row in rows:
                 block[row] = audio[row]
-            out = self._level.step(block, self._mask(rows).numpy())  # [B, S]
+            out = self._front_end.step(block, self._mask(rows).numpy())  # [B, S]
             for row in rows:
                 levelled[row] = out[row]
                 self._rows[row].samples += length

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from streamer.arrays import Float32Array
-from streamer.audio.level import normalize_batch
+from streamer.audio.front_end import normalize_batch
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation, non_speech, speed
@@ -78,10 +78,13 @@ class AudioWindows:
         audio: the recordings.
         augmentation: what happens to a window on its way to the microphone.
         talkers: keys of the recordings that babble is made of.
+        highpass_hz: of the model that is trained; None: it has no high-pass.
     """
 
-    def __init__(self, audio: AudioStore, augmentation: Augmentation, talkers: Sequence[str]) -> None:
-        self.audio, self.augmentation = audio, augmentation
+    def __init__(
+        self, audio: AudioStore, augmentation: Augmentation, talkers: Sequence[str], highpass_hz: float | None
+    ) -> None:
+        self.audio, self.augmentation, self._highpass_hz = audio, augmentation, highpass_hz
         self._voices = tuple(audio[key] for key in talkers)
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
@@ -101,7 +104,7 @@ class AudioWindows:
 
     def collate(self, rows: Sequence[Float32Array]) -> tuple[Tensor, list[int]]:
         """See `WindowSource.collate`: `[B, F x 320]`."""
-        audio, frames = normalize_batch(rows)
+        audio, frames = normalize_batch(rows, self._highpass_hz)
         return torch.from_numpy(audio), frames
 
 

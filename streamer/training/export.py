@@ -76,6 +76,7 @@ def export_checkpoint(
         notes=worth.notes,
         neutral_mean=neutral_mean,
         speakers=_speakers(split, origin),
+        highpass_hz=model.highpass_hz,
     )
     chosen = card.calibration_for(_WINDOW_S)
     measured = [

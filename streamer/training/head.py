@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamer.audio.files import READER_VERSION
-from streamer.audio.level import LEVEL_VERSION
+from streamer.audio.front_end import front_end_identity
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import Clip
@@ -94,7 +94,8 @@ def pooled_store(
         parameter for name, parameter in model.named_parameters() if not name.startswith("classifier.")
     )
     told = sorted((clip.key, clip.label, clip.speaker) for clip in clips)
-    name = f"pooled-{fingerprint(weights, LEVEL_VERSION, READER_VERSION, recipe.to_json(), told, *talkers)}"
+    front_end = front_end_identity(model.highpass_hz)
+    name = f"pooled-{fingerprint(weights, *front_end, READER_VERSION, recipe.to_json(), told, *talkers)}"
     return RaggedStore(folder / name, POOLED_DIM + 2 * len(LABELS), np.float32)
 
 

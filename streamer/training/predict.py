@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamer.arrays import Float32Array
-from streamer.audio.level import normalize_batch
+from streamer.audio.front_end import normalize_batch
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
@@ -76,7 +76,7 @@ class ClipEncoder:
     @classmethod
     def from_audio(cls, model: EmotionDetectionModel, audio: AudioStore) -> Self:
         """Encode decoded recordings: in steps of the monitor's hop on the CPU, offline on other devices."""
-        return cls(model, load_audio(audio), offline_encoding(model))
+        return cls(model, load_audio(audio, model.highpass_hz), offline_encoding(model))
 
     def pooled(self, clips: Sequence[Clip], window_s: float | None = None) -> Float32Array:
         """`[N, 640]` pooled vectors of N clips, of which the middle `window_s` counts; None: the whole clip."""
@@ -164,11 +164,11 @@ def _encode_offline(model: EmotionDetectionModel, levelled: Tensor) -> Tensor:
     return frames
 
 
-def load_audio(audio: AudioStore) -> LoadClips:
-    """Return the function that reads whole clips through the level normaliser: `[B, F x 320]`."""
+def load_audio(audio: AudioStore, highpass_hz: float | None) -> LoadClips:
+    """Return the function that reads whole clips through high-pass and level normaliser: `[B, F x 320]`."""
 
     def load(clips: Sequence[Clip]) -> ClipBatch:
-        levelled, frames = normalize_batch([audio[clip.key] for clip in clips])
+        levelled, frames = normalize_batch([audio[clip.key] for clip in clips], highpass_hz)
         return torch.from_numpy(levelled), frames
 
     return load

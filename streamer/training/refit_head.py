@@ -136,7 +136,7 @@ class _Fit:
         """
         recipe, clips = self.recipe, clips_of(self.corpora)
         talkers = talkers_of([clip for clip in clips if clip.speaker_id in known])
-        inputs = AudioWindows(self.audio, recipe.augmentation, talkers)
+        inputs = AudioWindows(self.audio, recipe.augmentation, talkers, self.encoder.model.highpass_hz)
         windows = Windows(self.corpora, inputs, None, TOLD, round(LONGEST_S * FRAME_RATE), delay_s=0.0)
         store = pooled_store(self.work, self.encoder.model, recipe, clips, talkers)
         plan = PoolingPlan(recipe.seed, recipe.non_speech, recipe.versions, known)

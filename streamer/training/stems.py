@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from streamer.arrays import Samples
 from streamer.audio.files import READER_VERSION
-from streamer.audio.level import LEVEL_VERSION, normalize_batch
+from streamer.audio.front_end import front_end_identity, normalize_batch
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock
 from streamer.constants import SAMPLE_RATE
@@ -18,6 +18,7 @@ from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_o
 from streamer.corpora.augment import Augmentation, generator, non_speech
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
+from streamer.emotion.model import EmotionDetectionModel
 from streamer.progress import Progress
 
 LSTM_LAYER = 13  # of `Encoder.model`; below it are convolutions alone
@@ -91,12 +92,12 @@ _DECODED_AT_ONCE = 64
 class StemStore:
     """What lies below the layers that learn, of clips (version 0 clean, the others augmented) and of sound without a voice.
 
-    The files' names hold a digest of all that decides what is in them: weights, level law, seed and augmentations; those
+    The files' names hold a digest of all that decides what is in them: weights, front end, seed and augmentations; those
     of augmented versions also of who talks behind them, so that no run hears in the babble whom it tests.
 
     Args:
         folder: where the files are.
-        encoder: whose lower layers give the features.
+        model: whose encoder's lower layers give the features, after its high-pass.
         voices: the clips and their versions.
         cut: the first layer that learns, a key of STEM_DIMS.
         seed: of the augmentations.
@@ -107,7 +108,7 @@ class StemStore:
     def __init__(
         self,
         folder: Path,
-        encoder: Encoder,
+        model: EmotionDetectionModel,
         voices: SpeedVersions,
         cut: int,
         seed: int,
@@ -115,10 +116,12 @@ class StemStore:
         talkers: Sequence[str],
     ) -> None:
         self.voices, self._cut, self._seed, self._changes, self._talkers = voices, cut, seed, changes, talkers
+        self._highpass_hz = model.highpass_hz
         weights = fingerprint_of_weights(
-            parameter for layer in list(encoder.model)[:cut] for parameter in layer.parameters()
+            parameter for layer in list(model.encoder.model)[:cut] for parameter in layer.parameters()
         )
-        name, width = f"stem-{fingerprint(weights, LEVEL_VERSION, READER_VERSION, seed, changes)}", STEM_DIMS[cut]
+        front_end = front_end_identity(model.highpass_hz)
+        name, width = f"stem-{fingerprint(weights, *front_end, READER_VERSION, seed, changes)}", STEM_DIMS[cut]
         behind = fingerprint(*talkers)
         names = [f"{name}-0", *(f"{name}-{behind}-{version}" for version in range(1, voices.versions))]
         self.versions = [RaggedStore(folder / one, width) for one in names]
@@ -167,7 +170,7 @@ class StemStore:
         device = next(encoder.parameters()).device
         for first in progress(range(0, len(keys), _STEM_BATCH), what):
             batch = keys[first : first + _STEM_BATCH]
-            levelled = normalize_batch([heard(key) for key in batch])
+            levelled = normalize_batch([heard(key) for key in batch], self._highpass_hz)
             with torch.no_grad():
                 features = stem(encoder, torch.from_numpy(levelled[0]).to(device), dtype, self._cut)
             for key, row, frames in zip(batch, features.float().cpu().numpy(), levelled[1], strict=True):

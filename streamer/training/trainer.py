@@ -178,7 +178,7 @@ class Trainer:
         Raises:
             StreamerError: a recording cannot be read, or the teacher cannot be had.
         """
-        recipe, clips = self.recipe, clips_of(self.corpora)
+        recipe, clips, model = self.recipe, clips_of(self.corpora), self.student.model
         learning = self.split.select(clips, "train")
         audio = AudioStore(self.work)
         audio.prepare(clips, progress)
@@ -197,11 +197,11 @@ class Trainer:
         talkers = talkers_of(learning)
         inputs: AudioWindows | StemWindows
         if recipe.tune == "all":
-            inputs = AudioWindows(audio, recipe.augmentation, talkers)
-            self._load = load_audio(audio)
+            inputs = AudioWindows(audio, recipe.augmentation, talkers, model.highpass_hz)
+            self._load = load_audio(audio, model.highpass_hz)
         else:
-            encoder = self.student.model.encoder
-            stems = StemStore(self.work, encoder, voices, self.student.cut, recipe.seed, recipe.augmentation, talkers)
+            encoder = model.encoder
+            stems = StemStore(self.work, model, voices, self.student.cut, recipe.seed, recipe.augmentation, talkers)
             others = self.split.select(clips, "validation") + self.split.select(clips, "test")
             noises = math.ceil(recipe.non_speech * len(learning))
             stems.prepare(encoder, learning, others, noises, self.dtype, progress)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.audio.level import BLOCK, TARGET_RMS, LevelNormalizer, normalize
+from streamer.audio.front_end import normalize
+from streamer.audio.level import BLOCK, TARGET_RMS, LevelNormalizer
 from streamer.constants import SAMPLE_RATE
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamer.audio.level import normalize
+from streamer.audio.front_end import normalize
 from streamer.audio.vad import CHUNK, VAD_CHUNK, VAD_CONTEXT, VadChunk, VoiceActivityDetector, step_together
 from streamer.constants import SAMPLE_RATE
 from tests.support.vowels import high_voice, vowels

@@ -16,7 +16,7 @@ from streamer.audio.level import LEVEL_VERSION
 from streamer.emotion import CheckpointCard, CheckpointError, EmotionDetectionModel, load_checkpoint, save_checkpoint
 from streamer.emotion import checkpoint as checkpoint_module
 from streamer.emotion.card import Accuracy, Calibration, card_from_json, card_to_json
-from streamer.emotion.checkpoint import save_head, shipped_path, tensors_digest
+from streamer.emotion.checkpoint import rewrite_card, save_head, shipped_path, tensors_digest
 
 CARD = CheckpointCard(
     name="test",
@@ -353,3 +353,41 @@ def test_the_bundled_model_is_the_measured_one_with_a_classifier_that_has_heard_
     assert set(bundled.speakers.train) == everyone
     assert measured.speakers.test
     assert all("in turn" in one.protocol for one in bundled.accuracy)
+
+
+def test_a_card_is_replaced_and_the_weights_stay_bit_for_bit(tmp_path, saved):
+    path = tmp_path / "copy.safetensors"
+    shutil.copy(saved, path)
+    stored, before = load_file(path), load_checkpoint(path)
+    rewrite_card(path, dataclasses.replace(before.card, highpass_hz=60.0))
+    after = load_checkpoint(path)
+    assert after.card == dataclasses.replace(before.card, highpass_hz=60.0)
+    assert after.sha256 != before.sha256
+    assert {name: tensor.dtype for name, tensor in load_file(path).items()} == {n: t.dtype for n, t in stored.items()}
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in load_file(path).items())
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_head_keeps_its_base_when_its_card_is_replaced(tmp_path):
+    path = tmp_path / "head.safetensors"
+    shutil.copy(shipped_path("measured-head"), path)
+    with safe_open(path, "pt") as file:
+        before = file.metadata()
+    rewrite_card(path, dataclasses.replace(card_from_json(before["card"]), highpass_hz=60.0))
+    with safe_open(path, "pt") as file:
+        after = file.metadata()
+    assert card_from_json(after["card"]).highpass_hz == 60.0
+    assert {k: v for k, v in after.items() if k != "card"} == {k: v for k, v in before.items() if k != "card"}
+
+
+def test_a_card_without_a_high_pass_is_read_as_one_that_has_none():
+    stored = json.loads(card_to_json(CARD))
+    del stored["highpass_hz"]
+    assert card_from_json(json.dumps(stored)).highpass_hz is None
+
+
+@pytest.mark.parametrize("cutoff_hz", [0, -5.0, 12_000])
+def test_an_impossible_high_pass_is_refused(cutoff_hz):
+    stored = json.loads(card_to_json(CARD)) | {"highpass_hz": cutoff_hz}
+    with pytest.raises(ValueError, match="highpass_hz"):
+        card_from_json(json.dumps(stored))

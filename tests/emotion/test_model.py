@@ -1,13 +1,17 @@
 """The whole model: shapes, calibration, and streaming equal to offline."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from streamer import StreamingEncoder
-from streamer.audio.level import LevelNormalizer
+from streamer.audio.front_end import FrontEnd
 from streamer.constants import SAMPLE_RATE
-from streamer.emotion import EmotionDetectionModel, SlidingWindow
+from streamer.emotion import EmotionDetectionModel, SlidingWindow, load_checkpoint
+from streamer.emotion.checkpoint import rewrite_card, shipped_path
 from streamer.emotion.pooling import POOLED_DIM
 
 
@@ -68,16 +72,26 @@ def test_the_temperature_softens_and_keeps_the_order():
 @pytest.mark.parametrize("chunk", [1000, 5760, 24_000])
 def test_streaming_and_offline_agree_on_the_probabilities(bundled, chunk):
     audio = voice(2.5)
-    level, encoder = LevelNormalizer(), StreamingEncoder(bundled.encoder)
+    front_end, encoder = FrontEnd(1, bundled.highpass_hz), StreamingEncoder(bundled.encoder)
     window = SlidingWindow(bundled.pooling, 1, window_frames=225)
     for piece in audio.split(chunk, dim=2):
-        levelled = torch.from_numpy(level.step(piece[:, 0].numpy()))
+        levelled = torch.from_numpy(front_end.step(piece[:, 0].numpy()))
         window.push(encoder.step(levelled[:, None]), encoder.frame_counts)
     window.push(encoder.flush(), encoder.frame_counts)
     streamed = torch.softmax(bundled.classify(window.pool()[0]), dim=1)
     with torch.no_grad():
         offline = torch.softmax(bundled(audio), dim=1)
     torch.testing.assert_close(streamed, offline, atol=1e-4, rtol=0)
+
+
+def test_with_a_high_pass_in_its_card_an_offset_hardly_matters(tmp_path):
+    path = tmp_path / "filtered.safetensors"
+    shutil.copy(shipped_path("bundled"), path)
+    rewrite_card(path, replace(load_checkpoint(path).card, highpass_hz=60.0))
+    model, audio = EmotionDetectionModel.from_checkpoint(path), voice(1.0)
+    assert model.highpass_hz == 60.0
+    with torch.no_grad():
+        torch.testing.assert_close(model(audio + 0.05), model(audio), atol=0.05, rtol=0)
 
 
 def test_a_batch_equals_its_rows(bundled):

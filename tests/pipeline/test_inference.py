@@ -51,6 +51,22 @@ def test_streaming_and_offline_give_the_same_probabilities(model: EmotionDetecti
     assert heard[-1].probs == pytest.approx(offline.tolist(), abs=1e-4)
 
 
+def test_a_model_with_a_high_pass_is_run_with_it() -> None:
+    torch.manual_seed(0)
+    filtered = EmotionDetectionModel(num_classes=8).eval()
+    filtered.highpass_hz = 60.0
+    audio = noise(1.0) + np.float32(0.1)
+    it = inference(filtered, rows=1, window_frames=225)
+    feed(it, audio, [])
+    it.reset(0)
+    other = it.add()
+    for row in (0, other):
+        streamed = feed(it, audio, [HOP_SAMPLES] * 3, row)
+        with torch.inference_mode():
+            offline = torch.softmax(filtered(torch.from_numpy(audio)[None, None]), dim=-1)[0]
+        assert streamed[-1].probs == pytest.approx(offline.tolist(), abs=1e-4)
+
+
 def test_the_chunks_do_not_matter(model: EmotionDetectionModel) -> None:
     audio = noise(1.5)
     rng = np.random.default_rng(1)

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import soxr
 
-from streamer.audio.level import normalize
+from streamer.audio.front_end import normalize
 from streamer.constants import SAMPLE_RATE
 
 
