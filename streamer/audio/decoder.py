@@ -113,7 +113,7 @@ class Decoder:
             for frame in frames:
                 if frame.samples and frame.sample_rate:
                     self.decoded_s += frame.samples / frame.sample_rate
-                    yield _to_float(frame), frame.sample_rate
+                    yield to_float(frame), frame.sample_rate
         self.cut = latest is not None and _is_cut(self.codec, bytes(latest))
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Decoder:
         return float(duration * base)
 
 
-def _to_float(frame: AudioFrame) -> Samples2D:
+def to_float(frame: AudioFrame) -> Samples2D:
     """Return the samples of a frame, [n, channels] float32, full scale at ±1."""
     kind = frame.format.name.rstrip("p")
     values: npt.NDArray[Any] = frame.to_ndarray()  # planar: [channels, n]; packed: [1, n * channels]

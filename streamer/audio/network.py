@@ -1,16 +1,16 @@
 """Audio from a URL through PyAV: RTSP, HTTP (Icecast, HLS), RTP, UDP, TCP and what else FFmpeg opens."""
 
+import ssl
 from collections.abc import Generator
 from typing import Any
 
 import av
 import av.error
-import numpy as np
 from av.stream import Discard
 
-from streamer.arrays import Samples
 from streamer.audio.address import Address
 from streamer.audio.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, ConnectionLostError, Received
+from streamer.audio.decoder import to_float
 
 HLS_TIMEOUT_S = 20.0  # segments come every 2 to 10 s, and the supervisor sees by itself that nothing is left to play
 ANALYZE_US = 1_000_000  # how much audio FFmpeg looks at before it names the codec; its default is 5 s
@@ -22,6 +22,7 @@ TOLERANCE = (3.0, 0.1)
 OGG_UNSURE_S = 1.0  # joined in the middle, Ogg knows its position from the second page on; what comes is whole anyway
 
 _OVER_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"  # no `file`: a playlist must not name files of this machine
+_CERTIFICATE_CURE = "if its certificate is self-signed, set SSL_CERT_FILE to a file with its authority"
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
     "rtsps": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
@@ -100,7 +101,10 @@ class AvConnection:
             lost = _lost(error, opening=True)
             raise (_TransportRefusedError(str(lost)) if _is_rtsp(address) and over_tcp else lost) from None
         except (OSError, av.error.FFmpegError) as error:
-            raise _lost(error, opening=True) from None
+            lost = _lost(error, opening=True)
+            if address.scheme == "https" and type(error) is av.error.OSError:  # what a refused certificate looks like
+                lost = ConnectionLostError(f"{lost}; {_CERTIFICATE_CURE}")
+            raise lost from None
         if not self._container.streams.audio:
             self._container.close()
             raise ConnectionLostError("has no audio track; turn audio on at the source, or name another URL", True)
@@ -130,8 +134,6 @@ class AvConnection:
     def _decode(self) -> Generator[Received, None, None]:
         """Decode packet by packet; what the decoder refuses is skipped, and the frames after it are `broken`."""
         stream = self._container.streams.audio[0]
-        to_float: av.AudioResampler | None = None
-        given: tuple[str, str, int] | None = None
         refused = False
         due_s: float | None = None  # timestamp of the next frame if it follows directly
         format_name = self._container.format.name
@@ -141,32 +143,26 @@ class AvConnection:
             refused = refused or packet.is_corrupt
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.EOFError:
+                continue
+            except av.error.FFmpegError:
                 refused = True
                 continue
             for frame in frames:
-                kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-                if to_float is None or kind != given:  # a new track of an Ogg stream may have another format
-                    to_float, given = av.AudioResampler(format="flt", layout=frame.layout.name), kind
+                if not frame.samples or not frame.sample_rate:
+                    continue
                 length_s = frame.samples / frame.sample_rate
                 tolerance_s = max(frames_off * length_s, seconds_off)
                 broken = refused or (unsure_s <= 0 and _jumps(due_s, frame.time, tolerance_s))
                 refused = False
                 unsure_s -= length_s
                 due_s = None if frame.time is None else frame.time + length_s
-                yield Received(_samples(to_float, frame), float(frame.sample_rate), broken)
+                yield Received(to_float(frame), float(frame.sample_rate), broken)
 
 
 def _jumps(due_s: float | None, time_s: float | None, tolerance_s: float) -> bool:
     """Return whether a frame's timestamp says that it does not follow the frame before it."""
     return due_s is not None and time_s is not None and abs(time_s - due_s) > tolerance_s
-
-
-def _samples(to_float: "av.AudioResampler", frame: "av.AudioFrame") -> Samples:
-    """Return a frame as [n, channels] float32."""
-    channels = len(frame.layout.channels)
-    parts = [part.to_ndarray().reshape(-1, channels) for part in to_float.resample(frame)]
-    return np.concatenate(parts) if parts else np.zeros((0, channels), dtype=np.float32)
 
 
 def _is_rtsp(address: Address) -> bool:
@@ -180,6 +176,9 @@ def _options(address: Address, over_tcp: bool) -> dict[str, str]:
     if _is_rtsp(address):
         options["allowed_media_types"] = "audio"  # video is never set up, so the camera sends none
         options["rtsp_flags" if over_tcp else "rtsp_transport"] = "prefer_tcp" if over_tcp else "udp"
+    authorities = ssl.get_default_verify_paths().cafile
+    if address.scheme == "https" and authorities:  # FFmpeg verifies nobody by itself, and cameras sign for themselves
+        options |= {"tls_verify": "1", "ca_file": authorities}
     return options
 
 
@@ -197,6 +196,6 @@ def _lost(error: Exception, opening: bool) -> ConnectionLostError:
     if isinstance(error, av.error.EOFError):
         return ConnectionLostError("ended before any audio came")
     if isinstance(error, av.error.InvalidDataError) and opening:
-        return ConnectionLostError("delivers nothing that is audio; check the URL")
+        return ConnectionLostError("delivers nothing that is audio; check the URL (RTP needs its .sdp file)")
     strerror = getattr(error, "strerror", None) or type(error).__name__
     return ConnectionLostError(f"{'cannot be opened' if opening else 'broke off'} ({strerror})")

@@ -4,18 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty
 
-from streamer.audio.backlog import SPAN_S, Backlog
-from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, RateMeter, WallClock
-from streamer.audio.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, Received
+from streamer.audio.clock import STEP_S, SYSTEM, BackOff, Clock, WallClock
+from streamer.audio.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S
+from streamer.audio.network_writer import NetworkWriter
 from streamer.audio.receiver import Arrived, Item, Lost, Opened, Reception
-from streamer.audio.resample import check_channel, to_mono
 from streamer.audio.ring import RingBuffer
-from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
-from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
 
 TICK_S = 0.1  # the longest wait of the supervisor
@@ -23,8 +20,6 @@ SLACK_S = 1.0  # beyond a timeout of the connection, whose own sentence is bette
 SUSTAINED_S = 30.0  # of audio, before a connection counts as good and the back-off starts over
 SLOW_S = 30.0  # between attempts where waiting does not help
 FORGIVEN_S = 300.0  # after audio: a server that restarts answers 404 until its own source is back
-BACKLOG_S = 5.0  # audio may arrive ahead of real time by so much: Icecast sends 64 KB at once, 4 s at 128 kbit/s
-RATE_SPAN_S = 60.0  # audio comes in packets of up to 0.2 s, so a short span would show their jitter as drift
 LATE_S = 1.0  # a recording's clock waits for audio that comes so late
 MOST_ABANDONED = 3  # attempts that hang where nothing can interrupt them; more are not begun
 CLOSE_S = 0.5  # how long `stop` waits for the connection to be closed
@@ -37,17 +32,11 @@ class _Attempt:
     """A connection, and the state that ends with it."""
 
     reception: Reception
-    begun_s: float  # monotonic, like all below
-    backlog: Backlog
+    alive_s: float  # monotonic: when the newest frames arrived, or it was opened, or begun
     opened: Opened | None = None
-    writer: RingWriter | None = None  # of the current unbroken run
-    capture_clock: CaptureClock | None = None
-    rate: RateMeter = field(default_factory=lambda: RateMeter(RATE_SPAN_S))
-    rate_hz: float = 0.0
-    first_audio_s: float | None = None
-    alive_s: float = 0.0  # when the newest frames arrived, or the connection was opened
+    first_audio_s: float | None = None  # monotonic
     audio_s: float = 0.0  # seconds of audio
-    due_s: float = 0.0  # of a source on demand: when the last frame is played
+    due_s: float = 0.0  # of a source on demand: when the last frame is played (monotonic)
     silent: bool = False  # lost for want of audio, though the connection is kept
 
 
@@ -75,9 +64,9 @@ class NetworkSource:
         self.ring = ring
         self._device = device
         self._connect = connect
-        self._channel = channel
         self._clock = clock
         self._wall = WallClock(clock)
+        self._writer = NetworkWriter(ring, channel, device, self._wall)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._muting = threading.Event()
@@ -85,9 +74,6 @@ class NetworkSource:
         self._attempt: _Attempt | None = None
         self._abandoned: list[Reception] = []
         self._state: tuple[SourceState, str] = ("starting", "")
-        self._native_rate_hz = 0.0
-        self._losses = 0  # times that audio of an open connection was lost
-        self._jumped_s = 0.0
         self._live_s: float | None = None  # monotonic moment of the newest audio of any attempt
         self._retry = BackOff(0.5, 5.0)
         self._retry.reset(clock.monotonic(), wait=False)
@@ -102,8 +88,8 @@ class NetworkSource:
         attempt, (state, detail) = self._attempt, self._state
         live = attempt is not None and attempt.opened is not None and not attempt.opened.on_demand
         return SourceStatus(
-            state=state, detail=detail, device=self._device, native_rate_hz=self._native_rate_hz,
-            effective_rate_hz=attempt.rate.rate_hz() if attempt and live else None, overflow_events=self._losses,
+            state=state, detail=detail, device=self._device, native_rate_hz=self._writer.native_rate_hz,
+            effective_rate_hz=self._writer.rate.rate_hz() if live else None, overflow_events=self._writer.losses,
         )  # fmt: skip
 
     def mute(self, muted: bool) -> None:
@@ -172,8 +158,8 @@ class NetworkSource:
         if self._state[0] == "muted":
             self._state = ("starting", "")
         self._wall.follow()
-        most_s = min(BACKLOG_S, 0.75 * self.ring.capacity / SAMPLE_RATE)  # what the ring holds beside its reader's hops
-        self._attempt = _Attempt(self._connect(), now, Backlog(most_s), alive_s=now)
+        self._writer.begin()
+        self._attempt = _Attempt(self._connect(), alive_s=now)
 
     def _close(self, state: tuple[SourceState, str]) -> None:
         """Leave the connection to be closed by its own thread, and announce a gap."""
@@ -182,14 +168,7 @@ class NetworkSource:
         if attempt is not None:
             attempt.reception.cancel()
             self._abandoned.append(attempt.reception)
-            self._break(attempt)
-
-    def _break(self, attempt: _Attempt) -> None:
-        """End the unbroken run: what the resampler holds back is written, and a gap follows."""
-        if attempt.writer is not None:
-            attempt.writer.flush()
-            attempt.writer = None
-        self.ring.mark_gap()
+            self._writer.break_run()
 
     def _drain(self, attempt: _Attempt, wait_s: float) -> None:
         """Handle what has arrived; wait at most `wait_s` for the first."""
@@ -213,42 +192,19 @@ class NetworkSource:
         return attempt.opened is None or not attempt.opened.on_demand
 
     def _take(self, attempt: _Attempt, item: Arrived) -> None:
-        """Write frames to the ring, in their time where they are on demand; jump over those of a backlog."""
-        received, arrived_s = item.received, item.arrived_s
-        if received.rate_hz != attempt.rate_hz:
-            self._begin_format(attempt, received)
-        frames = len(received.frames)
-        length_s = frames / received.rate_hz
-        attempt.alive_s = arrived_s
-        attempt.first_audio_s = arrived_s if attempt.first_audio_s is None else attempt.first_audio_s
+        """Write frames to the ring, in their time where they are on demand."""
+        length_s = len(item.received.frames) / item.received.rate_hz
         attempt.audio_s += length_s
-        attempt.rate.add(frames, arrived_s)
         if attempt.opened is not None and attempt.opened.on_demand:
-            captured_s = attempt.alive_s = self._play(attempt, length_s)
-        elif attempt.backlog.jumps_over(length_s, arrived_s):
-            self._jump(attempt, length_s)
-            return
+            attempt.alive_s = self._play(attempt, length_s)
+            self._writer.write_played(item.received, attempt.alive_s)
         else:
-            assert attempt.capture_clock is not None
-            captured_s = attempt.capture_clock.captured_s(frames, arrived_s)
-        if received.broken and attempt.writer is not None:
-            self._losses += 1
-            self._break(attempt)
-        if attempt.writer is None:
-            attempt.writer = RingWriter(self.ring, received.rate_hz)
-        attempt.writer.write(to_mono(received.frames, self._channel), self._wall.epoch_s(captured_s))
+            attempt.alive_s = item.arrived_s
+            self._writer.write_live(item.received, item.arrived_s)
+        attempt.first_audio_s = attempt.alive_s if attempt.first_audio_s is None else attempt.first_audio_s
         attempt.silent = False
         self._live_s = attempt.alive_s
-        self._state = ("live", self._notice())
-
-    def _begin_format(self, attempt: _Attempt, received: Received) -> None:
-        """Begin the first run, or one with another sample rate: the next track of an Ogg stream."""
-        if attempt.writer is not None:
-            self._break(attempt)
-        check_channel(self._channel, received.frames.shape[1], self._device)
-        attempt.rate_hz = self._native_rate_hz = received.rate_hz
-        attempt.capture_clock = CaptureClock(received.rate_hz, SPAN_S)
-        attempt.rate = RateMeter(RATE_SPAN_S)
+        self._state = ("live", self._writer.notice)
 
     def _play(self, attempt: _Attempt, length_s: float) -> float:
         """Wait until frames on demand have been played; return that moment (monotonic)."""
@@ -259,26 +215,11 @@ class NetworkSource:
         self._wake.wait(max(0.0, attempt.due_s - now))
         return attempt.due_s
 
-    def _jump(self, attempt: _Attempt, length_s: float) -> None:
-        if attempt.writer is not None:
-            self._losses += 1
-            self._break(attempt)
-        self._jumped_s += length_s
-        self._state = ("live", self._notice())
-
-    def _notice(self) -> str:
-        if not self._jumped_s:
-            return ""
-        return (
-            f"{self._device} sent {self._jumped_s:.1f} s of audio faster than real time, and they were jumped over; "
-            f"have it send at the pace of the clock, with a shorter burst at the start."
-        )
-
     def _lose(self, attempt: _Attempt, lost: Lost) -> None:
         """Close the connection after a loss, and set the time of the next attempt."""
         length_s = attempt.opened.length_s if attempt.opened else None
         if lost.at_end and length_s is not None and attempt.audio_s >= length_s - LATE_S:
-            self._close(("ended", self._notice()))
+            self._close(("ended", self._writer.notice))
             self._stopping.set()
             return
         now = self._clock.monotonic()
@@ -304,7 +245,7 @@ class NetworkSource:
             self._lose(attempt, Lost(f"did not answer within {OPEN_TIMEOUT_S:g} s"))
         elif attempt.opened is not None and silent_s > READ_TIMEOUT_S + SLACK_S and not attempt.silent:
             attempt.silent = True  # its own timeout is longer (HLS), or it has none (UDP): audio may still come
-            self._break(attempt)
+            self._writer.break_run()
             self._state = (
                 "source lost",
                 f"{self._device} has sent nothing for {READ_TIMEOUT_S:g} s; it is captured as soon as it sends again.",

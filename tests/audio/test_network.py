@@ -19,8 +19,9 @@ from streamer.audio.open import SourceOptions, open_once, open_source, parse_sou
 from streamer.audio.source import Source
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
-from tests.support.real_broker import free_port
+from tests.support.real_broker import free_port, make_certificates
 from tests.support.real_streams import FileServer, Icecast, RtspServer, program, write_noise
+from tests.support.rtsp_over_tcp import InterleavedRtsp
 
 pytestmark = pytest.mark.real
 
@@ -252,6 +253,22 @@ def test_a_stereo_m4a_at_48_khz_plays_to_its_end_at_the_pace_of_the_clock(files:
     assert len(tap.runs) == 1
 
 
+def test_a_server_over_tls_must_show_a_certificate_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = make_certificates(tmp_path)
+    server = FileServer(tmp_path / "files", certificates).start()
+    try:
+        make(server.folder / "a.wav", "-f", "lavfi", "-i", "sine=d=1")
+        address = parse_address(f"{server.url}/a.wav")
+        with pytest.raises(StreamerError, match=r"if its certificate is self-signed, set SSL_CERT_FILE to a file"):
+            open_once(address)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+        open_once(address)
+    finally:
+        server.kill()
+
+
 def test_a_live_playlist_plays_without_a_gap_between_its_segments(files: FileServer) -> None:
     command = [
         program("ffmpeg", "ffmpeg"), "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:r=48000", "-c:a", "aac",
@@ -298,6 +315,21 @@ def test_a_camera_is_asked_for_its_sound_and_not_for_its_picture(
         connection.close()
     finally:
         server.kill()
+
+
+def test_a_camera_sends_its_sound_inside_the_tcp_connection_and_a_lost_packet_is_a_gap(
+    noise: tuple[Path, np.ndarray],
+) -> None:
+    with InterleavedRtsp(noise[1], "eva", "s3cret") as camera:
+        camera.drop = frozenset({75})
+        tap = started(camera.url.replace("//", "//eva:s3cret@"))
+        until([tap], lambda tap: tap.state == "live", BACK_S)
+        play([tap], 2.0)
+        assert [transport.split(";")[0] for transport in camera.transports] == ["RTP/AVP/TCP"]  # one, and no picture's
+        assert tap.source.status().overflow_events == 1
+        assert_accounted(tap, noise[1], losses=1)
+        with pytest.raises(StreamerError, match=r"refuses the user or the password \(401\)"):
+            open_once(parse_address(camera.url.replace("//", "//eva:wr0ng@")))
 
 
 def test_datagrams_of_mpeg_ts_and_of_rtp_play(tmp_path: Path) -> None:

@@ -109,3 +109,35 @@ def test_a_microcontroller_that_sends_datagrams_is_a_source_that_comes_back() ->
     source.stop()
     assert source.ring.stats().gaps >= 1
     assert source.status().state == "ended"
+
+
+def test_mute_closes_the_connection_and_unmute_makes_a_new_one() -> None:
+    with tcp_server() as server:
+        source = open_source(parse_source(url_of(server, "format=s16le&rate=24000")))
+        source.start()
+        for _ in range(2):
+            peer, _ = server.accept()
+            peer.settimeout(5.0)
+            peer.sendall(np.full(2400, 1000, dtype="<i2").tobytes())
+            wait_for(lambda: source.status().state == "live")
+            source.mute(True)
+            wait_for(lambda: source.status().state == "muted")
+            peer.sendall(bytes(960))  # its thread waits for audio, and sees only then that it shall close
+            assert peer.recv(1) == b""
+            peer.close()
+            source.mute(False)
+        source.stop()
+    assert source.ring.stats().written == 4800
+
+
+def test_a_file_that_is_sent_as_fast_as_it_goes_is_jumped_over_and_said() -> None:
+    with tcp_server() as server:
+        source = open_source(parse_source(url_of(server, "format=s16le&rate=24000")))
+        source.start()
+        peer, _ = server.accept()
+        peer.sendall(np.zeros(24_000 * 60, dtype="<i2").tobytes())
+        wait_for(lambda: "faster than real time, and they were jumped over" in source.status().detail)
+        peer.close()
+        wait_for(lambda: source.status().state == "source lost")
+        source.stop()
+    assert 4 * 24_000 < source.ring.stats().written < 6 * 24_000

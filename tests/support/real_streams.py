@@ -18,7 +18,7 @@ import numpy as np
 
 from streamer.constants import SAMPLE_RATE
 from tests.conftest import missing
-from tests.support.real_broker import eventually, free_port
+from tests.support.real_broker import Certificates, eventually, free_port
 
 NOISE_S = 600  # longer than any test's connection
 
@@ -186,17 +186,34 @@ class RtspServer(_Processes):
         return self
 
 
-class FileServer(_Processes):
-    """Python's own HTTP server for the files of a folder."""
+_HTTPS = """
+import http.server, ssl, sys
+port, folder, certificate, key = sys.argv[1:]
+handler = lambda *given: http.server.SimpleHTTPRequestHandler(*given, directory=folder)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 
-    def __init__(self, folder: Path) -> None:
+
+class FileServer(_Processes):
+    """Python's own HTTP server for the files of a folder; over TLS where it has certificates."""
+
+    def __init__(self, folder: Path, tls: Certificates | None = None) -> None:
         super().__init__(folder)
+        self._tls = tls
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> "FileServer":
         """Start it, and wait until it answers."""
-        command = [sys.executable, "-m", "http.server", str(self.port), "--bind", "127.0.0.1", "-d", str(self.folder)]
-        self.spawn(*command)
+        if self._tls is None:
+            options = [str(self.port), "--bind", "127.0.0.1", "-d", str(self.folder)]
+            self.spawn(sys.executable, "-m", "http.server", *options)
+        else:
+            options = [str(self.port), str(self.folder), str(self._tls.server_cert), str(self._tls.server_key)]
+            self.spawn(sys.executable, "-c", _HTTPS, *options)
         eventually(lambda: _accepts(self.port))
         return self
