@@ -98,7 +98,8 @@ def test_the_help_waits_for_nothing_heavy() -> None:
 
 
 def test_the_monitor_can_show_itself_before_torch_is_loaded() -> None:
-    code = "import sys, streamer.commands.run, streamer.dashboard.app; print('torch' in sys.modules)"
+    modules = "commands.terminal_session", "monitor", "publish.open", "publish.jsonlines", "dashboard.app", "config"
+    code = f"import sys, {', '.join(f'streamer.{name}' for name in modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

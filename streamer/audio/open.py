@@ -32,6 +32,11 @@ class SourceSpec:
     kind: SourceKind
     target: str = ""  # the microphone's name or index, or the file's path; empty: the default, or none needed
 
+    def require_file(self, where: str = "") -> None:
+        """Raise UsageError if this names a recording that is not there: early, before the model is loaded."""
+        if self.kind == "recording" and not Path(self.target).is_file():
+            raise UsageError(f"{where}there is no file {self.target!r}; name an audio file, mic or demo.")
+
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:

@@ -124,7 +124,7 @@ def test_what_to_forget_must_be_clear() -> None:
     profile_folder().mkdir(parents=True)
     for name in ("desk", "door"):
         (profile_folder() / f"{name}.json").write_text("damaged")
-    with pytest.raises(UsageError, match="desk, door; say which one"):
+    with pytest.raises(UsageError, match="desk, door; name one"):
         call("calibrate", "--forget")
     call("calibrate", "--forget", "--name", "Door")
     assert stored_names() == ("desk",)
