@@ -1,7 +1,7 @@
 """The command line: the app, the list of commands, and the way from an error to an exit code.
 
-A command is one file of `streamer.commands`, with its signature, its help and its body. Heavy modules are imported inside
-the body, so that `--help` and shell completion wait for none.
+A command is one file of `streamer.commands`, with its signature, its help and its body. Heavy modules are imported
+inside the body, so that `--help` and shell completion wait for none.
 """
 
 import contextlib

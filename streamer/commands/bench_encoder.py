@@ -94,7 +94,8 @@ def _steps_table(report: BenchReport) -> Table:
 def _streams_table(found: Capacity) -> Table:
     room = ", the largest number tried" if found.at_limit else ""
     table = Table(
-        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, threads: {found.threads}",
+        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, "
+        f"threads: {found.threads}",
         caption=f"Milliseconds of one step of all streams, a hop of {found.hop_ms:.1f} ms each; real time: p99 below "
         f"the hop. Matrix product in the same run: {found.gflops:.0f} GFLOP/s.",
     )

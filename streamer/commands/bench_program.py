@@ -115,7 +115,8 @@ def _latency_text(report: LatencyReport) -> str:
     stated = "" if c.stated_device_latency_ms is None else f" (PortAudio states {c.stated_device_latency_ms:.0f} ms)"
     title = (
         f"Latency in ms over {report.windows} windows and {report.clicks} clicks: {c.microphone}, "
-        f"blocks of {c.block_ms:g} ms{stated}, a hop every {c.hop_ms:g} ms, model on {c.torch_device}, {c.broker}; {machine()}"
+        f"blocks of {c.block_ms:g} ms{stated}, a hop every {c.hop_ms:g} ms, "
+        f"model on {c.torch_device}, {c.broker}; {machine()}"
     )
     spans = {
         **{f"before: {name}": span for name, span in report.before.items()},

@@ -17,7 +17,8 @@ def devices() -> None:
     console = Console()
     if not found:
         console.print(
-            "No input device found. Plug in a microphone, or check that the sound server runs; `streamer doctor` shows more."
+            "No input device found. Plug in a microphone, or check that the sound server runs; "
+            "`streamer doctor` shows more."
         )
         return
     table = Table(

@@ -165,7 +165,10 @@ def _pipe_apart_from_the_keyboard() -> BinaryIO:
 
 
 def _wait(monitor: Monitor) -> None:
-    """Wait for the end of a headless run. SIGTERM ends it as the end of the sources does; Ctrl-C raises KeyboardInterrupt."""
+    """Wait for the end of a headless run.
+
+    SIGTERM ends it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
+    """
     import signal
 
     def terminated(number: int, frame: FrameType | None) -> None:

@@ -25,8 +25,8 @@ def train(
     start: Annotated[
         str,
         typer.Option(
-            help="Initial weights: bundled | measured | lower (bundled below 600 Hz, random above) | pretrained (Meta's) | "
-            "random | a checkpoint | an encoder's weights."
+            help="Initial weights: bundled | measured | lower (bundled below 600 Hz, random above) | "
+            "pretrained (Meta's) | random | a checkpoint | an encoder's weights."
         ),
     ] = "bundled",
     tune: Annotated[
@@ -64,7 +64,8 @@ def train(
     split: Annotated[
         Path | None,
         typer.Option(
-            help="Speaker split to use: a split.json, or a checkpoint whose split is reused. Default: drawn from --seed."
+            help="Speaker split to use: a split.json, or a checkpoint whose split is reused. "
+            "Default: drawn from --seed."
         ),
     ] = None,
     fold: Annotated[
@@ -162,7 +163,9 @@ class TrainingOptions:
 
 
 def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions) -> None:
-    """Train, and write a checkpoint with its card; Ctrl-C loses the epoch under way and nothing else, but all of a refit.
+    """Train, and write a checkpoint with its card.
+
+    Ctrl-C loses the epoch under way and nothing else, but all of a refit.
 
     Args:
         paths: corpus folders, or CSV files.
