@@ -98,7 +98,11 @@ class Monitor:
         if mqtt != "off":
             from streamer.publish.open import open_mqtt
 
-            publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+            try:
+                publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+            except BaseException:
+                monitor.stop()  # an embedded broker may have been started
+                raise
             assert publisher is not None, "the url is not `off`"
             monitor.publish_to(publisher)
         return monitor
@@ -134,7 +138,7 @@ class Monitor:
 
     @property
     def source_options(self) -> SourceOptions:
-        """How `add` opens a source unless told otherwise: by the [audio] table."""
+        """How `add` opens a source by default: as the [audio] table has it."""
         audio = self._settings.audio
         channel = audio.channel if isinstance(audio.channel, int) else None
         return SourceOptions(ring_s=audio.ring_s, channel=channel, block_ms=audio.block_ms)

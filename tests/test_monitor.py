@@ -318,8 +318,18 @@ def test_the_settings_name_the_source_where_the_caller_names_none() -> None:
     assert [view.name for view in monitor.snapshot().streams] == ["talk"]
 
 
-def test_a_broker_that_is_not_there_shows_and_the_url_is_checked() -> None:
+def test_the_brokers_url_is_checked_when_the_monitor_is_opened() -> None:
     with pytest.raises(UsageError):
         Monitor.open("demo", mqtt="not a url")
-    monitor = Monitor.open("demo", mqtt="mqtt://127.0.0.1:9")
-    monitor.stop()
+    Monitor.open("demo", mqtt="mqtt://127.0.0.1:9").stop()
+
+
+def test_the_screen_shows_the_publisher_that_has_a_broker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = PublisherStats(False, "mqtt://home:1883", "Nothing listens there.", 0, 7, 1)
+    monkeypatch.setattr(bench.kept, "stats", lambda: stats)
+    assert bench.monitor.snapshot().broker.status == "off"
+    bench.monitor.start()
+    until(lambda: bench.monitor.snapshot().broker.status == "offline")
+    view = bench.monitor.snapshot().broker
+    assert (view.url, view.detail, view.queued, view.shed) == ("mqtt://home:1883", "Nothing listens there.", 7, 1)
+    assert "broker offline: Nothing listens there." in [line.text for line in bench.monitor.snapshot().log]

@@ -148,7 +148,7 @@ class Worker:
         return self._changes.empty() and all(stream.drained for stream in self._streams.values())
 
     def _apply_changes(self) -> None:
-        """Add and remove streams, then begin and cancel enrolments, as was asked since the last tick."""
+        """Add and remove streams, then begin and cancel enrolments, as requested since the last tick."""
         while True:
             try:
                 change = self._changes.get_nowait()

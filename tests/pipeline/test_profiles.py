@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from streamer.emotion.enrolment import MeasuredVoice
+from streamer.emotion.enrolment import CollectedSpeech
 from streamer.emotion.profile import (
     ProfileError,
     VoiceProfile,
     load_profile,
+    make_profile,
     neutral_offset,
-    profile_of,
     save_profile,
     stored_names,
 )
@@ -27,7 +27,7 @@ from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource
 HOP_SAMPLES = 18 * 320
 HOP_S = 0.24
 MIDDLE = (0.5,) * 128
-VOICE = MeasuredVoice(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
+VOICE = CollectedSpeech(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
 
 
 @dataclass
@@ -211,7 +211,7 @@ def kept(sha: str = "ab", enabled: bool = True) -> tuple[ProfileStore, Board]:
     return ProfileStore(sha, lambda stream, text: board.log("note", text, stream), enabled=enabled), board
 
 
-def enrolled(store: ProfileStore, board: Board, voice: MeasuredVoice) -> None:
+def enrolled(store: ProfileStore, board: Board, voice: CollectedSpeech) -> None:
     """Let a monitor's profiles collect `voice`, and its stream end."""
     settings = StreamSettings(("happy",), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4), MIDDLE)
     profiles = VoiceProfiles(FakeInference(), settings, FakeSink(board), store)  # type: ignore[arg-type]
@@ -220,7 +220,7 @@ def enrolled(store: ProfileStore, board: Board, voice: MeasuredVoice) -> None:
     profiles.take_requests()
     enrolment = profiles._enrolments["desk"]
     for _ in range(voice.windows):
-        enrolment.take(voice.mean, 1.0, voice.voice_s / voice.windows, voice.level_dbfs)
+        enrolment.add(voice.mean, 1.0, voice.voice_s / voice.windows, voice.level_dbfs)
     profiles.detach("desk")
     store.close()
 
@@ -234,13 +234,13 @@ def test_an_enrolled_voice_is_stored_for_the_next_run() -> None:
 
 def test_a_voice_of_too_little_speech_is_not_stored_and_the_log_says_so() -> None:
     store, board = kept()
-    enrolled(store, board, MeasuredVoice(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
+    enrolled(store, board, CollectedSpeech(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
     assert stored_names() == ()
     assert "Only 4.0 s of speech" in board.snapshot().log[-1].text
 
 
 def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
-    save_profile(profile_of(VOICE, "desk", "cd"))
+    save_profile(make_profile(VOICE, "desk", "cd"))
     store, board = kept("ab")
     assert store.mean("desk") is None
     (sentence,) = store.ignored
@@ -250,7 +250,7 @@ def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
 
 
 def test_profiles_are_not_even_read_where_they_are_not_wanted() -> None:
-    save_profile(profile_of(VOICE, "desk", "cd"))
+    save_profile(make_profile(VOICE, "desk", "cd"))
     store, board = kept("ab", enabled=False)
     assert store.mean("desk") is None
     assert (store.ignored, board.snapshot().log) == (frozenset(), ())
