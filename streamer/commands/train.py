@@ -173,7 +173,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
         options: see there.
 
     Raises:
-        StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`.
+        StreamerError: see `streamer.training.trainer` and `streamer.corpora.corpus.read_corpora`.
     """
     import os
 
@@ -183,17 +183,19 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     from streamer.commands.progress_bars import show_progress
     from streamer.corpora.corpus import read_corpora
     from streamer.corpora.splits import describe_split, fold_speakers, read_split
+    from streamer.progress import Reporter
     from streamer.training.refit_head import refit_head
-    from streamer.training.trainer import Trainer
+    from streamer.training.trainer import open_run
+    from streamer.training.trainer import train as train_model
 
     if not paths:
         raise UsageError("There is nothing to train on; give corpus folders, or CSV files of path,label,speaker.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     corpora = read_corpora(paths)
-    device = torch.device(choose_device(options.device))
+    device, reporter = torch.device(choose_device(options.device)), Reporter(print, show_progress)
     if options.final is not None:
-        refit_head(corpora, recipe, options.final, options.work, options.output, device, print, show_progress)
+        refit_head(corpora, recipe, options.final, options.work, options.output, device, reporter)
         return
     workers = options.workers
     if workers is None:
@@ -201,7 +203,6 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     parts = None if options.split is None else read_split(options.split)
     if options.fold is not None:
         parts = fold_speakers(corpora, *options.fold, recipe.seed)
-    trainer = Trainer(corpora, recipe, options.work, options.resume, device, print, workers, parts)
-    print(describe_split(trainer.split, corpora))
-    trainer.prepare(show_progress)
-    trainer.run(options.output, show_progress)
+    run = open_run(options.work, corpora, recipe, parts, options.resume)
+    print(describe_split(run.split, corpora))
+    train_model(run, options.output, device, reporter, workers)

@@ -1,4 +1,4 @@
-"""Decoded recordings of a corpus, kept in one file."""
+"""Cache the decoded recordings of a corpus in one file."""
 
 import json
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from streamer.corpora.corpus import Clip
 from streamer.errors import UsageError
 from streamer.progress import Progress
 
-_DECODED_AT_ONCE = 64  # clips: what lies between two bars of progress
+_DECODED_AT_ONCE = 64  # clips between two updates of the progress bar
 
 
 class AudioStore:
-    """Decoded recordings, 16 bits a sample, and how long each file was that they come from."""
+    """Decoded recordings, 16 bits a sample, with the size of the file that each was decoded from."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,10 +27,10 @@ class AudioStore:
         self._sizes_path = folder / "audio-sizes.json"
 
     def prepare(self, clips: Sequence[Clip], progress: Progress[int]) -> None:
-        """Decode what is not there yet.
+        """Decode the clips that the store lacks.
 
         Raises:
-            UsageError: a file is not the one that was decoded under its name.
+            UsageError: a file is not the one that was decoded under its key.
             StreamerError: a recording cannot be read.
         """
         sizes: dict[str, int] = json.loads(self._sizes_path.read_text()) if self._sizes_path.is_file() else {}
@@ -57,10 +57,10 @@ class AudioStore:
         return key in self._store
 
     def __getitem__(self, key: str) -> Samples:
-        """`[T]` at 24 kHz."""
+        """Return the samples `[T]` at 24 kHz."""
         samples: Samples = self._store[key][:, 0].astype(np.float32) / np.float32(32768)
         return samples
 
     def frames(self, key: str) -> int:
-        """Whole frames of 320 samples in a recording, at least 1."""
+        """Return the number of whole frames of 320 samples in a recording, at least 1."""
         return max(1, self._store.rows(key) // FRAME_SAMPLES)

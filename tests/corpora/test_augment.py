@@ -71,10 +71,10 @@ def test_a_telephone_keeps_the_middle_and_loses_the_rest() -> None:
 def test_a_room_goes_on_after_the_sound() -> None:
     click = np.zeros(SAMPLE_RATE, dtype=np.float32)
     click[0] = 1
-    heard = room(click, rng(), decay_s=0.5)
-    assert heard[0] == pytest.approx(1, abs=1e-4)
-    assert rms(heard[: SAMPLE_RATE // 10][50:]) > 5 * rms(heard[SAMPLE_RATE // 4 : SAMPLE_RATE // 2]) > 0
-    assert rms(heard[int(0.6 * SAMPLE_RATE) :]) < 1e-6
+    echoed = room(click, rng(), decay_s=0.5)
+    assert echoed[0] == pytest.approx(1, abs=1e-4)
+    assert rms(echoed[: SAMPLE_RATE // 10][50:]) > 5 * rms(echoed[SAMPLE_RATE // 4 : SAMPLE_RATE // 2]) > 0
+    assert rms(echoed[int(0.6 * SAMPLE_RATE) :]) < 1e-6
 
 
 def test_gain_clipping_and_speed_do_what_they_say() -> None:

@@ -104,8 +104,8 @@ def test_files_of_one_name_in_two_folders_are_two_clips(tmp_path: Path) -> None:
     clips = read_corpus(file).clips
     voices = SpeedVersions(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
     voices.audio.prepare(clips, lambda items, what: items)
-    assert [float(voices.spoken(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
-    assert len(voices.spoken(voices.name(clips[0].key, 1))) != 2400
+    assert [float(voices.samples(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
+    assert len(voices.samples(voices.name(clips[0].key, 1))) != 2400
 
 
 def test_a_recording_that_an_archive_holds_twice_is_one_clip(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def windows_of(speakers: range, seed: int) -> tuple[PooledWindows, Tensor]:
     labels = torch.tensor([label for label, _ in said])
     return PooledWindows(
         vectors=torch.stack([spoken(label, speaker, rng) for label, speaker in said]),
-        voices=torch.from_numpy(np.stack([1.5 * voice(speaker) for _, speaker in said])).float(),
+        neutral_offsets=torch.from_numpy(np.stack([1.5 * voice(speaker) for _, speaker in said])).float(),
         targets=torch.nn.functional.one_hot(labels, len(LABELS)).float(),
         masks=(torch.arange(len(LABELS)) < 4).repeat(len(said), 1),
         speakers=tuple(f"made/{speaker}" for _, speaker in said),
@@ -45,7 +45,7 @@ def windows_of(speakers: range, seed: int) -> tuple[PooledWindows, Tensor]:
 
 def accuracy(model: EmotionDetectionModel, windows: PooledWindows, labels: Tensor, calibrated: bool) -> float:
     vectors = windows.vectors.clone()
-    vectors[:, :EMBEDDING_DIM] -= calibrated * windows.voices
+    vectors[:, :EMBEDDING_DIM] -= calibrated * windows.neutral_offsets
     with torch.no_grad():
         said = model.eval().classifier(vectors).masked_fill(~windows.masks, float("-inf")).argmax(1)
     return float((said == labels).float().mean())
@@ -67,7 +67,7 @@ def test_a_label_that_no_corpus_has_is_never_said_not_even_of_noise() -> None:
     learnt, _ = windows_of(range(SPEAKERS), 0)
     noise = PooledWindows(
         vectors=torch.randn(40, POOLED_DIM),
-        voices=torch.zeros(40, EMBEDDING_DIM),
+        neutral_offsets=torch.zeros(40, EMBEDDING_DIM),
         targets=torch.full((40, len(LABELS)), 1 / len(LABELS)),
         masks=torch.ones(40, len(LABELS), dtype=torch.bool),
         speakers=("",) * 40,
@@ -76,7 +76,7 @@ def test_a_label_that_no_corpus_has_is_never_said_not_even_of_noise() -> None:
     both = PooledWindows(
         *(
             torch.cat([getattr(learnt, name), getattr(noise, name)])
-            for name in ("vectors", "voices", "targets", "masks")
+            for name in ("vectors", "neutral_offsets", "targets", "masks")
         ),
         speakers=learnt.speakers + noise.speakers,
         kinds=learnt.kinds + noise.kinds,
@@ -108,6 +108,6 @@ def test_a_speaker_who_is_left_out_is_heard_in_no_window() -> None:
     others = torch.tensor([who != "made/1" for who in whole.speakers])
     assert set(rest.speakers) == {"made/0", "made/2"}
     assert len(rest.kinds) == len(rest.speakers) == int(others.sum())
-    for name in ("vectors", "voices", "targets", "masks"):
+    for name in ("vectors", "neutral_offsets", "targets", "masks"):
         assert torch.equal(getattr(rest, name), getattr(whole, name)[others])
-    assert rest.shares().sum() == pytest.approx(1)
+    assert rest.sampling_shares().sum() == pytest.approx(1)

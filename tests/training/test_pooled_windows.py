@@ -14,20 +14,21 @@ from streamer.constants import EMBEDDING_DIM, FRAME_RATE
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
-from streamer.training.batches import Cut, Windows
-from streamer.training.head import (
-    DRAWS,
-    SHORTEST_S,
-    PooledWindows,
-    PoolingPlan,
-    cut_anywhere,
-    pool_windows,
-    pooled_store,
-)
+from streamer.training.batches import Windows
+from streamer.training.head import PooledWindows
 from streamer.training.losses import Softness
 from streamer.training.neutral_mean import neutral_offsets
+from streamer.training.pooled_windows import (
+    DRAWS,
+    SHORTEST_S,
+    PoolingPlan,
+    pool_windows,
+    pooled_store,
+    random_cuts,
+)
 from streamer.training.predict import ClipEncoder
 from streamer.training.recipe import Recipe
+from streamer.training.windows import Cut
 
 
 @pytest.mark.parametrize("frames", [[1, 2], [40, 300], [300, 300, 299]])
@@ -35,7 +36,7 @@ def test_a_cut_lies_in_its_row_and_is_no_shorter_than_the_shortest_or_the_row(fr
     real = torch.arange(max(frames)) < torch.tensor(frames)[:, None]
     rng = np.random.default_rng(0)
     for _ in range(20):
-        cut = cut_anywhere(real, rng)
+        cut = random_cuts(real, rng)
         assert not (cut & ~real).any()
         shortest = torch.clamp(real.sum(1), max=round(SHORTEST_S * FRAME_RATE))
         assert (cut.sum(1) >= shortest).all()
@@ -92,10 +93,10 @@ def test_windows_come_with_their_speakers_voice_and_labels_count_alike(tmp_path:
     pooled = pooled_in(tmp_path, clips)
     assert len(pooled.vectors) >= DRAWS * len(clips)
     speech = pooled.vectors[:, 0] < 8
-    torch.testing.assert_close(pooled.voices[speech, 0], pooled.vectors[speech, 0] - 2.5)
-    assert not pooled.voices[~speech].any()
+    torch.testing.assert_close(pooled.neutral_offsets[speech, 0], pooled.vectors[speech, 0] - 2.5)
+    assert not pooled.neutral_offsets[~speech].any()
     likely = pooled.targets.argmax(1).numpy()
-    drawn = pooled.shares()
+    drawn = pooled.sampling_shares()
     shares = [drawn[speech.numpy() & (likely == LABELS.index(label))].sum() for label in ("neutral", "happy")]
     assert shares[0] == pytest.approx(shares[1])
     assert drawn.sum() == pytest.approx(1)
@@ -118,7 +119,7 @@ def test_interrupted_pooling_goes_on_where_it_stopped_and_comes_to_the_same(tmp_
         pooled_in(tmp_path / "parts", made_clips(), cut_off)
     parts = pooled_in(tmp_path / "parts", made_clips(), watched)
     assert len(encoded) == len(set(encoded)) > 1
-    for name in ("vectors", "voices", "targets", "masks"):
+    for name in ("vectors", "neutral_offsets", "targets", "masks"):
         assert torch.equal(getattr(parts, name), getattr(whole, name))
     assert (parts.speakers, parts.kinds) == (whole.speakers, whole.kinds)
 

@@ -40,7 +40,7 @@ def voices(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Speed
     return SpeedVersions(audio, 2, 0, Augmentation(speed=1.0))
 
 
-def asked(teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, folder: Path) -> TeacherStore:
+def prepared(teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, folder: Path) -> TeacherStore:
     store = TeacherStore(folder, ["ravdess"], teacher, clips, voices)
     store.prepare(0, silent)
     return store
@@ -49,9 +49,9 @@ def asked(teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, fol
 def test_every_clip_has_frames_a_summary_and_an_answer(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
-    store = asked(teacher, clips, voices, tmp_path)
+    store = prepared(teacher, clips, voices, tmp_path)
     for clip in clips:
-        answer = store.answer("ravdess", clip.key)
+        answer = store.probabilities("ravdess", clip.key)
         assert answer is not None
         assert answer.sum() == pytest.approx(1, abs=1e-5)
         assert np.flatnonzero(answer).tolist() == [0, 4]  # the corpus has neutral and angry
@@ -64,11 +64,11 @@ def test_an_answer_knows_nothing_of_its_own_speaker_s_labels(
 ) -> None:
     other = {"neutral": "angry", "angry": "neutral"}
     turned = [replace(clip, label=other[clip.label]) if clip.speaker == "02" else clip for clip in clips]
-    before = asked(teacher, clips, voices, tmp_path / "before")
-    after = asked(teacher, turned, voices, tmp_path / "after")
+    before = prepared(teacher, clips, voices, tmp_path / "before")
+    after = prepared(teacher, turned, voices, tmp_path / "after")
     changed = set()
     for clip in clips:
-        one, two = before.answer("ravdess", clip.key), after.answer("ravdess", clip.key)
+        one, two = before.probabilities("ravdess", clip.key), after.probabilities("ravdess", clip.key)
         assert one is not None
         assert two is not None
         if not np.allclose(one, two, atol=1e-4):
@@ -81,26 +81,26 @@ def test_one_speaker_alone_gets_no_answers(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     alone = [clip for clip in clips if clip.speaker == "01"]
-    store = asked(teacher, alone, voices, tmp_path)
-    assert [store.answer("ravdess", clip.key) for clip in alone] == [None] * len(alone)
+    store = prepared(teacher, alone, voices, tmp_path)
+    assert [store.probabilities("ravdess", clip.key) for clip in alone] == [None] * len(alone)
     assert all(clip.key in store for clip in alone)
 
 
 def test_what_was_answered_is_not_asked_again(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
-    asked(teacher, clips, voices, tmp_path)
+    prepared(teacher, clips, voices, tmp_path)
     again = TeacherStore(tmp_path, ["ravdess"], teacher, clips, voices)
     again.prepare(0, lambda items, what: pytest.fail(f"{what} again"))
-    assert again.answer("ravdess", clips[0].key) is not None
+    assert again.probabilities("ravdess", clips[0].key) is not None
 
 
 def test_another_teacher_answers_for_itself(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
-    first = asked(teacher, clips, voices, tmp_path)
+    first = prepared(teacher, clips, voices, tmp_path)
     torch.manual_seed(2)
-    other = asked(WhisperTeacher(), clips, voices, tmp_path)
+    other = prepared(WhisperTeacher(), clips, voices, tmp_path)
     assert not np.allclose(first.utterance(clips[0].key), other.utterance(clips[0].key))
 
 
@@ -108,30 +108,30 @@ def test_opinions_are_asked_anew_where_others_are_learnt_from(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
     """Those of an earlier split were told the labels of speakers who are tested now."""
-    asked(teacher, clips, voices, tmp_path)
+    prepared(teacher, clips, voices, tmp_path)
     fewer = [clip for clip in clips if clip.speaker != "04"]
-    shared = asked(teacher, fewer, voices, tmp_path)
-    alone = asked(teacher, fewer, voices, tmp_path / "alone")
+    shared = prepared(teacher, fewer, voices, tmp_path)
+    alone = prepared(teacher, fewer, voices, tmp_path / "alone")
     for clip in fewer:
-        one, two = shared.answer("ravdess", clip.key), alone.answer("ravdess", clip.key)
+        one, two = shared.probabilities("ravdess", clip.key), alone.probabilities("ravdess", clip.key)
         assert one is not None
         assert two is not None
         assert one.argmax() == two.argmax()
-    assert all(shared.answer("ravdess", clip.key) is None for clip in clips if clip.speaker == "04")
+    assert all(shared.probabilities("ravdess", clip.key) is None for clip in clips if clip.speaker == "04")
 
 
 def test_a_voice_of_another_size_is_heard_anew(
     teacher: WhisperTeacher, clips: list[Clip], voices: SpeedVersions, tmp_path: Path
 ) -> None:
-    store = asked(teacher, clips, voices, tmp_path)
+    store = prepared(teacher, clips, voices, tmp_path)
     key = clips[0].key
     name = voices.name(key, 1)
     pace = voices.pace(key, 1)
     assert name != key
-    assert len(voices.spoken(name)) == pytest.approx(12_000 / pace, abs=2)  # 0.5 s x 24,000
+    assert len(voices.samples(name)) == pytest.approx(12_000 / pace, abs=2)  # 0.5 s x 24,000
     assert len(store.frames[name]) == pytest.approx(25 / pace, abs=1)
     assert not np.allclose(store.utterance(name), store.utterance(key))
-    assert store.answer("ravdess", name) is not None
+    assert store.probabilities("ravdess", name) is not None
 
 
 def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: SpeedVersions, clips: list[Clip]) -> None:
@@ -141,7 +141,7 @@ def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(voices: Sp
     assert [unchanged.pace(key, version) for version in range(3)] == [1, 1, 1]
     assert voices.names(key) == [key, f"{key}@1"]
     assert 0.8 <= voices.pace(key, 1) <= 1.25
-    assert np.array_equal(voices.spoken(key), voices.audio[key])
+    assert np.array_equal(voices.samples(key), voices.audio[key])
 
 
 def test_every_corpus_has_an_opinion_of_every_clip(
@@ -152,7 +152,7 @@ def test_every_corpus_has_an_opinion_of_every_clip(
     store = TeacherStore(tmp_path, ["ravdess", "other"], teacher, [*clips, *other], voices)
     store.prepare(0, silent)
     for clip in (*clips, *other):
-        opinions = store.opinions(clip.key)
+        opinions = store.logits(clip.key)
         assert opinions.shape == (2, len(LABELS))
         assert np.flatnonzero(opinions[0]).tolist() == [LABELS.index("neutral"), LABELS.index("angry")]
         assert np.flatnonzero(opinions[1]).tolist() == [LABELS.index("happy"), LABELS.index("sad")]
