@@ -1,8 +1,8 @@
 """Record when one stream's audio passes each stage of the monitor, from outside its parts.
 
-The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and the
-inference reports when the encoder begins and ends; all times are of the monotonic clock, which the processes of a machine
-share. Records are plain values appended to lists, so that they cost the measured threads next to nothing.
+The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and
+the inference reports when the encoder begins and ends; all times are of the monotonic clock, which the processes of a
+machine share. Records are plain values appended to lists, so that they cost the measured threads next to nothing.
 """
 
 import threading

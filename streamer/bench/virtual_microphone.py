@@ -1,7 +1,8 @@
 """A microphone without hardware: a private PulseAudio server whose null sink is captured through PortAudio.
 
 Audio played into the sink comes out of its monitor, which is the server's default source. PortAudio reaches it through
-ALSA's PulseAudio plugin. Server, socket and files are private: the machine's own sound server is neither used nor changed.
+ALSA's PulseAudio plugin. Server, socket and files are private: the machine's own sound server is neither used nor
+changed.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Store arrays of many lengths in one growing file: caches that are computed once and read many times.
 
-A store is two files: `NAME.bin` holds the rows one after the other, `NAME.index` a line `rows<TAB>key` for each array. A
-line is written after its rows, so that an interrupted run loses the last array and nothing else.
+A store is two files: `NAME.bin` holds the rows one after the other, `NAME.index` a line `rows<TAB>key` for each array.
+A line is written after its rows, so that an interrupted run loses the last array and nothing else.
 """
 
 import hashlib

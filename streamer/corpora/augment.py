@@ -1,7 +1,7 @@
 """Audio augmentation: gain, noise, rooms, narrow bands, clipping, speed; and synthetic non-speech sounds.
 
-Every function maps mono float32 `[T]` at 24 kHz to the same, and draws from the generator that is passed: equal seeds give
-equal samples.
+Every function maps mono float32 `[T]` at 24 kHz to the same, and draws from the generator that is passed: equal seeds
+give equal samples.
 """
 
 import hashlib

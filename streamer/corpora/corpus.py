@@ -1,8 +1,8 @@
 """Read corpora of emotional speech: clips with a label and a speaker, from file names or a CSV file.
 
-Recognised by their file names: CREMA-D (Cao et al. 2014), RAVDESS (Livingstone & Russo 2018), nEMO (Christop 2024), EMO-DB
-(Burkhardt et al. 2005), TESS (Pichora-Fuller & Dupuis 2020), SAVEE (Haq & Jackson 2009). Any other data is read from a CSV
-file with the columns `path,label,speaker`.
+Recognised by their file names: CREMA-D (Cao et al. 2014), RAVDESS (Livingstone & Russo 2018), nEMO (Christop 2024),
+EMO-DB (Burkhardt et al. 2005), TESS (Pichora-Fuller & Dupuis 2020), SAVEE (Haq & Jackson 2009). Any other data is read
+from a CSV file with the columns `path,label,speaker`.
 """
 
 import csv

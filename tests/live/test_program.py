@@ -141,7 +141,8 @@ def test_a_signal_ends_it_cleanly_and_the_embedded_broker_says_offline(number: s
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the program's memory map to see how far it is")
 def test_a_signal_while_the_model_loads_ends_it_cleanly_too() -> None:
     with Streamer("run", "demo", "--headless", "--mqtt", "off") as program:
-        # Torch is mapped just before the model and stays so: the checkpoint's own mapping may be gone between two looks.
+        # Torch is mapped just before the model and stays so: the checkpoint's own mapping may be gone between two
+        # looks.
         program.until(lambda: "libtorch_cpu" in Path(f"/proc/{program.process.pid}/maps").read_text())
         assert program.end(signal.SIGTERM) == 0
         assert program.errors == []

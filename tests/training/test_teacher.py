@@ -69,8 +69,8 @@ def test_a_tone_lands_in_the_mel_filter_around_it_and_all_filters_have_unit_area
     filters = mel_filters()
     assert filters.shape == (80, 201)
     bins_hz = np.linspace(0, 8000, 201)
-    # 1 kHz is 15 mels, where the scale turns logarithmic; 8 kHz is 15 + 27 ln(8) / ln(6.4) = 45.25. The filters' middles
-    # are the 80 inner points of 82 between 0 and 45.25.
+    # 1 kHz is 15 mels, where the scale turns logarithmic; 8 kHz is 15 + 27 ln(8) / ln(6.4) = 45.25. The filters'
+    # middles are the 80 inner points of 82 between 0 and 45.25.
     for frequency_hz, mel in ((400, 6.0), (1000, 15.0), (6400, 42.0)):
         answers = filters[:, np.abs(bins_hz - frequency_hz).argmin()]
         assert answers.argmax() == pytest.approx(mel / 45.245 * 81 - 1, abs=0.6)
