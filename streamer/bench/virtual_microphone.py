@@ -137,5 +137,6 @@ def require_parts() -> None:
         lacking.append("PortAudio")  # wheels for other systems carry it
     if lacking:
         raise MissingPartError(
-            f"The virtual microphone needs PulseAudio and PortAudio, and {', '.join(lacking)} is missing here: `{CURE}`."
+            f"The virtual microphone needs PulseAudio and PortAudio, and {', '.join(lacking)} is missing here: "
+            f"`{CURE}`."
         )

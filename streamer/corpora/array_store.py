@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def fingerprint(*parts: object) -> str:
-    """Return twelve hexadecimal digits of a SHA-256 over the parts' reprs: what a store was computed from, for its name."""
+    """Return twelve hexadecimal digits of a SHA-256 over the parts' reprs, for a store's name."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode() + b"\0")

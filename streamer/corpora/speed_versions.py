@@ -6,7 +6,7 @@ from streamer.corpora.augment import Augmentation, generator, speed
 
 
 class SpeedVersions:
-    """Clips at their recorded speed (version 0), and faster or slower, with pitch and formants changed alike (the others).
+    """Clips at their recorded speed (version 0), and faster or slower ones, whose pitch and formants change alike.
 
     A version has a name: the clip's key at the recorded speed, else `key@version`.
 

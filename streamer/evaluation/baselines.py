@@ -90,7 +90,7 @@ def evaluate_baselines(
     progress: Progress[Any],
     teacher: WhisperTeacher | None = None,
 ) -> dict[str, BaselineResult]:
-    """Train and test each baseline in every fold; {} without scikit-learn, or if a fold trains on fewer than two labels.
+    """Train and test each baseline in every fold; {} without scikit-learn, or if a fold has fewer than two labels.
 
     Args:
         audio: the recordings of `folds.clips`.

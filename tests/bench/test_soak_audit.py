@@ -27,7 +27,7 @@ class Stream:
     def window(
         self, *, hops: int = 1, lost: int = 0, late_ms: float = 0.0, warming: bool = False, **changed: Any
     ) -> None:
-        """Record a window that ends `hops` hops and `lost` counted samples further on, and is created 40 ms after its end."""
+        """Record a window that ends `hops` hops and `lost` counted samples further on, created 40 ms after its end."""
         self.position += hops * HOP_SAMPLES + lost
         end_s = self.position / RATE
         time_s = BEGAN_S + end_s + late_ms / 1000
