@@ -62,6 +62,7 @@ def heard(checkpoints: Path) -> list[dict]:
     return [e for e in events if e["type"] == "window" and e["probs"] and not e["warming"]]
 
 
+@pytest.mark.slow
 def test_a_recording_is_learnt_used_shown_ignored_by_others_and_forgotten(checkpoints: Path) -> None:
     before = heard(checkpoints)
     said = calibrate(checkpoints, "demo", "--seconds", "10").stderr

@@ -15,6 +15,7 @@ from tests.support.training_corpus import write_corpus
 LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
 
 
+@pytest.mark.slow
 def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, model, work = write_corpus(tmp_path / "corpus"), tmp_path / "out" / "mine.safetensors", tmp_path / "work"
     recipe = Recipe(
