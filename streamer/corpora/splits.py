@@ -80,7 +80,7 @@ def read_split(path: Path) -> Split:
 
 
 def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split:
-    """Draw a holdout split: of every corpus 20 % of the speakers test, 10 % validate (at least one each), the rest train.
+    """Draw a holdout split: 20 % of each corpus's speakers test, 10 % validate (at least one each), the rest train.
 
     Raises:
         UsageError: a corpus has fewer than three speakers.

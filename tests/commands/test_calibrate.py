@@ -1,4 +1,4 @@
-"""`streamer calibrate` as a whole: a recording goes in, a profile comes out, and a run is told to use it."""
+"""`streamer calibrate` as a whole: a recording goes in, a profile comes out, and a run uses it."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def calibrate(checkpoints: Path, *arguments: str, checkpoint: str = "mine") -> R
     return call("calibrate", *arguments, "--checkpoint", str(checkpoints / f"{checkpoint}.safetensors"))
 
 
-def heard(checkpoints: Path) -> list[dict]:
+def full_windows(checkpoints: Path) -> list[dict]:
     """The full windows of the bundled recording's first four seconds."""
     path = checkpoints / "Demo.wav"
     if not path.exists():
@@ -63,17 +63,17 @@ def heard(checkpoints: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_a_recording_is_learnt_used_shown_ignored_by_others_and_forgotten(checkpoints: Path) -> None:
-    before = heard(checkpoints)
-    said = calibrate(checkpoints, "demo", "--seconds", "10").stderr
-    assert "everyday, neutral voice, about anything: 10 s of speech are collected on demo" in said
+def test_a_profile_is_recorded_used_shown_ignored_by_other_checkpoints_and_removed(checkpoints: Path) -> None:
+    before = full_windows(checkpoints)
+    printed = calibrate(checkpoints, "demo", "--seconds", "10").stderr
+    assert "everyday, neutral voice, about anything: 10 s of speech are collected on demo" in printed
     profile = load_profile("demo", load_checkpoint(checkpoints / "mine.safetensors").sha256)
     assert profile is not None
     assert profile.voice_s == pytest.approx(10.0, abs=0.25)
     assert -60 < profile.level_dbfs < -5
     assert min(profile.scale) > 0
 
-    after = heard(checkpoints)
+    after = full_windows(checkpoints)
     assert len(after) == len(before)
     assert [w["probs"] for w in after] != [w["probs"] for w in before]
     shown = json.loads(call("info", str(checkpoints / "mine.safetensors"), "--json").output)
@@ -100,7 +100,7 @@ def test_too_little_speech_stores_nothing_and_says_how_much_there_was(checkpoint
     [(["-"], "not from a pipe"), (["nowhere.wav"], "no file 'nowhere.wav'")],
     ids=["a pipe", "a missing file"],
 )
-def test_what_no_voice_can_be_learnt_from_is_refused(checkpoints: Path, arguments: list[str], cure: str) -> None:
+def test_a_source_without_a_voice_is_refused(checkpoints: Path, arguments: list[str], cure: str) -> None:
     with pytest.raises(UsageError, match=cure):
         calibrate(checkpoints, *arguments)
 
@@ -119,7 +119,7 @@ def test_of_several_streams_one_must_be_named(checkpoints: Path, tmp_path: Path)
         calibrate(checkpoints, "--config", str(config), "--name", "talk")
 
 
-def test_what_to_forget_must_be_clear() -> None:
+def test_the_profile_to_remove_must_be_clear() -> None:
     with pytest.raises(ProfileError, match="no voice profile of 'mic'; there are no profiles at all"):
         call("calibrate", "--forget")
     profile_folder().mkdir(parents=True)

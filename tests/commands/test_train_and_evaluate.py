@@ -25,11 +25,11 @@ def test_a_corpus_folder_becomes_a_checkpoint_and_a_report(tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert "split, seed" in printed
     assert "epoch 1" in printed
-    told = " ".join(printed[printed.index("test ravdess: UAR") :].split())  # however wide the terminal is
-    recall = [float(share) for share in re.findall(r"\w+ (\d\.\d\d)", told.partition("recall")[2].partition(";")[0])]
-    assert np.mean(recall) == pytest.approx(float(told.split()[3].rstrip(",")), abs=0.006)  # what UAR is
+    line = " ".join(printed[printed.index("test ravdess: UAR") :].split())  # however wide the terminal is
+    recall = [float(share) for share in re.findall(r"\w+ (\d\.\d\d)", line.partition("recall")[2].partition(";")[0])]
+    assert np.mean(recall) == pytest.approx(float(line.split()[3].rstrip(",")), abs=0.006)  # what UAR is
     assert re.search(
-        r"accuracy \d\.\d{3}, (\d\.\d{3}|nan) of the \d+% above the threshold; calibration error 0\.\d{3}", told
+        r"accuracy \d\.\d{3}, (\d\.\d{3}|nan) of the \d+% above the threshold; calibration error 0\.\d{3}", line
     )
 
     run_evaluation(str(model), [corpus], LEAST, output=tmp_path / "report", work=work)
