@@ -18,7 +18,8 @@ def devices() -> None:
     if not found:
         console.print(
             "No input device found. Plug in a microphone, or check that the sound server runs; "
-            "`streamer doctor` shows more."
+            "`streamer doctor` shows more.",
+            soft_wrap=True,
         )
         return
     table = Table(
