@@ -98,7 +98,7 @@ def run_monitor(
         notice("There is no terminal, so this prints JSON lines, as --headless does.")
         headless = True
     with ExitStack() as stack:
-        monitor = Monitor(settings)
+        monitor = Monitor(settings, meters=not headless)
         _add_sources(monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm)
         mqtt = open_mqtt(settings.mqtt, stack)
         if mqtt is not None:

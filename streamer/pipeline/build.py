@@ -47,6 +47,7 @@ def build_pipeline(
     publishers: Sequence[Publisher],
     wake: threading.Event,
     on_enrolled: Callable[[EnrolmentResult], None] | None,
+    meters: bool,
 ) -> Pipeline:
     """Load the model and return the pipeline for `sources`; the board and the publishers learn what is running.
 
@@ -57,6 +58,7 @@ def build_pipeline(
         publishers: publish the events; already started.
         wake: set by the rings of the sources.
         on_enrolled: receives the result of every enrolment; None: voice profiles are stored.
+        meters: put input levels on the board.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -70,7 +72,7 @@ def build_pipeline(
         lambda stream, text: board.log("note", text, stream),
         enabled=settings.model.calibration and each.neutral_mean is not None,
     )
-    sink = BoardSink(board, publishers, lambda names: describe(settings, inference, names, profiles.in_use))
+    sink = BoardSink(board, publishers, lambda names: describe(settings, inference, names, profiles.in_use), meters)
     profiles = VoiceProfiles(inference, each, sink, store, on_enrolled)
     for source in sources:
         profiles.load(source.name)

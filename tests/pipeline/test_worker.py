@@ -115,6 +115,14 @@ def test_the_worker_meters_the_input_while_it_is_captured() -> None:
     assert bench.board.snapshot().streams[0].level is None
 
 
+def test_nothing_is_metered_where_nobody_shows_it() -> None:
+    bench = Bench()
+    bench.sink.meters = False
+    bench.feed(0.5)
+    bench.worker.tick()
+    assert bench.board.snapshot().streams[0].level is None
+
+
 def test_metering_takes_nothing_from_the_windows() -> None:
     bench = Bench()
     for _ in range(4):

@@ -103,6 +103,7 @@ class FakeSink:
     board: Board
     events: list[Event] = field(default_factory=list)
     rosters: list[tuple[str, ...]] = field(default_factory=list)
+    meters: bool = True
 
     def event(self, event: Event) -> None:
         self.board.event(event)
