@@ -60,7 +60,7 @@ class Bench:
         tracker = TrackerSettings(enter=0.5, exit=0.4, smoothing_s=0.0, dwell_s=0.0, hang_s=1.0)
         settings = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(threshold=0.5), tracker, neutral_mean)
         self.store = FakeStore(dict(voices or {}))
-        self.profiles = VoiceProfiles(self.inference, settings, self.sink, self.store, self.results.append)  # type: ignore[arg-type]
+        self.profiles = VoiceProfiles(self.inference, settings, self.sink, self.store, self.results.append)
         for name in names:
             self.profiles.load(name)
         self.worker = Worker(
