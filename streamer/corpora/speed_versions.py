@@ -14,7 +14,7 @@ class SpeedVersions:
         audio: the recordings.
         versions: number of each clip's versions, the recorded one included.
         seed: of the paces.
-        augmentation: its `speed` and `pace` say how likely a version changes speed, and by how much.
+        augmentation: its `speed` is the probability that a version changes speed, and `pace` the limits.
     """
 
     def __init__(self, audio: AudioStore, versions: int, seed: int, augmentation: Augmentation) -> None:

@@ -1,7 +1,8 @@
-"""Acoustic descriptors at every frame, as auxiliary targets: log-mel energies, and the low-level descriptors of eGeMAPS.
+"""Acoustic descriptors at every frame, as auxiliary targets: log-mel energies, and low-level descriptors of eGeMAPS.
 
-Predicting them keeps pitch, loudness and timbre in the student's frames. Eyben et al., "The Geneva Minimalistic Acoustic
-Parameter Set (GeMAPS) for Voice Research and Affective Computing", 2016 (25 descriptors, computed by openSMILE).
+Predicting them keeps pitch, loudness and timbre in the student's frames. Eyben et al., "The Geneva Minimalistic
+Acoustic Parameter Set (GeMAPS) for Voice Research and Affective Computing", 2016 (25 descriptors, computed by
+openSMILE).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Run the encoder in two parts: the frozen layers below a cut, and those above it, which are trained.
 
-Convolutions run as 2-d ones over `[B, C, 1, T]` in channels-last memory, and in the given dtype. Both parts together equal
-the encoder's forward pass.
+Convolutions run as 2-d ones over `[B, C, 1, T]` in channels-last memory, and in the given dtype. Both parts together
+equal the encoder's forward pass.
 """
 
 import torch
@@ -17,7 +17,7 @@ STEM_DIMS = {LSTM_LAYER: 512, DEEP_LAYER: 8 * 256}  # values per frame at each c
 
 
 def lower_layers(encoder: Encoder, audio: Tensor, dtype: torch.dtype = torch.float32, end: int = LSTM_LAYER) -> Tensor:
-    """Return the input of layer `end` for levelled audio `[B, T]`, T whole frames of 320: `[B, T / 320, D]` in `dtype`."""
+    """Map levelled audio `[B, T]`, T whole frames of 320, to the input `[B, T / 320, D]` of layer `end`, in `dtype`."""
     x = audio.to(dtype)[:, None, None].contiguous(memory_format=torch.channels_last)  # [B, 1, 1, T]
     x = _convolutions(encoder, x, 0, end)  # [B, C, 1, T / 320 x D / C]
     return x[:, :, 0].transpose(1, 2).reshape(len(x), audio.shape[1] // 320, -1)

@@ -109,8 +109,8 @@ def _details(measures: Measures, labels: Sequence[str]) -> str:
     recall = ", ".join(f"{label} {share:.2f}" for label, share in zip(labels, measures.recall, strict=True))
     of_speakers = measures.of_speakers.values()
     return (
-        f"  accuracy {measures.accuracy:.3f}, {measures.answered_accuracy:.3f} of the {measures.answered:.0%} above the "
-        f"threshold; calibration error {measures.expected_calibration_error:.3f}; recall {recall}; "
+        f"  accuracy {measures.accuracy:.3f}, {measures.answered_accuracy:.3f} of the {measures.answered:.0%} above "
+        f"the threshold; calibration error {measures.expected_calibration_error:.3f}; recall {recall}; "
         f"UAR of single speakers {min(of_speakers):.2f} to {max(of_speakers):.2f}"
     )
 
@@ -142,7 +142,7 @@ def combined_licence(licences: Sequence[str]) -> str:
 
 
 def _speakers(provenance: Provenance) -> Speakers:
-    """Return the split, with the speakers that only the model started from knows."""
+    """Return the split, with the speakers that only the model started from was trained or tested on."""
     split, origin = provenance.split, provenance.origin
     known = Speakers((), (), ()) if origin is None or origin.speakers is None else origin.speakers
     here = {*split.train, *split.validation, *split.test}

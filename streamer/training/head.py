@@ -51,7 +51,7 @@ class PooledWindows:
         return result
 
     def speech_labels(self) -> Tensor:
-        """Return `[8] bool`: the labels of the corpora; the masks of non-speech, which have all labels, do not count."""
+        """Return the labels of the corpora, `[8] bool`; the masks of non-speech have all labels and do not count."""
         rows = [row for row, speaker in enumerate(self.speakers) if speaker]
         return self.masks[rows].any(dim=0)
 

@@ -33,7 +33,8 @@ class TrainingState:
     def record(self, uar: float, seconds: float, patience: int) -> bool:
         """Count a completed epoch, and return whether its weights are to be kept.
 
-        Without early stopping (`patience` 0) the validation speakers choose nothing: every epoch replaces the one before.
+        Without early stopping (`patience` 0) the validation speakers choose nothing: every epoch replaces the one
+        before.
         """
         self.epoch += 1
         self.seconds += seconds
@@ -79,7 +80,7 @@ class Learner:
                 group["lr"] = group["peak"] * scale
 
     def step(self, batch: Batch, weights: torch.Tensor, mixup: float) -> torch.Tensor:
-        """Take one optimizer step on the losses (see `batch_losses`), weighted by `weights [5]`, and return them, `[5]`.
+        """Take an optimizer step on the losses (see `batch_losses`), weighted by `weights [5]`, and return them, `[5]`.
 
         Raises:
             StreamerError: their sum is not finite.

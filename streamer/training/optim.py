@@ -20,8 +20,8 @@ class Muon(torch.optim.Optimizer):
 
     A convolution's kernel `[O, I, K]` is treated as a matrix `[O, I x K]`, with a row for each output channel.
 
-    The step is scaled to AdamW's, by 0.2 x the root of the longer side (Liu et al. 2025, arXiv 2502.16982), so that both
-    can use one learning rate.
+    The step is scaled to AdamW's, by 0.2 x the root of the longer side (Liu et al. 2025, arXiv 2502.16982), so that
+    both can use one learning rate.
 
     Args:
         params: groups of parameters of two dimensions or more; a group's `lr` is its rate.
@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Return `[R, C]` with the same singular vectors and all singular values near 1 (0.7 to 1.2): quintic Newton-Schulz."""
+    """Set all singular values of `[R, C]` near 1 (about 0.7 to 1.2) by a quintic Newton-Schulz iteration."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
     x: Tensor = wide / wide.norm().clamp(min=_LEAST_NORM)
     for _ in range(_ITERATIONS):
@@ -80,8 +80,8 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Return AdamW (Loshchilov & Hutter 2019), and Muon for the encoder's matrices and kernels.
 
-    Each group has its peak learning rate as `peak`. Norms and biases have no weight decay. `dtype` is that of the encoder's
-    arithmetic.
+    Each group has its peak learning rate as `peak`. Norms and biases have no weight decay. `dtype` is that of the
+    encoder's arithmetic.
     """
     matrices, vectors = _by_shape(student.encoder_parameters())
     decaying, others = _by_shape(student.other_parameters())

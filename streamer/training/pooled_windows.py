@@ -27,9 +27,9 @@ from streamer.training.windows import NON_SPEECH
 
 LONGEST_S = 4.0  # windows that are encoded; what is pooled is cut from them, from SHORTEST_S on
 SHORTEST_S = 1.0
-# The head is fitted to the emotions that the actors intended. Listeners vote neutral where it was not intended, and with
-# their votes in the targets the head predicts neutral too often: 0.596 instead of 0.613 UAR on CREMA-D's validation
-# speakers.
+# The head is fitted to the emotions that the actors intended. Listeners vote neutral where it was not intended, and
+# with their votes in the targets the head predicts neutral too often: 0.596 instead of 0.613 UAR on CREMA-D's
+# validation speakers.
 HARD_TARGETS = Softness(votes=0.0, teacher=0.0)
 DRAWS = 4  # of every clip, each augmented anew
 _CUTS = 4  # pooled of each
@@ -51,8 +51,8 @@ def pooled_store(
 ) -> RaggedStore:
     """Open the cache of `pool_windows`; an interrupted run goes on from it.
 
-    Its name holds a digest of encoder and pooling, of the recipe, of the clips and their labels, and of the keys `babble` of
-    the recordings that babble is mixed from.
+    Its name holds a digest of encoder and pooling, of the recipe, of the clips and their labels, and of the keys
+    `babble` of the recordings that babble is mixed from.
     """
     weights = fingerprint_of_weights(
         parameter for name, parameter in model.named_parameters() if not name.startswith("classifier.")

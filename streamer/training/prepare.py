@@ -1,4 +1,4 @@
-"""Prepare the data of a training run: decoded audio, teacher targets, descriptors and stems, cached in its work folder."""
+"""Prepare the data of a run: decoded audio, teacher targets, descriptors and stems, cached in its work folder."""
 
 import math
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Refit the linear head on all speakers, with the encoder frozen (`streamer train --final`).
 
-Embeddings of speakers that the encoder was trained on differ from those of other speakers. A head for unknown speakers should
-therefore be fitted to speakers that the encoder was not trained on, too. Held-out speakers are still scored without
-leakage: for each, the head is refitted with that speaker left out.
+Embeddings of speakers that the encoder was trained on differ from those of other speakers. A head for unknown speakers
+should therefore be fitted to speakers that the encoder was not trained on, too. Held-out speakers are still scored
+without leakage: for each, the head is refitted with that speaker left out.
 """
 
 from collections.abc import Sequence
@@ -48,10 +48,10 @@ def refit_head(
     """Write a checkpoint with the encoder of another one, and a head fitted to all speakers.
 
     Args:
-        corpora: the data. The checkpoint's validation speakers calibrate the head, and those that it does not know score
-            it.
-        recipe: its seed, head_steps, augmentation (but for the pace), share of non-speech, and as versions the number of
-            draws of each clip.
+        corpora: the data. The checkpoint's validation speakers calibrate the head, and those that it does not know
+            score it.
+        recipe: its seed, head_steps, augmentation (but for the pace), share of non-speech, and as versions the number
+            of draws of each clip.
         checkpoint: `measured`, or a file.
         work: folder of the caches; an interrupted fit goes on from them.
         output: the file to write.
@@ -62,8 +62,8 @@ def refit_head(
         `output`.
 
     Raises:
-        UsageError: the checkpoint's card lists no speakers, or none that were held out, or other labels; the recipe has no
-            head steps; or a corpus is too small to split.
+        UsageError: the checkpoint's card lists no speakers, or none that were held out, or other labels; the recipe has
+            no head steps; or a corpus is too small to split.
         CheckpointError: the checkpoint cannot be read.
         StreamerError: a recording cannot be read.
     """
@@ -103,11 +103,12 @@ def _card_and_split(
     if tuple(card.labels) != LABELS:
         raise UsageError(f"{checkpoint} has other labels than {', '.join(LABELS)}; give another checkpoint.")
     split = pin_known_speakers(split_speakers(corpora, seed), known, "test")
+    names = ", ".join(corpus.name for corpus in corpora)
     for part, purpose in (("validation", "calibrate"), ("test", "score")):
         if not getattr(split, part):
             raise UsageError(
-                f"{checkpoint} has held out no speaker of {', '.join(corpus.name for corpus in corpora)} to {purpose} a "
-                "head with; give a checkpoint that has, as measured."
+                f"{checkpoint} has held out no speaker of {names} to {purpose} a head with; "
+                "give a checkpoint that has, as measured."
             )
     return card, split
 
@@ -163,8 +164,9 @@ class _LeaveOneSpeakerOut:
 
 def _notes(card: CheckpointCard, recipe: Recipe, speakers: int) -> str:
     return (
-        f"The encoder is {card.name}'s. The head was fitted to all {speakers} speakers ({recipe.versions} versions of each "
-        f"clip, {recipe.head_steps} steps, seed {recipe.seed}); temperature, threshold and metrics come from validation and "
-        "test speakers that the encoder was not trained on, each scored by a head fitted to all other speakers. "
+        f"The encoder is {card.name}'s. The head was fitted to all {speakers} speakers ({recipe.versions} versions of "
+        f"each clip, {recipe.head_steps} steps, seed {recipe.seed}); temperature, threshold and metrics come from "
+        "validation and test speakers that the encoder was not trained on, each scored by a head fitted to all "
+        "other speakers. "
         f"Of {card.name}: {card.notes}"
     )

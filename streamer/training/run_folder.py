@@ -1,6 +1,6 @@
 """The work folder of a training run: recipe, split, corpora, log and state, written so that the run can resume.
 
-`recipe.json`, `split.json` and `corpora.json` say what is trained; `log.txt` has a line for each epoch; `state.pt` and
+`recipe.json`, `split.json` and `corpora.json` define the run; `log.txt` has a line for each epoch; `state.pt` and
 `best.pt` hold weights. The cached audio, teacher targets and stems beside them serve later runs in the same folder too.
 """
 
@@ -108,6 +108,6 @@ class RunFolder:
 
 
 def _identity(corpora: Sequence[Corpus]) -> dict[str, object]:
-    """What tells one set of corpora from another: names, and a digest of clips, labels and speakers."""
+    """Identify a set of corpora by names, and by a digest of clips, labels and speakers."""
     clips = [(clip.key, clip.label, clip.speaker) for clip in clips_of(corpora)]
     return {"names": [corpus.name for corpus in corpora], "clips": fingerprint(clips)}

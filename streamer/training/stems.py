@@ -23,8 +23,8 @@ _BATCH = 8  # recordings encoded at once
 class StemStore:
     """Outputs of the frozen lower layers: of clips (version 0 clean, the others augmented) and of non-speech sounds.
 
-    The files' names hold a digest of all that decides their content: weights, level law, seed and augmentation; those of
-    augmented versions also of the recordings that babble is mixed from, so that no run has its test speakers in it.
+    The files' names hold a digest of all that decides their content: weights, level law, seed and augmentation; those
+    of augmented versions also of the recordings that babble is mixed from, so that no run has its test speakers in it.
 
     Args:
         folder: where the files are.

@@ -77,7 +77,7 @@ class Student(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Encode levelled audio `[B, T]`, T whole frames, or cached features `[B, F, D]` to frames `[B, 128, F]`, float32."""
+        """Encode levelled audio `[B, T]`, T whole frames, or cached features `[B, F, D]` to float32 `[B, 128, F]`."""
         cached = inputs.dim() == 3
         features = inputs if cached else lower_layers(self.model.encoder, inputs, dtype, self.cut)
         return upper_layers(self.model.encoder, features, dtype, self.cut)
@@ -101,7 +101,8 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
 
     Args:
         start: `random`; `lower` for the bundled encoder below DEEP_LAYER, random above; `pretrained` for Meta's encoder
-            weights, downloaded once; `bundled`; `measured`; or the path of a checkpoint, or of an encoder's weights alone.
+            weights, downloaded once; `bundled`; `measured`; or the path of a checkpoint, or of an encoder's weights
+            alone.
         labels: number of labels.
 
     Raises:
@@ -141,8 +142,8 @@ def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: floa
         student: in training mode.
         batch: on the student's device.
         dtype: of the encoder's arithmetic.
-        mixup: parameter of the Beta distribution for mixup (Zhang et al. 2018, arXiv 1710.09412): every row is mixed with
-            another, and the losses of both count by their shares. 0: rows are not mixed.
+        mixup: parameter of the Beta distribution for mixup (Zhang et al. 2018, arXiv 1710.09412): every row is mixed
+            with another, and the losses of both count by their shares. 0: rows are not mixed.
     """
     if not mixup:
         outputs = student.outputs(student.encode(batch.inputs, dtype), batch.real)

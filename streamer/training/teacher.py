@@ -1,4 +1,4 @@
-"""The teacher: frozen features of a speech recogniser's encoder, which the student is trained to predict at every frame.
+"""The teacher: frozen features of a speech recogniser's encoder, which the student predicts at every frame.
 
 Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, arXiv 2212.04356), tiny.en:
 4 layers, width 384, 50 frames a second, MIT licence. It encodes whole clips at once, and only for training.
@@ -72,7 +72,8 @@ class _Layer(nn.Module):
 class WhisperTeacher(nn.Module):
     """Whisper tiny's encoder, from one clip of speech to the outputs of chosen layers.
 
-    The keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30 s.
+    The keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30
+    s.
 
     Args:
         chosen: layers whose outputs are returned, counted from 1; the last layer's is taken after the final norm.
@@ -109,7 +110,7 @@ class WhisperTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:
-        """Map audio `[T]` at 16 kHz, T >= 1, to features `[F, chosen x 384]`, 50 frames a second; audio past 30 s is cut."""
+        """Map audio `[T]` at 16 kHz, T >= 1, cut at 30 s, to features `[F, chosen x 384]`, 50 frames a second."""
         x = F.gelu(self.conv1(self.log_mel(audio)[None]))  # [1, 384, 2F]
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # [1, F, 384]
         x = x + self.embed_positions.weight[: x.shape[1]]
@@ -129,7 +130,7 @@ class WhisperTeacher(nn.Module):
         return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
     def features(self, audio: Float32Array) -> Float32Array:
-        """Compute the features `[F, chosen x 384]`, 50 frames a second, of a clip `[T]` at 24 kHz, scaled to RMS 0.05."""
+        """Map a clip `[T]` at 24 kHz, scaled to RMS 0.05, to features `[F, chosen x 384]`, 50 frames a second."""
         rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
         scaled = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
         result: Float32Array = self(torch.from_numpy(scaled).to(self.hann.device)).float().cpu().numpy()
@@ -139,7 +140,7 @@ class WhisperTeacher(nn.Module):
 def mel_filters(
     mels: int = MELS, fft: int = _FFT, rate_hz: int = TEACHER_RATE, low_hz: float = 0.0, high_hz: float | None = None
 ) -> Float32Array:
-    """Return triangular filters `[mels, fft / 2 + 1]` of unit area on Slaney's mel scale: linear below 1 kHz, log above.
+    """Return triangular filters `[mels, fft / 2 + 1]` of unit area on Slaney's mel scale: linear to 1 kHz, log above.
 
     Slaney, "Auditory Toolbox", 1998. They lie between `low_hz` and `high_hz`; None: half the sample rate.
     """
@@ -200,7 +201,8 @@ def at_student_frames(
     Args:
         features: `[F, D]` at `rate` a second, F >= 1.
         frames: number of the student's frames, at 75 a second.
-        delay_s: how much later than the teacher the student outputs a frame: the teacher looks ahead, the student cannot.
+        delay_s: how much later than the teacher the student outputs a frame: the teacher looks ahead, the student
+            cannot.
         start_s: where in the clip the student's first frame begins.
         pace: seconds of the clip in a second of the student's input.
         rate: frame rate of `features`.

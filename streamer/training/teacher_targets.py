@@ -1,7 +1,7 @@
 """Cached teacher targets: frame features, utterance statistics and emotion logits (soft labels).
 
-The soft labels of a clip come from cross-fitted logistic regressions on the teacher's features, one set for each corpus:
-no regression was fitted to the clip's own speaker.
+The soft labels of a clip come from cross-fitted logistic regressions on the teacher's features, one set for each
+corpus: no regression was fitted to the clip's own speaker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,11 +83,11 @@ def fit_probes(features: Float32Array, clips: Sequence[Clip]) -> list[CrossFitte
 class TeacherStore:
     """The teacher's targets for clean speech: clips as recorded, and their speed versions.
 
-    At every frame and over the clip these are principal components of its layers. The soft labels come from probes on its
-    features (see `fit_probes`), one set for each corpus, applied to the clips of all corpora.
+    At every frame and over the clip these are principal components of its layers. The soft labels come from probes on
+    its features (see `fit_probes`), one set for each corpus, applied to the clips of all corpora.
 
-    The files' names hold a digest of the teacher and of its input; those of the soft labels, which depend on labels, also
-    one of the clips that the probes are fitted to.
+    The files' names hold a digest of the teacher and of its input; those of the soft labels, which depend on labels,
+    also one of the clips that the probes are fitted to.
 
     Args:
         folder: where the files are.
@@ -107,7 +107,7 @@ class TeacherStore:
     ) -> None:
         inputs = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, speeds.identity)
         fitted = fingerprint(inputs, sorted((clip.key, clip.label, clip.speaker) for clip in clips))
-        self.corpora = tuple(corpora)
+        self.folder, self.corpora = folder, tuple(corpora)
         self._teacher, self._clips, self._speeds = teacher, clips, speeds
         self.frames = RaggedStore(folder / f"teacher-{inputs}-frames", COMPONENTS)  # at 50 a second
         self._statistics = RaggedStore(

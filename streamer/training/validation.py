@@ -30,8 +30,8 @@ def calibrate_windows(predictions: Sequence[Predictions]) -> tuple[Calibration, 
 def calibrate(predictions: Predictions, window_s: float) -> Calibration:
     """Fit the temperature and choose the threshold for windows of one length, from validation speakers.
 
-    Both use the corpora's label masks, since a corpus without surprise cannot tell how likely surprise is. A live window's
-    probabilities spread over all labels, so somewhat fewer of them reach the threshold.
+    Both use the corpora's label masks, since a corpus without surprise cannot tell how likely surprise is. A live
+    window's probabilities spread over all labels, so somewhat fewer of them reach the threshold.
     """
     temperature = fit_temperature(predictions.logits, predictions.targets)
     probs = probabilities(predictions.logits, temperature)

@@ -13,7 +13,7 @@ from streamer.training.tune import Tune
 
 
 @pytest.mark.parametrize("tune", ["head", "upper", "deep", "all"])
-def test_every_weight_that_learns_is_moved_by_one_optimizer(tune: Tune) -> None:
+def test_every_trained_weight_has_exactly_one_optimizer(tune: Tune) -> None:
     student = Student(initial_model("random", len(LABELS)), 128, 2, tune)
     recipe = Recipe(tune=tune, learning_rate=1e-3, encoder_learning_rate=1e-4)
     peaks = {
@@ -65,7 +65,7 @@ def test_singular_values_come_near_one_and_their_vectors_stay(shape: tuple[int, 
     assert ((turned.diagonal() > 0.6) & (turned.diagonal() < 1.3))[told].all()
 
 
-def test_nothing_is_moved_by_a_gradient_of_zeros() -> None:
+def test_a_gradient_of_zeros_changes_nothing() -> None:
     assert not orthogonalized(torch.zeros(4, 6)).any()
 
 
@@ -87,7 +87,7 @@ def test_it_steps_as_torch_s_does(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5), (12, 2, 3)])
-def test_a_kernel_is_moved_as_a_matrix_with_a_row_for_each_channel(shape: tuple[int, ...]) -> None:
+def test_a_kernel_is_updated_as_a_matrix_with_a_row_for_each_channel(shape: tuple[int, ...]) -> None:
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(4))
     kernel, matrix = (torch.nn.Parameter(torch.ones(like.shape)) for like in (gradient, gradient.flatten(1)))
     kernel.grad, matrix.grad = gradient, gradient.flatten(1)
@@ -96,7 +96,7 @@ def test_a_kernel_is_moved_as_a_matrix_with_a_row_for_each_channel(shape: tuple[
     assert torch.equal(kernel.flatten(1), matrix)
 
 
-def test_it_goes_on_from_a_state_as_if_it_had_not_stopped() -> None:
+def test_muon_resumes_from_its_state_bit_for_bit() -> None:
     generator = torch.Generator().manual_seed(3)
     gradients = [torch.randn(4, 6, generator=generator) for _ in range(4)]
 

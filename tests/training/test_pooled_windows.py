@@ -74,17 +74,17 @@ def frames_of(inputs: Tensor) -> Tensor:
 
 
 def pooled_in(
-    work: Path, clips: list[Clip], progress: Any = lambda items, what: items, talkers: Sequence[str] = ()
+    work: Path, clips: list[Clip], progress: Any = lambda items, what: items, babble: Sequence[str] = ()
 ) -> PooledWindows:
     windows = Windows([Corpus("made", "none", tuple(clips), {})], Features(), None, Softness(), 300, 0.0)
     torch.manual_seed(0)
     model = EmotionDetectionModel(len(LABELS))
-    store = pooled_store(work, model, Recipe(), clips, talkers)
+    store = pooled_store(work, model, Recipe(), clips, babble)
     plan = PoolingPlan(seed=0, non_speech=0.5)
     return pool_windows(ClipEncoder(model, load, frames_of), windows, clips, plan, store, progress)
 
 
-def test_windows_come_with_their_speakers_voice_and_labels_count_alike(tmp_path: Path) -> None:
+def test_windows_have_their_speaker_s_neutral_offset_and_labels_count_alike(tmp_path: Path) -> None:
     clips = made_clips()
     own = neutral_offsets(ClipEncoder(EmotionDetectionModel(len(LABELS)), load, frames_of), clips)
     assert {who: round(float(shift[0]), 4) for who, shift in own.items()} == {
@@ -102,7 +102,7 @@ def test_windows_come_with_their_speakers_voice_and_labels_count_alike(tmp_path:
     assert drawn.sum() == pytest.approx(1)
 
 
-def test_interrupted_pooling_goes_on_where_it_stopped_and_comes_to_the_same(tmp_path: Path) -> None:
+def test_interrupted_pooling_resumes_and_has_the_same_result(tmp_path: Path) -> None:
     whole = pooled_in(tmp_path / "whole", made_clips())
     encoded: list[int] = []
 
@@ -124,7 +124,7 @@ def test_interrupted_pooling_goes_on_where_it_stopped_and_comes_to_the_same(tmp_
     assert (parts.speakers, parts.kinds) == (whole.speakers, whole.kinds)
 
 
-def test_what_was_pooled_under_other_labels_is_not_taken(tmp_path: Path) -> None:
+def test_windows_cached_under_other_labels_are_not_used(tmp_path: Path) -> None:
     clips = made_clips()
     pooled_in(tmp_path, clips)
     sad = [replace(clip, label="sad" if clip.label == "happy" else clip.label) for clip in clips]
@@ -133,14 +133,14 @@ def test_what_was_pooled_under_other_labels_is_not_taken(tmp_path: Path) -> None
     assert "happy" not in said
 
 
-def test_what_was_pooled_behind_other_talkers_is_encoded_anew(tmp_path: Path) -> None:
+def test_windows_with_other_babble_are_encoded_anew(tmp_path: Path) -> None:
     asked: list[int] = []
 
     def counting(numbers: Sequence[int], what: str) -> Sequence[int]:
         asked.append(len(numbers))
         return numbers
 
-    for talkers in (["a"], ["a"], ["b"]):
-        pooled_in(tmp_path, made_clips(), counting, talkers)
+    for babble in (["a"], ["a"], ["b"]):
+        pooled_in(tmp_path, made_clips(), counting, babble)
     first, again, others = asked
     assert (again, others) == (0, first)

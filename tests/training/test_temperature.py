@@ -17,7 +17,7 @@ def logits_of(temperature: float, clips: int = 4000) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_spoilt_probabilities_is_found(temperature: float) -> None:
+def test_the_temperature_behind_miscalibrated_logits_is_recovered(temperature: float) -> None:
     logits, targets = logits_of(temperature)
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.1)
     calibrated = probabilities(logits, fit_temperature(logits, targets))
