@@ -1,4 +1,4 @@
-"""The rates every room shares, each with its arithmetic."""
+"""The rates every package shares, each with its arithmetic."""
 
 SAMPLE_RATE = 24_000  # Hz; EnCodec's mono model
 FRAME_SAMPLES = 2 * 4 * 5 * 8  # 320 samples a frame: the product of the encoder's strides

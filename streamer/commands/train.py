@@ -79,7 +79,7 @@ def train(
         str | None,
         typer.Option(
             help="measured | a checkpoint: keep its encoder and refit the classifier on all speakers. Only --versions, "
-            "--seed, --work, --output, --device and --threads apply then. Default: train."
+            "--seed, --work, --output, --device and --threads apply then. Default: off (train as usual)."
         ),
     ] = None,
     device: Device = "auto",

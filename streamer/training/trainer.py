@@ -17,6 +17,7 @@ from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
 from streamer.progress import Progress, Reporter
 from streamer.training.batches import EpochBatches, draw_epoch
+from streamer.training.early_stopping import should_stop
 from streamer.training.export import EvaluatedModel, Provenance, export_checkpoint
 from streamer.training.head import PooledWindows, fit_head
 from streamer.training.learner import Learner, TrainingState, training_dtype
@@ -28,7 +29,7 @@ from streamer.training.recipe import Recipe
 from streamer.training.run_folder import RunFolder
 from streamer.training.student import Student, initial_model
 from streamer.training.teacher_targets import COMPONENTS
-from streamer.training.validation import WINDOWS_S, calibrate_windows, should_stop
+from streamer.training.validation import WINDOWS_S, calibrate_windows
 
 
 def open_run(

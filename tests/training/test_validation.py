@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from streamer.training.early_stopping import should_stop
 from streamer.training.learner import TrainingState
-from streamer.training.validation import should_stop
 from tests.training.small_run import QUICK
 
 
