@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
-from streamer.constants import SAMPLE_RATE
+from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, SAMPLE_RATE
 from streamer.corpora.corpus import Corpus
 from streamer.corpora.splits import DEFAULT_SEED, Split
 from streamer.emotion import EmotionDetectionModel
@@ -17,8 +17,6 @@ from streamer.progress import Log
 from streamer.training.metrics import Measures, measure
 from streamer.training.predict import Predictions
 from streamer.training.temperature import probabilities
-
-_WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,8 @@ def export_checkpoint(evaluated: EvaluatedModel, provenance: Provenance, output:
         sample_rate_hz=SAMPLE_RATE,
         level_version=LEVEL_VERSION,
         level_target_rms=TARGET_RMS,
-        window_s=_WINDOW_S,
-        hop_s=_HOP_S,
+        window_s=DEFAULT_WINDOW_S,
+        hop_s=DEFAULT_HOP_S,
         calibrations=evaluated.calibrations,
         training_data=_training_data(provenance),
         accuracy=(),
@@ -65,7 +63,7 @@ def export_checkpoint(evaluated: EvaluatedModel, provenance: Provenance, output:
         neutral_mean=evaluated.neutral_mean,
         speakers=_speakers(provenance),
     )
-    calibration = card.calibration_for(_WINDOW_S)
+    calibration = card.calibration_for(DEFAULT_WINDOW_S)
     measured = [
         (corpus, _measure(predictions, corpus.labels, calibration))
         for corpus in corpora

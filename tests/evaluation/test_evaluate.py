@@ -94,6 +94,7 @@ def test_kfold_tests_every_unknown_speaker_and_the_report_names_the_classifier(
     assert "Speakers known to the checkpoint are only trained on." in markdown(evaluation)
 
 
+@pytest.mark.slow
 def test_several_checkpoints_test_every_speaker_that_one_of_them_does_not_know(
     corpus_folder: Path, tmp_path: Path
 ) -> None:

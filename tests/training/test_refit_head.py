@@ -91,6 +91,7 @@ def test_only_the_classifier_changes(refit: Refit, made: Path) -> None:
     assert changed == {name for name in before if name.startswith("classifier.")}
 
 
+@pytest.mark.slow
 def test_wrong_labels_of_a_speaker_do_not_change_the_predictions_for_that_speaker(
     corpus: Path, made: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from streamer.training.recipe import Recipe
 from tests.training.small_run import QUICK, prepared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [replace(QUICK, seed=5), replace(QUICK, augmentation=Augmentation(babble=0.9))])
 def test_features_of_another_augmentation_are_computed_anew(corpus: Path, tmp_path: Path, other: Recipe) -> None:
     prepared(corpus, tmp_path)
@@ -28,6 +29,7 @@ def test_the_repr_that_names_the_files_is_that_of_the_first_version() -> None:
     )
 
 
+@pytest.mark.slow
 def test_each_run_s_babble_is_of_its_own_speakers(corpus: Path, tmp_path: Path) -> None:
     recipe = replace(QUICK, start="lower", tune="deep", versions=2)
     one, two, three, four = (f"ravdess/{speaker}" for speaker in ("01", "02", "03", "04"))

@@ -102,6 +102,7 @@ def test_cached_targets_are_not_computed_again(
     assert again.probabilities("ravdess", clips[0].key) is not None
 
 
+@pytest.mark.slow
 def test_another_teacher_has_targets_of_its_own(
     clips: list[Clip], speeds: SpeedVersions, store: TeacherStore, features: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_speed_version_has_targets_of_its_own(store: TeacherStore, clips: list
     assert store.probabilities("ravdess", name) is not None
 
 
+@pytest.mark.slow
 def test_every_corpus_has_logits_for_every_clip(
     teacher: WhisperTeacher, clips: list[Clip], speeds: SpeedVersions, tmp_path: Path
 ) -> None:
