@@ -17,6 +17,8 @@ from streamer.evaluation.results import Evaluation
 from streamer.training.predict import ClipEncoder
 from tests.evaluation.conftest import silent
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 
 def run(folder: Path, options: EvaluationOptions, work: Path) -> Evaluation:
     return evaluate("measured", read_corpora([folder]), options, work, print, silent)
@@ -94,7 +96,6 @@ def test_kfold_tests_every_unknown_speaker_and_the_report_names_the_classifier(
     assert "Speakers known to the checkpoint are only trained on." in markdown(evaluation)
 
 
-@pytest.mark.slow
 def test_several_checkpoints_test_every_speaker_that_one_of_them_does_not_know(
     corpus_folder: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from streamer.training.recipe import Recipe
 from streamer.training.refit_head import refit_head
 from tests.training.small_run import CPU, QUIET
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 QUICK = Recipe(versions=1, non_speech=0, head_steps=5)
 EVERYONE = {"ravdess/01", "ravdess/02", "ravdess/03", "ravdess/04"}
 
@@ -91,7 +93,6 @@ def test_only_the_classifier_changes(refit: Refit, made: Path) -> None:
     assert changed == {name for name in before if name.startswith("classifier.")}
 
 
-@pytest.mark.slow
 def test_wrong_labels_of_a_speaker_do_not_change_the_predictions_for_that_speaker(
     corpus: Path, made: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from streamer.training.run_folder import RunFolder
 from streamer.training.trainer import build_or_restore, train, train_epoch
 from tests.training.small_run import CPU, QUICK, QUIET, opened, prepared, silent
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 TWO_EPOCHS = replace(QUICK, epochs=2)
 FAST = replace(QUICK, tune="head", head_steps=0)  # without Muon, which takes half a second a step
 STILL = replace(FAST, learning_rate=1e-12)  # no epoch is better than the first
@@ -59,7 +61,6 @@ def test_every_epoch_has_a_line_in_the_log(trained: Path) -> None:
     assert all("validation UAR ravdess" in line for line in lines[:2])
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_ends_as_if_it_had_not_been(trained: Path, corpus: Path, work: Path) -> None:
     class InterruptedRunError(Exception):
         pass
@@ -82,21 +83,18 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(trained: Path, corpus: Pa
     assert all(torch.equal(ended[name], whole[name]) for name in whole)
 
 
-@pytest.mark.slow
 def test_other_processes_cut_the_same_windows(trained: Path, corpus: Path, work: Path) -> None:
     run_to_its_end(corpus, work, TWO_EPOCHS, workers=1)
     mine, theirs = (load_checkpoint(folder / "model.safetensors").tensors for folder in (work, trained))
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.slow
 def test_without_patience_all_epochs_are_trained_and_the_last_is_kept(corpus: Path, work: Path) -> None:
     run = run_to_its_end(corpus, work, replace(STILL, epochs=3, patience=0))
     state = build_or_restore(run, CPU).state
     assert (state.epoch, state.best_epoch) == (3, 3)  # though none is better than the first
 
 
-@pytest.mark.slow
 def test_early_stopping_ends_training(corpus: Path, work: Path) -> None:
     run = run_to_its_end(corpus, work, replace(STILL, epochs=20, patience=1))
     state = build_or_restore(run, CPU).state
@@ -111,7 +109,6 @@ def test_the_upper_part_is_trained_and_the_convolutions_stay(trained: Path) -> N
     assert {"encoder.model.13.lstm.weight_hh_l0", "encoder.model.15.conv.conv.weight"} <= changed
 
 
-@pytest.mark.slow
 def test_the_deep_part_is_trained_and_what_lies_below_stays(corpus: Path, work: Path) -> None:
     _, learner, data = prepared(corpus, work, replace(QUICK, tune="deep"))
     encoder = learner.student.model.encoder
@@ -122,7 +119,6 @@ def test_the_deep_part_is_trained_and_what_lies_below_stays(corpus: Path, work: 
     assert changed == {10, 12, 13, 15}  # a residual block, a convolution, the LSTM, a convolution
 
 
-@pytest.mark.slow
 def test_everything_is_trained_from_a_random_start(corpus: Path, work: Path) -> None:
     recipe = replace(QUICK, start="random", tune="all", batch_size=8)
     _, learner, data = prepared(corpus, work, recipe)
@@ -133,7 +129,6 @@ def test_everything_is_trained_from_a_random_start(corpus: Path, work: Path) -> 
     assert not any(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.slow
 def test_a_run_that_trains_everything_leaves_a_checkpoint(corpus: Path, work: Path) -> None:
     run_to_its_end(corpus, work, replace(QUICK, start="random", tune="all", batch_size=8))
     assert load_checkpoint(work / "model.safetensors").card.licence == "CC BY-NC-SA 4.0"
@@ -149,7 +144,6 @@ def test_descriptors_are_trained_where_they_have_a_weight(corpus: Path, work: Pa
     assert bool(gradient.abs().sum() > 0) == (weight > 0)
 
 
-@pytest.mark.slow
 def test_the_log_has_the_loss_of_descriptors(corpus: Path, work: Path) -> None:
     run_to_its_end(corpus, work, replace(FAST, weights=Weights(descriptors=1.0)))
     assert "loss descriptors" in (work / "log.txt").read_text()
