@@ -1,4 +1,4 @@
-"""Array aliases that several rooms share."""
+"""Array aliases that several packages share."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from streamer.constants import FRAME_RATE
+from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, FRAME_RATE
 from streamer.errors import UsageError
 
 PREFIX = "STREAMER_"
@@ -68,8 +68,8 @@ class AudioConfig(_Table):
 class WindowConfig(_Table):
     """The [window] table: length of a window, and distance of two."""
 
-    window_s: Annotated[Frames, Field(ge=0.2, le=30)] = 3.0
-    hop_s: Annotated[Frames, Field(ge=1 / FRAME_RATE, le=10)] = 0.24
+    window_s: Annotated[Frames, Field(ge=0.2, le=30)] = DEFAULT_WINDOW_S
+    hop_s: Annotated[Frames, Field(ge=1 / FRAME_RATE, le=10)] = DEFAULT_HOP_S
 
     @model_validator(mode="after")
     def _hop_fits(self) -> "WindowConfig":

@@ -1,8 +1,10 @@
-"""The rates every room shares, each with its arithmetic."""
+"""The rates every package shares, each with its arithmetic."""
 
 SAMPLE_RATE = 24_000  # Hz; EnCodec's mono model
 FRAME_SAMPLES = 2 * 4 * 5 * 8  # 320 samples a frame: the product of the encoder's strides
 FRAME_RATE = SAMPLE_RATE // FRAME_SAMPLES  # 24,000 / 320 = 75 frames a second
 STARTUP_FRAMES = 7  # the last convolution (kernel 7, reflect padding) needs seven frames before it can give the first
 STARTUP_SAMPLES = STARTUP_FRAMES * FRAME_SAMPLES  # 7 x 320 = 2,240 samples = 93.3 ms, once at the start of a stream
+DEFAULT_WINDOW_S = 3.0  # 225 frames; `window.window_s` of config.toml
+DEFAULT_HOP_S = 0.24  # 18 frames, 5,760 samples; `window.hop_s` of config.toml
 EMBEDDING_DIM = 128  # channels of an EnCodec embedding

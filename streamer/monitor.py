@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streamer.audio.microphone import Microphone
 from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
@@ -12,14 +12,15 @@ from streamer.audio.source import Source
 from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
-from streamer.events import Event, Info
+from streamer.events import Event
 from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
-from streamer.pipeline.board_sink import BoardSink
-from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
-from streamer.pipeline.worker import Worker
+from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
+
+if TYPE_CHECKING:  # it loads torch
+    from streamer.pipeline.build import Pipeline
 
 BROKER_LOOK_S = 0.25  # between two looks at the broker's connection, for the screen and its log
 
@@ -42,6 +43,7 @@ class Monitor:
     Args:
         settings: as of config.toml; None: the built-in defaults. `streamer.config.load()` reads the user's.
         on_enrolled: receives the result of every enrolment, in the worker's thread; None: voice profiles are stored.
+        meters: measure input levels for `snapshot`, at some 0.3 % of a core per stream.
 
     Attributes:
         ended: set when nothing more will come: every source is over, or something failed.
@@ -51,10 +53,15 @@ class Monitor:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, on_enrolled: Callable[[EnrolmentResult], None] | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        on_enrolled: Callable[[EnrolmentResult], None] | None = None,
+        meters: bool = True,
     ) -> None:
         self._settings = settings or Settings()
         self._on_enrolled = on_enrolled
+        self._meters = meters
         # By the stream's name. Replaced as a whole, never changed, since other threads read it.
         self._sources: dict[str, Source] = {}
         self._roster_lock = threading.Lock()  # held while streams come, go or are started
@@ -62,9 +69,7 @@ class Monitor:
         self._queue: EventQueue | None = None
         self._resources = ExitStack()
         self._wake = threading.Event()  # set by every ring when audio came in
-        self._worker: Worker | None = None
-        self._profiles: VoiceProfiles | None = None  # with the worker
-        self._store: ProfileStore | None = None
+        self._pipeline: Pipeline | None = None  # once the model is loaded
         self._enrol_first: dict[str, float] = {}  # to be enrolled as soon as there is a worker: seconds of speech
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -98,7 +103,11 @@ class Monitor:
         if mqtt != "off":
             from streamer.publish.open import open_mqtt
 
-            publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+            try:
+                publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+            except BaseException:
+                monitor.stop()  # an embedded broker may have been started
+                raise
             assert publisher is not None, "the url is not `off`"
             monitor.publish_to(publisher)
         return monitor
@@ -134,7 +143,7 @@ class Monitor:
 
     @property
     def source_options(self) -> SourceOptions:
-        """How `add` opens a source unless told otherwise: by the [audio] table."""
+        """How `add` opens a source by default: as the [audio] table has it."""
         audio = self._settings.audio
         channel = audio.channel if isinstance(audio.channel, int) else None
         return SourceOptions(
@@ -163,13 +172,13 @@ class Monitor:
             sources = list(self._sources.values())
         for source in sources:
             source.stop()
-        if self._worker is not None:
-            self._worker.stop()
+        if self._pipeline is not None:
+            self._pipeline.worker.stop()
         if self._thread.ident is not None:
             # A model that is still being loaded is not waited for: the user wants out.
-            self._thread.join(5.0 if self._worker is not None else 0.5)
-        if self._store is not None:
-            self._store.close()
+            self._thread.join(5.0 if self._pipeline is not None else 0.5)
+        if self._pipeline is not None:
+            self._pipeline.store.close()
         for publisher in self._publishers:
             publisher.close()
         self._resources.close()
@@ -180,7 +189,7 @@ class Monitor:
         """Monitor one more source while the others go on; from any thread.
 
         Args:
-            source: as on the command line (`mic`, a recording's path, a URL, …), or an opened source that was not started.
+            source: as on the command line (`mic`, a recording's path, a URL, …), or an opened source, not started.
             options: how to open it; None: `source_options`.
             name: of the stream; None: the source's own.
 
@@ -201,12 +210,11 @@ class Monitor:
             if self._stopping.is_set() or self.ended.is_set():
                 raise StreamerError(f"The monitor has ended and cannot add {source.name!r}; start a new one.")
             source.ring.on_write = self._wake
-            if self._worker is not None:
+            if self._pipeline is not None:
                 source.start()  # first, since it may refuse
             self.board.status(source.name, "starting", device=source.status().device)
-            if self._worker is not None and self._profiles is not None:
-                self._profiles.load(source.name)
-                self._worker.add(source)
+            if self._pipeline is not None:
+                self._pipeline.add(source)
             self._sources = {**self._sources, source.name: source}
         return source.name
 
@@ -221,10 +229,10 @@ class Monitor:
         with self._roster_lock:
             source = self._source(stream)
             self._sources = {name: other for name, other in self._sources.items() if name != stream}
-            if self._worker is None:
+            if self._pipeline is None:
                 self.board.forget(stream)
             else:
-                self._worker.remove(stream)
+                self._pipeline.worker.remove(stream)
         source.stop()
 
     def snapshot(self) -> Snapshot:
@@ -234,7 +242,7 @@ class Monitor:
     def notices(self) -> frozenset[str]:
         """Return what the sources and voice profiles report to the user, for runs without a screen."""
         statuses = {name: source.status() for name, source in self._sources.items()}
-        ignored = self._store.ignored if self._store is not None else frozenset()
+        ignored = self._pipeline.store.ignored if self._pipeline is not None else frozenset()
         return ignored | {f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"}
 
     def mute(self, stream: str, muted: bool) -> None:
@@ -279,8 +287,8 @@ class Monitor:
     def _enrol(self, stream: str, wanted_s: float | None) -> None:
         self._source(stream)
         with self._roster_lock:
-            if self._profiles is not None:
-                self._profiles.enrol(stream, wanted_s)
+            if self._pipeline is not None:
+                self._pipeline.profiles.enrol(stream, wanted_s)
             elif wanted_s is not None:
                 self._enrol_first[stream] = wanted_s
             else:
@@ -294,9 +302,9 @@ class Monitor:
     def _run(self) -> None:
         """Load, warm up, start the sources, and wait for the worker's end."""
         try:
-            worker = self._load()
+            pipeline = self._load()
             if not self._stopping.is_set():
-                worker.run()
+                pipeline.worker.run()
             broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
             if broken:  # raised at the end: until then the screen shows the other streams
                 self.failure = StreamerError(broken[0].detail)
@@ -308,44 +316,34 @@ class Monitor:
             if self._queue is not None:
                 self._queue.close()
 
-    def _load(self) -> Worker:
-        """Return the worker for the sources there are by then, which are started."""
-        from streamer.pipeline.build import build_inference, describe, stream_settings
+    def _load(self) -> "Pipeline":
+        """Return the pipeline for the sources there are by then, which are started."""
+        from streamer.pipeline.build import build_pipeline
 
         first = dict(self._sources)
-        inference = build_inference(self._settings, rows=len(first))
-        self.board.torch_device(str(inference.device))
-        each = stream_settings(self._settings, inference.model)
-        store = self._store = ProfileStore(
-            inference.model.sha256 or "",
-            lambda stream, text: self.board.log("note", text, stream),
-            enabled=self._settings.model.calibration and each.neutral_mean is not None,
+        pipeline = build_pipeline(
+            self._settings,
+            list(first.values()),
+            self.board,
+            self._publishers,
+            self._wake,
+            self._on_enrolled,
+            self._meters,
         )
-
-        def info(names: tuple[str, ...]) -> Info:
-            return describe(self._settings, inference, names, profiles.in_use)
-
-        sink = BoardSink(self.board, self._publishers, info)
-        profiles = VoiceProfiles(inference, each, sink, store, self._on_enrolled)
-        for name in first:
-            profiles.load(name)
-        worker = Worker(inference, list(first.values()), each, sink=sink, wake=self._wake, profiles=profiles)
-        sink.roster_changed(tuple(first))
         with self._roster_lock:
             now = self._sources
             for name, source in first.items():
                 if now.get(name) is not source:  # it was removed while the model was loaded
-                    worker.remove(name)
+                    pipeline.worker.remove(name)
             for name, source in now.items():
                 if first.get(name) is not source:
-                    profiles.load(name)
-                    worker.add(source)
+                    pipeline.add(source)
                 if not self._stopping.is_set():
                     source.start()
             for name, wanted_s in self._enrol_first.items():
-                profiles.enrol(name, wanted_s)
-            self._worker, self._profiles = worker, profiles
-        return worker
+                pipeline.profiles.enrol(name, wanted_s)
+            self._pipeline = pipeline
+        return pipeline
 
     def _watch_broker(self) -> None:
         """Keep the board's view of the publisher that has a broker."""

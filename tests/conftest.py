@@ -19,6 +19,13 @@ def missing(part: str, cure: str) -> None:
     pytest.skip(message)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests, which share fixtures, in one process, and all tests with real devices or brokers in one."""
+    for item in items:
+        group = "real" if item.get_closest_marker("real") else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def user_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the user's data, empty: voice profiles of whoever runs the tests are left alone."""

@@ -56,14 +56,14 @@ def test_the_version_is_printed() -> None:
 
 def test_a_shell_completes_commands_and_choices() -> None:
     def completed(words: str) -> list[str]:
-        asked = {
+        environment = {
             "_STREAMER_COMPLETE": "complete_bash",
             "COMP_WORDS": words,
             "COMP_CWORD": str(len(words.split(" ")) - 1),
         }
         code = "import sys; sys.argv[0] = 'streamer'; from streamer.cli import app; app()"
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | asked
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | environment
         )
         return done.stdout.split()
 
@@ -98,7 +98,8 @@ def test_the_help_waits_for_nothing_heavy() -> None:
 
 
 def test_the_monitor_can_show_itself_before_torch_is_loaded() -> None:
-    code = "import sys, streamer.commands.run, streamer.dashboard.app; print('torch' in sys.modules)"
+    modules = "commands.terminal_session", "monitor", "publish.open", "publish.jsonlines", "dashboard.app", "config"
+    code = f"import sys, {', '.join(f'streamer.{name}' for name in modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -116,7 +117,7 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         streamer.Nothing  # noqa: B018
 
 
-def test_the_model_card_tells_data_licence_and_accuracy() -> None:
+def test_info_shows_data_licence_and_accuracy() -> None:
     text = runner.invoke(app, ["info"]).output
     assert [word for word in ("CC BY-NC-SA", "UAR", "CREMA-D", "neutral", "temperature") if word not in text] == []
     text = runner.invoke(app, ["info", "--batch", "16", "--seconds", "2"]).output
@@ -126,7 +127,7 @@ def test_the_model_card_tells_data_licence_and_accuracy() -> None:
     assert len(card["sha256"]) == 64
 
 
-def test_the_doctor_gives_each_finding_a_line(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_prints_a_line_per_check(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "my.toml"
     config.write_text('[mqtt]\nurl = "mqtt://127.0.0.1:9"\n')
     result = runner.invoke(app, ["doctor", "--config", str(config)])

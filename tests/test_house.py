@@ -1,17 +1,23 @@
-"""The house keeps its shape: levels, cycles, sizes of rooms and files."""
+"""The house keeps its shape: levels, cycles, sizes of rooms and functions, sizes of files."""
 
+import ast
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import grimp
 import pytest
 
+from streamer.cli import COMMANDS
+
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = CHECKOUT / "streamer"
 
 LEVELS = 9  # the longest chain of imports between the entries directly under streamer/
 ROOM_SHARE = 0.15  # the largest room's share of the package's lines
+FUNCTION_LINES = 60
+PARAMETERS = 7  # without self and cls
 MEGABYTE = 1_000_000
 LARGE_FILES = {"streamer/checkpoints/bundled.safetensors"}
 
@@ -52,6 +58,33 @@ def test_no_room_holds_more_than_its_share_of_the_lines() -> None:
         if room.is_dir():
             share = sum(count for path, count in lines.items() if room in path.parents) / total
             assert share <= ROOM_SHARE, f"{room.name}: {share:.1%} of {total} lines"
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(CHECKOUT)}:{node.lineno} {node.name}", node
+
+
+def is_command(where: str) -> bool:
+    return any(
+        where.startswith(f"streamer/commands/{c.__name__}.py:") and where.endswith(f" {c.__name__}") for c in COMMANDS
+    )
+
+
+def test_no_function_is_longer_than_a_screen_or_takes_many_parameters() -> None:
+    """A command's signature is its command line, which the user does not mind being long; its body counts."""
+    wrong = []
+    for where, node in functions():
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        parameters = [one.arg for one in arguments if one.arg not in ("self", "cls")]
+        command = is_command(where)
+        first = node.body[0].lineno if command else node.lineno
+        length = (node.end_lineno or first) - first + 1
+        if length > FUNCTION_LINES or (len(parameters) > PARAMETERS and not command):
+            wrong.append(f"{where}: {length} lines, {len(parameters)} parameters")
+    assert wrong == []
 
 
 def test_no_tracked_file_is_larger_than_a_megabyte_but_the_listed_ones() -> None:

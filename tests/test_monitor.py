@@ -1,4 +1,4 @@
-"""The monitor: streams come and go at any moment, and everybody is told."""
+"""The monitor: streams come and go at any moment, are announced, and yield events."""
 
 import threading
 import time
@@ -111,7 +111,7 @@ def bench(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("loaded_first", [True, False])
-def test_a_stream_that_comes_is_heard_shown_and_announced(bench: Bench, loaded_first: bool) -> None:
+def test_an_added_stream_runs_is_shown_and_announced(bench: Bench, loaded_first: bool) -> None:
     bench.monitor.start()
     if loaded_first:
         bench.loaded.set()
@@ -182,16 +182,16 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
     assert not door.started
 
 
-def with_a_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model of `bench` knows what neutral speech is."""
+def with_neutral_mean(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of `bench` has a neutral mean."""
     settings = replace(SETTINGS, neutral_mean=(0.5,) * 128)
     monkeypatch.setattr("streamer.pipeline.build.stream_settings", lambda *_: settings)
 
 
-def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(
+def test_a_speaker_is_enrolled_while_the_stream_runs_and_the_profile_kept_for_the_next_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_a_middle(bench, monkeypatch)
+    with_neutral_mean(bench, monkeypatch)
     bench.loaded.set()
     bench.monitor.calibrate("desk", wanted_s=0.5)  # before there is a worker: it begins with it
     bench.monitor.start()
@@ -204,7 +204,7 @@ def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(
     bench.monitor.stop()
 
     again = Bench(monkeypatch, "desk", "door")
-    with_a_middle(again, monkeypatch)
+    with_neutral_mean(again, monkeypatch)
     again.loaded.set()
     again.monitor.start()
     until(lambda: again.rosters)
@@ -213,8 +213,8 @@ def test_a_voice_is_learnt_while_the_stream_is_heard_and_kept_for_the_next_run(
     again.monitor.stop()
 
 
-def test_a_cancelled_voice_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_a_middle(bench, monkeypatch)
+def test_a_cancelled_enrolment_leaves_no_profile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_neutral_mean(bench, monkeypatch)
     bench.loaded.set()
     bench.monitor.calibrate("desk", wanted_s=0.5)
     bench.monitor.cancel_calibration("desk")
@@ -231,10 +231,10 @@ def test_a_cancelled_voice_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyP
     assert stored_names() == ()
 
 
-def test_a_profile_that_cannot_be_used_is_told_and_the_stream_is_heard_without_it(
+def test_a_profile_that_cannot_be_used_is_reported_and_the_stream_runs_without_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_a_middle(bench, monkeypatch)
+    with_neutral_mean(bench, monkeypatch)
     profile_folder().mkdir(parents=True)
     (profile_folder() / "desk.json").write_text("{")
     bench.loaded.set()
@@ -318,8 +318,18 @@ def test_the_settings_name_the_source_where_the_caller_names_none() -> None:
     assert [view.name for view in monitor.snapshot().streams] == ["talk"]
 
 
-def test_a_broker_that_is_not_there_shows_and_the_url_is_checked() -> None:
+def test_the_brokers_url_is_checked_when_the_monitor_is_opened() -> None:
     with pytest.raises(UsageError):
         Monitor.open("demo", mqtt="not a url")
-    monitor = Monitor.open("demo", mqtt="mqtt://127.0.0.1:9")
-    monitor.stop()
+    Monitor.open("demo", mqtt="mqtt://127.0.0.1:9").stop()
+
+
+def test_the_screen_shows_the_publisher_that_has_a_broker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = PublisherStats(False, "mqtt://home:1883", "Nothing listens there.", 0, 7, 1)
+    monkeypatch.setattr(bench.kept, "stats", lambda: stats)
+    assert bench.monitor.snapshot().broker.status == "off"
+    bench.monitor.start()
+    until(lambda: bench.monitor.snapshot().broker.status == "offline")
+    view = bench.monitor.snapshot().broker
+    assert (view.url, view.detail, view.queued, view.shed) == ("mqtt://home:1883", "Nothing listens there.", 7, 1)
+    assert "broker offline: Nothing listens there." in [line.text for line in bench.monitor.snapshot().log]

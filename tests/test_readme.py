@@ -16,6 +16,7 @@ def test_the_readme_shows_how_to_use_the_library() -> None:
     assert any("from streamer import" in example for example in EXAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened, closed = Monitor.open, []

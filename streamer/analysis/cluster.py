@@ -44,8 +44,9 @@ class Clustering:
 def cluster(embeddings: FloatArray, labels: Sequence[str], speakers: Sequence[str]) -> list[Clustering]:
     """Cluster standardised `embeddings [R, D]`, R >= 5, in 20 principal components, with fixed seeds.
 
-    K-means runs with as many clusters as there are labels, and with the number from 2 to 12 that has the best silhouette.
-    DBSCAN runs with the radius, of four quantiles of the distances to the fifth neighbour, that has the best silhouette.
+    K-means runs with as many clusters as there are labels, and with the number from 2 to 12 that has the best
+    silhouette. DBSCAN runs with the one of four radii, quantiles of the distances to the fifth neighbour, that has the
+    best silhouette.
     """
     points = PCA(n_components=min(COMPONENTS, *embeddings.shape), random_state=SEED).fit_transform(embeddings)
     found = []

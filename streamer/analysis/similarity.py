@@ -29,7 +29,10 @@ class Neighbour:
 
 
 def label_similarity(embeddings: FloatArray, labels: Sequence[str]) -> LabelSimilarity | None:
-    """Compare labels by standardised `embeddings [R, D]`, leaving out unlabelled ones; None with fewer than two labels."""
+    """Compare labels by standardised `embeddings [R, D]`; recordings without a label are left out.
+
+    Returns None with fewer than two labels.
+    """
     names = tuple(sorted(set(labels) - {""}))
     if len(names) < 2:
         return None

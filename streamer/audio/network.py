@@ -14,9 +14,9 @@ from streamer.audio.decoder import to_float
 
 HLS_TIMEOUT_S = 20.0  # segments come every 2 to 10 s, and the supervisor sees by itself that nothing is left to play
 ANALYZE_US = 1_000_000  # how much audio FFmpeg looks at before it names the codec; its default is 5 s
-# How far a timestamp may lie beside the end of the frame before, in frames and at least in seconds. Of RTP a lost packet
-# is noticed: its timestamps were seen to jitter by 5 ms of 20 ms. Other formats come over connections that lose nothing;
-# the first AAC frames of MPEG-TS are one frame off, and what counts is a segment of HLS that was skipped.
+# How far a timestamp may lie beside the end of the frame before, in frames and at least in seconds. Of RTP a lost
+# packet is noticed: its timestamps were seen to jitter by 5 ms of 20 ms. Other formats come over connections that lose
+# nothing; the first AAC frames of MPEG-TS are one frame off, and what counts is a segment of HLS that was skipped.
 RTP_TOLERANCE = (0.75, 0.015)
 TOLERANCE = (3.0, 0.1)
 OGG_UNSURE_S = 1.0  # joined in the middle, Ogg knows its position from the second page on; what comes is whole anyway

@@ -218,7 +218,7 @@ def _gathered(blocks: Iterator[tuple[Samples2D, int]], rate_hz: int, channels: i
 
 
 class Converter:
-    """Brings blocks of changing rates and channel counts to one rate and count: decoders may change both in mid-file."""
+    """Brings blocks of changing rates and channel counts to one of each: decoders may change both in mid-file."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self._rate_hz = rate_hz

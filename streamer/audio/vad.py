@@ -169,7 +169,7 @@ class VoiceActivityDetector:
         return speech / classified if classified else 0.0
 
     def _classify(self, plain: float) -> VadChunk:
-        """Return the next chunk, from the probability of the plain audio and those of the slowed audio up to its end."""
+        """Return the next chunk, from the probability of the plain audio and those of the slowed one up to its end."""
         chunks = (self._classified_to - self._start) // CHUNK
         ending = CHUNK * (chunks + 1) // SLOWED_CHUNK - CHUNK * chunks // SLOWED_CHUNK  # 1 or 2 of 512 in 768 samples
         slowed = max(self._slowed_results.popleft() for _ in range(ending))

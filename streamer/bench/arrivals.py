@@ -1,7 +1,7 @@
 """Subscribe in a process of its own, like any other MQTT client: `python -m streamer.bench.arrivals URL FILTER`.
 
-Prints `ready` once the broker has granted the subscription, then one line of JSON per message: the monotonic time of its
-arrival (all processes of a machine share that clock), its topic, and its payload.
+Prints `ready` once the broker has granted the subscription, then one line of JSON per message: the monotonic time of
+its arrival (all processes of a machine share that clock), its topic, and its payload.
 """
 
 import asyncio

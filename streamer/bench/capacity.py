@@ -1,7 +1,7 @@
 """The largest number of streams that one machine encodes in real time.
 
-One step copies one hop of every stream from host memory to the device, encodes it, and waits for the frames. The weights
-are random: they do not change the time.
+One step copies one hop of every stream from host memory to the device, encodes it, and waits for the frames. The
+weights are random: they do not change the time.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 """Latency from a click in a microphone to the message at a subscriber, split into stages.
 
 A click train is played into a virtual microphone; the monitor's own parts capture it in this process; a broker and a
-subscriber run in processes of their own. The program promises a limit on the time from the callback that completes a hop
-to the arrival of the message. The time before that belongs to the device and to the resampler's filter; it is listed apart.
+subscriber run in processes of their own. The program promises a limit on the time from the callback that completes a
+hop to the arrival of the message. The time before that belongs to the device and to the resampler's filter; it is
+listed apart.
 """
 
 from bisect import bisect_left, bisect_right

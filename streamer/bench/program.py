@@ -1,4 +1,4 @@
-"""`streamer run` in its own process, observed from outside: its JSON lines with their arrival times, and its resources."""
+"""`streamer run` in its own process, observed from outside: JSON lines with arrival times, and resources."""
 
 import contextlib
 import json

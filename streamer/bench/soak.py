@@ -1,8 +1,9 @@
 """Endurance test: run the program for hours and check memory, lost audio and timestamps.
 
-The real `streamer run` runs in its own process and is observed from outside. A live soak captures a virtual microphone that
-plays speech endlessly, and publishes to a broker; a fast soak reads raw PCM from a pipe as fast as the model goes. One row
-of JSON a minute, with the verdict so far, is appended to a file, so that an interrupted soak still has a result.
+The real `streamer run` runs in its own process and is observed from outside. A live soak captures a virtual microphone
+that plays speech endlessly, and publishes to a broker; a fast soak reads raw PCM from a pipe as fast as the model goes.
+One row of JSON a minute, with the verdict so far, is appended to a file, so that an interrupted soak still has a
+result.
 """
 
 import json

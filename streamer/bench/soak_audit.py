@@ -97,7 +97,7 @@ class Audit:
             self._to_wall_ms.append(1000 * (arrived_s - time_s) - window["latency_ms"])
 
     def _note_gap(self, window: dict[str, Any]) -> None:
-        """Restart the clocks after a gap: audio after the last whole hop is in no window, and the pause has no position."""
+        """Restart the clocks after a gap: audio after the last whole hop is in no window, the pause has no position."""
         self.gaps += 1
         left_over = round(window["start_s"] * SAMPLE_RATE) - self.position
         if 0 <= left_over < self.hop_samples:

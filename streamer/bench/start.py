@@ -67,7 +67,9 @@ def report(help_s: list[float], first_window_s: list[float], rss_mb: float) -> S
                 "start → first (warming) window, median",
                 f"< {FIRST_WINDOW_S:g} s", f"{window_median_s:.2f} s", window_median_s < FIRST_WINDOW_S,
             ),
-            Criterion("resident memory, one stream on the CPU", f"< {RSS_MB:g} MB", f"{rss_mb:.0f} MB", rss_mb < RSS_MB),
+            Criterion(
+                "resident memory, one stream on the CPU", f"< {RSS_MB:g} MB", f"{rss_mb:.0f} MB", rss_mb < RSS_MB
+            ),
         ),
     )  # fmt: skip
 

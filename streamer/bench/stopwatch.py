@@ -1,8 +1,8 @@
 """Record when one stream's audio passes each stage of the monitor, from outside its parts.
 
-The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and the
-inference reports when the encoder begins and ends; all times are of the monotonic clock, which the processes of a machine
-share. Records are plain values appended to lists, so that they cost the measured threads next to nothing.
+The parts carry no stopwatch of their own. A ring records its writes and reads, a PortAudio records its callbacks, and
+the inference reports when the encoder begins and ends; all times are of the monotonic clock, which the processes of a
+machine share. Records are plain values appended to lists, so that they cost the measured threads next to nothing.
 """
 
 import threading
@@ -110,7 +110,7 @@ class StopwatchRing(RingBuffer):
 
 @dataclass
 class StopwatchStep:
-    """The worker's step: notes the stages of an inference, and stands between the worker's events and `publish`."""
+    """Records the stages of each inference step; passes the worker's events on to `publish`."""
 
     ring: StopwatchRing
     publish: Callable[[Event], None]
@@ -119,18 +119,18 @@ class StopwatchStep:
     _encoded_s: float = 0.0
 
     def watch(self, inference: Inference) -> None:
-        """Note the encoder's moments from now on."""
+        """Record when the encoder of `inference` begins and ends."""
 
-        def note(stage: Stage) -> None:
+        def record(stage: Stage) -> None:
             if stage == "encode begins":
                 self._encode_s = time.monotonic()
             else:
                 self._encoded_s = time.monotonic()
 
-        inference.on_stage = note
+        inference.on_stage = record
 
     def send(self, event: Event) -> None:
-        """Note the moments of a window, and pass every event on to `publish`."""
+        """Record the times of a window, and pass every event on to `publish`."""
         if isinstance(event, Window):
             now_s = time.monotonic()
             captured_s = event.time - (time.time() - now_s)

@@ -1,7 +1,8 @@
 """A microphone without hardware: a private PulseAudio server whose null sink is captured through PortAudio.
 
 Audio played into the sink comes out of its monitor, which is the server's default source. PortAudio reaches it through
-ALSA's PulseAudio plugin. Server, socket and files are private: the machine's own sound server is neither used nor changed.
+ALSA's PulseAudio plugin. Server, socket and files are private: the machine's own sound server is neither used nor
+changed.
 """
 
 import contextlib
@@ -136,5 +137,6 @@ def require_parts() -> None:
         lacking.append("PortAudio")  # wheels for other systems carry it
     if lacking:
         raise MissingPartError(
-            f"The virtual microphone needs PulseAudio and PortAudio, and {', '.join(lacking)} is missing here: `{CURE}`."
+            f"The virtual microphone needs PulseAudio and PortAudio, and {', '.join(lacking)} is missing here: "
+            f"`{CURE}`."
         )

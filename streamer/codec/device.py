@@ -49,7 +49,7 @@ def choose_device(wanted: str) -> str:
         raise UsageError(f"model.device = {wanted!r}: torch finds no CUDA GPU here; use --device auto or cpu.")
     if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
         raise UsageError(
-            f"model.device = {wanted!r}: torch finds only {torch.cuda.device_count()} CUDA GPU(s), numbered from cuda:0; "
+            f"model.device = {wanted!r}: torch finds {torch.cuda.device_count()} CUDA GPU(s), numbered from cuda:0; "
             "use one of those, --device auto or cpu."
         )
     if wanted == "mps" and not torch.backends.mps.is_available():

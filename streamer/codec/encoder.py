@@ -85,13 +85,13 @@ class EncoderState:
 
 
 class Encoder(nn.Module):
-    """Encodes a waveform, `[B, 1, T]` mono float at 24 kHz, to embeddings `[B, 128, ceil(T / 320)]`, 75 frames a second.
+    """Encodes waveforms `[B, 1, T]`, mono float at 24 kHz, to embeddings `[B, 128, ceil(T / 320)]`, 75 frames a second.
 
     `forward(audio)` is the offline encoder; it is differentiable. The keys of `state_dict` are those of
     `EncodecModel.encoder` once weight norm is removed.
 
     Attributes:
-        precision: number format that `pack` computes in: float32 unless set to another that `cpu.pack.supported` allows.
+        precision: number format of the packed weights, float32 unless set to another that `cpu.pack.supported` allows.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from streamer.codec.precision import Precision
 
 
 class Edges(NamedTuple):
-    """Tells which ends of the signal a piece holds."""
+    """Which ends of the signal a piece holds."""
 
     first: bool
     last: bool
@@ -82,7 +82,10 @@ class CausalConv1d(nn.Module):
         return ConvState(like.new_zeros(batch_size, self.context, self.in_channels))
 
     def forward(self, x: Tensor, state: ConvState | None = None, edges: Edges = WHOLE) -> Tensor:
-        """Convolve `[B, T, C_in]` to `[B, ceil(T / stride), C_out]`; T is a multiple of stride without the last edge."""
+        """Convolve `[B, T, C_in]` to `[B, ceil(T / stride), C_out]`.
+
+        Without the last edge, T must be a multiple of the stride.
+        """
         x = F.elu(x) if self.activated else x
         padding = -x.shape[1] % self.stride if edges.last else 0  # EnCodec completes the last stride
         if edges.first:

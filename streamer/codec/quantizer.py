@@ -108,7 +108,10 @@ class Quantizer(nn.Module):
 
     @classmethod
     def from_weights(cls, tensors: Mapping[str, Tensor]) -> Self | None:
-        """Return the codebooks among a 24 kHz model's weights, keyed as by `encodec` or Hugging Face; None without any."""
+        """Return the codebooks among the weights of a 24 kHz model; None if there are none.
+
+        The keys may be those of the `encodec` package or of Hugging Face.
+        """
         found = {}
         for key, tensor in tensors.items():
             if match := _CODEBOOK_KEY.fullmatch(key):

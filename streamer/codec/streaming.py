@@ -1,4 +1,4 @@
-"""Streaming EnCodec encoder: chunks of any length, several streams in one batch, output equal to the offline encoder."""
+"""Streaming EnCodec encoder: chunks of any length, several streams in one batch, output equal to the offline one."""
 
 import logging
 from collections import defaultdict
@@ -247,7 +247,7 @@ class StreamingEncoder(nn.Module):
         return Piece(START, samples - samples % FRAME_SAMPLES if samples >= STARTUP_SAMPLES else 0)
 
     def _encode(self, pieces: dict[int, Piece], signal: Tensor) -> Tensor:
-        """Encode the pieces, taken from pending samples and `signal: [B, S]`, to `[B, 128, F]`; sets the frame counts."""
+        """Encode the pieces, cut from pending samples and `signal: [B, S]`, to `[B, 128, F]`; sets the frame counts."""
         counts = [0] * self.batch_size
         groups: dict[Piece, list[int]] = defaultdict(list)
         for stream, piece in pieces.items():
@@ -320,7 +320,11 @@ class StreamingEncoder(nn.Module):
         return [stream for stream, selected in enumerate(mask.tolist()) if selected]
 
     def _to_signal(self, audio: Tensor) -> Tensor:
-        """Return `audio: [B, 1, S]` as `[B, S]` on the weights' device, in their dtype. Raises ValueError for others."""
+        """Return `audio: [B, 1, S]` as `[B, S]` on the weights' device, in their dtype.
+
+        Raises:
+            ValueError: `audio` has another shape or is not floating-point.
+        """
         if audio.dim() != 3 or audio.shape[:2] != (self.batch_size, 1) or not audio.is_floating_point():
             raise ValueError(
                 f"Audio must be [{self.batch_size}, 1, samples] of floats; got {list(audio.shape)} {audio.dtype}."

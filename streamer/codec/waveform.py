@@ -38,7 +38,7 @@ def channel_name(channels: int) -> str:
 
 
 def audio_format(model: "EncodecModel | Encoder") -> AudioFormat:
-    """Return the input format of `model`: 24 kHz mono or 48 kHz stereo for `encodec` models, 24 kHz mono for `Encoder`."""
+    """Return the input format: 24 kHz mono or 48 kHz stereo for `encodec` models, 24 kHz mono for `Encoder`."""
     if isinstance(model, Encoder):
         return AudioFormat(SAMPLE_RATE, 1)
     return AudioFormat(model.sample_rate, model.channels)

@@ -10,6 +10,7 @@ import typer
 
 from streamer.codec.precision import Precision
 from streamer.commands.options import Json
+from streamer.constants import DEFAULT_HOP_S
 from streamer.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def bench(
     streams: Annotated[
         bool, typer.Option("--streams", help="Find the largest number of streams whose p99 step time is below the hop.")
     ] = False,
-    hop_s: Annotated[float, typer.Option(help="With --streams: hop in seconds.")] = 0.24,
+    hop_s: Annotated[float, typer.Option(help="With --streams: hop in seconds.")] = DEFAULT_HOP_S,
     device: Annotated[str, typer.Option(help="With --streams: auto | cpu | cuda | cuda:N | mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="With --streams: number format of the encoder.")] = "float32",
     latency: Annotated[

@@ -18,10 +18,10 @@ _WIDTH = 120  # columns; what the widest table needs
 
 
 def run_steps(*, threads: int, repeats: int, as_json: bool) -> None:
-    """Measure steps and print a table, or JSON.
+    """Measure step times and print a table, or JSON.
 
     Raises:
-        UsageError: nothing would be measured.
+        UsageError: `threads` or `repeats` is less than 1.
     """
     if threads < 1 or repeats < 1:
         raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
@@ -40,10 +40,10 @@ def run_steps(*, threads: int, repeats: int, as_json: bool) -> None:
 
 
 def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int, as_json: bool) -> None:
-    """Find the largest number of streams in real time and print all that was tried, or JSON.
+    """Find the largest number of streams in real time and print every number tried, or JSON.
 
     Raises:
-        UsageError: nothing would be measured, or the precision is not to be had on that device.
+        UsageError: the threads or the hop are out of range, or the device does not support the precision.
     """
     hop_frames = round(hop_s * FRAME_RATE)
     if threads < 1 or not 1 <= hop_frames <= 10 * FRAME_RATE:
@@ -52,10 +52,12 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("1 stream", total=None)
 
-        def tell(row: CapacityRow) -> None:
+        def show_row(row: CapacityRow) -> None:
             progress.update(task, description=f"{row.streams} streams: p99 {row.step_p99_ms:.1f} ms; trying others")
 
-        found = find_capacity(hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=tell)
+        found = find_capacity(
+            hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=show_row
+        )
     if as_json:
         print(json.dumps(asdict(found), indent=2))
     else:
@@ -63,7 +65,7 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
 
 
 def _print(table: Table) -> None:
-    """As wide as the terminal, and whole where there is none: in a file or a pipe nothing may be cut off."""
+    """Print as wide as the terminal; into a file or a pipe, wide enough for the whole table."""
     screen = Console()
     if not screen.is_terminal:
         screen.width = max(screen.width, _WIDTH)
@@ -90,9 +92,10 @@ def _steps_table(report: BenchReport) -> Table:
 
 
 def _streams_table(found: Capacity) -> Table:
-    room = ", the most that was tried" if found.at_limit else ""
+    room = ", the largest number tried" if found.at_limit else ""
     table = Table(
-        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, threads: {found.threads}",
+        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, "
+        f"threads: {found.threads}",
         caption=f"Milliseconds of one step of all streams, a hop of {found.hop_ms:.1f} ms each; real time: p99 below "
         f"the hop. Matrix product in the same run: {found.gflops:.0f} GFLOP/s.",
     )

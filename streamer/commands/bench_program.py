@@ -1,4 +1,4 @@
-"""`streamer bench --latency`, `--soak` and `--start`: figures of the whole program, and whether they are met."""
+"""`streamer bench --latency`, `--soak` and `--start`: measure the whole program against its criteria."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from streamer.bench.latency_rig import measure_latency
 from streamer.bench.soak import SoakReport, soak_fast, soak_live
 from streamer.bench.soak_audit import Row
 from streamer.bench.start import measure_start
+from streamer.commands.stderr import notice
 from streamer.errors import UsageError
 from streamer.markdown import markdown_table
 
@@ -24,26 +25,26 @@ LEAST_MINUTES = 0.2  # four rows of three seconds
 
 
 def run_soak(minutes: float, out: Path, *, fast: bool, load: bool, as_json: bool) -> bool:
-    """Soak, print the verdict, and say whether every criterion is met.
+    """Run the soak, print the verdict, and return whether every criterion is met.
 
     Raises:
-        UsageError: there is nothing to do, the two sorts of soak are mixed, or `out` cannot be written.
+        UsageError: the minutes are too few, the two kinds of soak are mixed, or `out` cannot be written.
     """
     if not minutes >= LEAST_MINUTES:
         raise UsageError(f"--soak {minutes:g}: give the minutes, at least {LEAST_MINUTES:g}.")
     if fast and load:
-        raise UsageError("--fast is as busy as it can be by itself: leave --load out.")
+        raise UsageError("--fast keeps the processor busy by itself; leave --load out.")
     try:
         out.open("a").close()
     except OSError as error:
         raise UsageError(f"--out {str(out)!r} cannot be written: {error.strerror}; name another file.") from None
 
-    def tell(row: Row) -> None:
-        told = f"{row.audio_s / 60:.1f} of {minutes:g} minutes, {row.rss_mb:.0f} MB, {row.overflow_events} overflows"
-        print(f"streamer: {told}, {row.dropped_samples} samples dropped", file=sys.stderr, flush=True)
+    def report_row(row: Row) -> None:
+        done = f"{row.audio_s / 60:.1f} of {minutes:g} minutes, {row.rss_mb:.0f} MB"
+        notice(f"{done}, {row.overflow_events} overflows, {row.dropped_samples} samples dropped")
 
     _end_in_order()
-    report = soak_fast(minutes, out, tell) if fast else soak_live(minutes, out, tell, load=load)
+    report = soak_fast(minutes, out, report_row) if fast else soak_live(minutes, out, report_row, load=load)
     print(json.dumps(asdict(report), indent=2) if as_json else _soak_text(report))
     return all_met(report.criteria)
 
@@ -51,9 +52,9 @@ def run_soak(minutes: float, out: Path, *, fast: bool, load: bool, as_json: bool
 def _soak_text(report: SoakReport) -> str:
     last = report.rows[-1]
     figures = {
-        "audio heard": f"{last.audio_s / 60:.1f} min in {last.wall_s / 60:.1f} min",
+        "audio processed": f"{last.audio_s / 60:.1f} min in {last.wall_s / 60:.1f} min",
         "windows": f"{last.windows:,}",
-        "resident memory": f"{report.rows[0].rss_mb:.0f} MB at first, {last.rss_mb:.0f} MB at last",
+        "resident memory": f"{report.rows[0].rss_mb:.0f} MB at the start, {last.rss_mb:.0f} MB at the end",
         "file descriptors, threads": f"{last.open_files}, {last.threads}",
         "CPU, of one core": f"{sum(row.cpu_percent for row in report.rows) / len(report.rows):.0f} %",
         "device overflows": f"{last.overflow_events:,}",
@@ -72,12 +73,12 @@ def _soak_text(report: SoakReport) -> str:
 
 
 def _end_in_order() -> None:
-    """Let SIGTERM unwind the stack, as Ctrl-C does: servers and monitors were started that must not stay behind."""
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that started servers and monitors are stopped."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _processor() -> str:
-    """Its name, where the system tells more than its architecture."""
+    """Return the processor's name; its architecture where the system does not say more."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -87,15 +88,15 @@ def _processor() -> str:
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """Describe the machine that the figures were measured on."""
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def run_latency(clicks: int, *, as_json: bool) -> bool:
-    """Play clicks, print where the time goes, and say whether the promise is met.
+    """Play clicks, print the latency of each stage, and return whether every criterion is met.
 
     Raises:
-        UsageError: there is nothing to play.
+        UsageError: `clicks` is less than 1.
     """
     if clicks < 1:
         raise UsageError(f"--clicks {clicks}: give at least 1.")
@@ -114,7 +115,8 @@ def _latency_text(report: LatencyReport) -> str:
     stated = "" if c.stated_device_latency_ms is None else f" (PortAudio states {c.stated_device_latency_ms:.0f} ms)"
     title = (
         f"Latency in ms over {report.windows} windows and {report.clicks} clicks: {c.microphone}, "
-        f"blocks of {c.block_ms:g} ms{stated}, a hop every {c.hop_ms:g} ms, model on {c.torch_device}, {c.broker}; {machine()}"
+        f"blocks of {c.block_ms:g} ms{stated}, a hop every {c.hop_ms:g} ms, "
+        f"model on {c.torch_device}, {c.broker}; {machine()}"
     )
     spans = {
         **{f"before: {name}": span for name, span in report.before.items()},
@@ -128,7 +130,7 @@ def _latency_text(report: LatencyReport) -> str:
 
 
 def run_start(*, as_json: bool) -> bool:
-    """Start the program again and again, print how soon it answers, and say whether that is soon enough."""
+    """Start the program repeatedly, print its start-up times, and return whether every criterion is met."""
     _end_in_order()
     with Progress(TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("")

@@ -1,50 +1,90 @@
-"""`streamer calibrate`: learn a person's neutral voice, once, so that every later run is set against it."""
+"""`streamer calibrate`: record a person's voice profile, once, for all later runs."""
 
-import sys
-from dataclasses import replace
-from pathlib import Path
-from queue import Empty, SimpleQueue
+from __future__ import annotations
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from typing import TYPE_CHECKING, Annotated
 
-from streamer.audio.open import SourceSpec, parse_source
-from streamer.config import AudioConfig, Settings, StreamConfig
-from streamer.emotion.profile import (
-    NOT_CALIBRATABLE,
-    ProfileError,
-    VoiceProfile,
-    forget_profile,
-    save_profile,
-    stored_names,
-)
+import typer
+
+from streamer.commands.options import ConfigFile, ModelCheckpoint, ModelDevice, given_tables
+from streamer.commands.stderr import notice
 from streamer.errors import StreamerError, UsageError
-from streamer.feed.snapshot import StreamView
-from streamer.monitor import Monitor
-from streamer.names import slugify
-from streamer.pipeline.profiles import EnrolmentResult
 
-LOOK_S = 0.1  # between two moves of the progress line
-BAR_CELLS = 24  # what is left of 80 for the words beside it
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    from rich.progress import Progress, TaskID
+
+    from streamer.audio.open import SourceSpec
+    from streamer.config import AudioConfig, Settings, StreamConfig
+    from streamer.emotion.profile import VoiceProfile
+    from streamer.feed.snapshot import StreamView
+    from streamer.monitor import Monitor
+    from streamer.pipeline.profiles import EnrolmentResult
+
+POLL_S = 0.1  # between two updates of the progress line
+BAR_CELLS = 24  # what is left of 80 columns beside the text
+
+
+def calibrate(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="mic | mic:NAME-OR-INDEX | a file; with --forget: a stream's name. Default: as `streamer run`.",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=10.0, max=600.0, help="Seconds of speech to collect; silence does not count.")
+    ] = 20.0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the stream, as `streamer run` calls it. Default: from the source.")
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove the voice profile.")] = False,
+    config: ConfigFile = None,
+    device: ModelDevice = None,
+    checkpoint: ModelCheckpoint = None,
+) -> None:
+    """Record a profile of your neutral voice for later runs.
+
+    Later runs compare that stream's speech with the profile. No audio is stored.
+
+    \b
+    Examples:
+      streamer calibrate mic:Yeti
+      streamer calibrate --forget yeti
+    """
+    from streamer.config import load
+
+    if forget:
+        run_forget(source or name)
+        return
+    settings = load(config, given_tables(model={"device": device, "checkpoint": checkpoint}))
+    run_calibrate(settings, source, name, seconds)
 
 
 def run_calibrate(settings: Settings, source: str | None, name: str | None, seconds: float) -> None:
-    """Listen until there were `seconds` of speech, and store the voice profile of the stream.
+    """Capture until `seconds` of speech were collected, and store the stream's voice profile.
 
     Args:
-        settings: the stream is heard with, as `streamer run` would.
+        settings: those that `streamer run` would capture with.
         source: a microphone or a file; None: that of the [[stream]] table named `name`, else of `[audio]`.
-        name: the stream's, as it is called when it runs; None: as its source is called by itself.
-        seconds: of speech.
+        name: the stream's name when it runs; None: the one that its source gives it.
+        seconds: duration of speech to collect.
 
     Raises:
         UsageError: there is no such source, or it is not clear which is meant.
         ProfileError: there was too little speech, or the profile cannot be written.
         StreamerError: the source or the model failed.
     """
-    from streamer.emotion.checkpoint import load_checkpoint
+    from dataclasses import replace
+    from queue import SimpleQueue
 
-    spec, name, table = _wanted(settings, source, name)
+    from streamer.emotion.checkpoint import load_checkpoint
+    from streamer.emotion.profile import NOT_CALIBRATABLE, save_profile
+    from streamer.monitor import Monitor
+
+    spec, name, table = _select(settings, source, name)
     if load_checkpoint(settings.model.checkpoint).card.neutral_mean is None:
         raise StreamerError(NOT_CALIBRATABLE)
     results: SimpleQueue[EnrolmentResult] = SimpleQueue()
@@ -60,7 +100,7 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
         name=name,
     )
     monitor.calibrate(stream, seconds)
-    _say(
+    notice(
         f"Speak in your everyday, neutral voice, about anything: {seconds:g} s of speech are collected on {stream}, "
         "silence does not count. Ctrl-C gives up; no audio is stored."
     )
@@ -70,9 +110,9 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
     finally:
         monitor.stop()
     path = save_profile(profile)
-    _say(
+    notice(
         f"Done: {profile.voice_s:.1f} s of speech at {profile.level_dbfs:.0f} dBFS. "
-        f"`streamer run` uses it for the stream {profile.stream}; it is kept in {path}."
+        f"`streamer run` uses it for the stream {profile.stream}; it is stored in {path}."
     )
 
 
@@ -83,49 +123,61 @@ def run_forget(name: str | None) -> None:
         UsageError: there are several to choose from.
         ProfileError: there is no such profile, or it cannot be removed.
     """
+    from streamer.emotion.profile import forget_profile, stored_names
+    from streamer.names import slugify
+
     names = stored_names()
     if name is None and len(names) > 1:
-        raise UsageError(f"There are voice profiles of {', '.join(names)}; say which one, as in --forget {names[0]}.")
+        raise UsageError(f"There are voice profiles of {', '.join(names)}; name one, as in --forget {names[0]}.")
     chosen = slugify(name) if name is not None else names[0] if names else "mic"
     forget_profile(chosen)
-    _say(f"The voice profile of {chosen} is removed.")
+    notice(f"The voice profile of {chosen} is removed.")
 
 
-def _wanted(
+def _select(
     settings: Settings, source: str | None, name: str | None
 ) -> tuple[SourceSpec, str | None, AudioConfig | StreamConfig]:
-    """Return what to capture, what the stream is called, and the table that says how."""
+    """Return the source to capture, the stream's name, and the table that describes it."""
+    from streamer.audio.open import SourceSpec, check_recording, parse_source
+
     tables = {table.name: table for table in settings.stream}
     chosen: AudioConfig | StreamConfig = settings.audio
     if source is None and name in tables:
         chosen = tables[name]
     elif source is None and tables and name is None and len(tables) > 1:
-        raise UsageError(f"There are several [[stream]] tables; say whose voice with --name {' | '.join(tables)}.")
+        raise UsageError(f"There are several [[stream]] tables; choose one with --name {' | '.join(tables)}.")
     elif source is None and tables and name is None:
         ((name, chosen),) = tables.items()
     spec = parse_source(source or chosen.source)
     if spec.kind == "pipe":
-        raise UsageError("A voice is learnt from a microphone or a file, not from a pipe: name one of those.")
-    if spec.kind == "recording" and not Path(spec.target).is_file():  # said at once, not after the model is loaded
-        raise UsageError(f"There is no file {spec.target!r}; name an audio file or mic.")
-    if spec.kind == "auto":  # never the bundled recording instead: it is nobody's voice
+        raise UsageError("A voice profile is recorded from a microphone or a file, not from a pipe; name one of those.")
+    if spec.kind == "recording":  # before the model is loaded
+        check_recording(spec.target)
+    if spec.kind == "auto":  # never the bundled recording instead: it is not the user's voice
         spec = SourceSpec("mic")
     return spec, name, chosen
 
 
-def _collect(monitor: Monitor, stream: str, results: "SimpleQueue[EnrolmentResult]", seconds: float) -> VoiceProfile:
-    """Return the profile, after a line that moves while speech is collected."""
+def _collect(monitor: Monitor, stream: str, results: SimpleQueue[EnrolmentResult], seconds: float) -> VoiceProfile:
+    """Return the profile; show progress while speech is collected."""
+    from queue import Empty
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from streamer.emotion.profile import ProfileError
+
     columns = (TextColumn("{task.description}"), BarColumn(BAR_CELLS), TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("loading the model", total=seconds, figures="")
-        said: set[str] = set()
+        printed: set[str] = set()
         while True:
-            for notice in sorted(monitor.notices() - said):  # a microphone that is not there, and its cure
-                progress.console.print(f"streamer: {notice}", markup=False, highlight=False, soft_wrap=True)
-                said.add(notice)
+            for line in sorted(monitor.notices() - printed):  # a microphone that is not there, and its cure
+                progress.console.print(f"streamer: {line}", markup=False, highlight=False, soft_wrap=True)
+                printed.add(line)
             over = monitor.ended.is_set()  # looked at first: a result is in the queue before that
             try:
-                result = results.get(timeout=LOOK_S)
+                result = results.get(timeout=POLL_S)
             except Empty:
                 _show(progress, task, monitor.snapshot().streams[0], seconds)
             else:
@@ -142,7 +194,3 @@ def _show(progress: Progress, task: TaskID, stream: StreamView, seconds: float) 
     level = "" if stream.level is None else f"  level {stream.level.rms_dbfs:.0f} dBFS"
     figures = f"{stream.enrolment.voice_s:.1f} of {seconds:g} s of speech{level}"
     progress.update(task, description=stream.status, completed=stream.enrolment.voice_s, figures=figures)
-
-
-def _say(text: str) -> None:
-    print(f"streamer: {text}", file=sys.stderr, flush=True)

@@ -17,7 +17,9 @@ def devices() -> None:
     console = Console()
     if not found:
         console.print(
-            "No input device found. Plug in a microphone, or check that the sound server runs; `streamer doctor` shows more."
+            "No input device found. Plug in a microphone, or check that the sound server runs; "
+            "`streamer doctor` shows more.",
+            soft_wrap=True,
         )
         return
     table = Table(

@@ -1,17 +1,20 @@
-"""`streamer doctor`: look at everything the monitor needs, and say for each what cures it."""
+"""`streamer doctor`: check what the monitor needs, and say how to fix what does not work."""
 
-import platform
-from collections.abc import Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-from rich.markup import escape
+import typer
 
-from streamer import __version__
-from streamer.config import Settings, StreamConfig, file_in_force, load, usual_places
+from streamer.commands.options import ConfigFile
 from streamer.errors import StreamerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from streamer.config import Settings
 
 Verdict = Literal["ok", "note", "bad"]
 _SIGNS: dict[Verdict, str] = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}
@@ -19,58 +22,74 @@ _SIGNS: dict[Verdict, str] = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and the cure where it is not well."""
+    """Result of one check, with the cure where it did not pass."""
 
-    what: str
+    check: str
     verdict: Verdict
     text: str
 
 
+def doctor(config: ConfigFile = None) -> None:
+    """Check microphone, model, GPU and broker; say how to fix each.
+
+    \b
+    Example:
+      streamer doctor --config my.toml
+    """
+    raise typer.Exit(run_doctor(config))
+
+
 def run_doctor(config: Path | None) -> int:
-    """Print one line a finding; 0 where all is well enough to hear a microphone, else 1.
+    """Print one line per check; return exit code 0 if all passed, else 1.
 
     Raises:
-        UsageError: the settings are wrong; nothing else can be looked at then.
+        UsageError: the settings are wrong, so that nothing else can be checked.
     """
+    import platform
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from streamer import __version__
+    from streamer.config import file_in_force, load
+
     console = Console(highlight=False)
     console.print(f"streamer {__version__} on Python {platform.python_version()}, {platform.platform()}")
-    bad = 0
+    failed = 0
     for finding in examine(load(config), file_in_force(config)):
-        console.print(f" {_SIGNS[finding.verdict]} [bold]{finding.what}[/]: {escape(finding.text)}", soft_wrap=True)
-        bad += finding.verdict == "bad"
-    if bad:
-        console.print(
-            f"{bad} of these {'wants' if bad == 1 else 'want'} curing; `streamer run demo` works all the same."
-        )
+        console.print(f" {_SIGNS[finding.verdict]} [bold]{finding.check}[/]: {escape(finding.text)}", soft_wrap=True)
+        failed += finding.verdict == "bad"
+    if failed:
+        checks = "1 check" if failed == 1 else f"{failed} checks"
+        console.print(f"{checks} failed; `streamer run demo` works without a microphone.")
     else:
-        console.print("All is well.")
-    return min(bad, 1)
+        console.print("All checks passed.")
+    return min(failed, 1)
 
 
 def examine(settings: Settings, file: Path | None) -> Iterator[Finding]:
-    """Every finding, as soon as it is known."""
-    where = str(file) if file else f"built-in defaults; a file may stand at {' or '.join(map(str, usual_places()))}"
+    """Yield every finding as soon as it is known."""
+    from streamer.config import usual_places
+
+    where = (
+        str(file)
+        if file
+        else f"built-in defaults; a settings file can be placed at {' or '.join(map(str, usual_places()))}"
+    )
     yield Finding("settings", "ok", where)
     yield from _network_sources(settings)
     checks = {"microphone": _microphone, "model": _model, "compute": _compute, "broker": _broker}
-    for what, check in checks.items():
+    for name, check in checks.items():
         try:
             yield check(settings)
         except StreamerError as error:
-            yield Finding(what, "bad", str(error))
-
-
-def _microphone(settings: Settings) -> Finding:
-    from streamer.audio.devices import find_device, list_devices
-
-    devices = list_devices()
-    default = find_device(None, devices)
-    return Finding("microphone", "ok", f"{default.name} at {default.rate_hz:,.0f} Hz (input devices: {len(devices)})")
+            yield Finding(name, "bad", str(error))
 
 
 def _network_sources(settings: Settings) -> Iterator[Finding]:
     """Open every URL among the sources once; a wrong source is a finding of its own."""
     from streamer.audio.open import open_once, parse_source
+    from streamer.config import StreamConfig
 
     for table in settings.stream or (settings.audio,):
         what = f"source {table.name}" if isinstance(table, StreamConfig) else "source"
@@ -83,6 +102,14 @@ def _network_sources(settings: Settings) -> Iterator[Finding]:
             yield Finding(what, "bad", str(error))
 
 
+def _microphone(settings: Settings) -> Finding:
+    from streamer.audio.devices import find_device, list_devices
+
+    devices = list_devices()
+    default = find_device(None, devices)
+    return Finding("microphone", "ok", f"{default.name} at {default.rate_hz:,.0f} Hz (input devices: {len(devices)})")
+
+
 def _model(settings: Settings) -> Finding:
     from streamer.emotion.checkpoint import load_checkpoint
 
@@ -91,6 +118,8 @@ def _model(settings: Settings) -> Finding:
 
 
 def _compute(settings: Settings) -> Finding:
+    import platform
+
     import torch
 
     from streamer.codec.device import choose_device
@@ -107,7 +136,7 @@ def _broker(settings: Settings) -> Finding:
 
     url = settings.mqtt.url
     if url == "off":
-        return Finding("broker", "note", "MQTT is off (mqtt.url); events reach the dashboard only.")
+        return Finding("broker", "note", "MQTT is off (mqtt.url); events go to the dashboard only.")
     if url == "embedded":
         running = find_broker()
         return Finding(
@@ -115,4 +144,4 @@ def _broker(settings: Settings) -> Finding:
         )
     wanted = mqtt_settings(settings.mqtt, url)
     check_connection(wanted)
-    return Finding("broker", "ok", f"{wanted.broker} lets us in")
+    return Finding("broker", "ok", f"{wanted.broker} accepts the connection")

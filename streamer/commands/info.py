@@ -33,7 +33,7 @@ def info(
     from rich.console import Console
     from rich.table import Table
 
-    from streamer.emotion.checkpoint import load_checkpoint
+    from streamer.emotion.checkpoint import MEASURED, load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     parameters = sum(tensor.numel() for tensor in loaded.tensors.values())
@@ -52,7 +52,10 @@ def info(
     table.add_row("voice profiles", stored or "none stored")
     for name, text in _encoder_rows(checkpoint, batch, seconds):
         table.add_row(name, text)
-    table.add_row("sha256", f"{loaded.sha256} (of the checkpoint file)")
+    file = (
+        "the checkpoint file" if checkpoint != MEASURED else "the whole checkpoint; shipped is its head, beside bundled"
+    )
+    table.add_row("sha256", f"{loaded.sha256}\nof {file}")
     Console().print(table)
 
 

@@ -1,25 +1,92 @@
-"""`streamer run`: hear, show, publish."""
+"""`streamer run`: classify audio live, show it, publish it."""
+
+from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
-from streamer.audio.open import SourceSpec, check_recording, loop_over, open_source, parse_source
-from streamer.audio.source import PcmFormat
-from streamer.commands.terminal_session import open_log, show
-from streamer.config import AudioConfig, Settings, StreamConfig
+import typer
+
+from streamer.audio.source import Encoding
+from streamer.commands.options import SOURCES, ConfigFile, LogFile, ModelCheckpoint, ModelDevice, Mqtt, given_tables
+from streamer.commands.stderr import notice
 from streamer.errors import UsageError
-from streamer.monitor import Monitor
-from streamer.publish.jsonlines import JsonLines
-from streamer.publish.open import open_mqtt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from streamer.audio.open import SourceSpec
+    from streamer.audio.source import PcmFormat
+    from streamer.config import AudioConfig, Settings, StreamConfig
+    from streamer.monitor import Monitor
+
+
+def run(
+    source: Annotated[str | None, typer.Argument(help=f"{SOURCES}. Default: auto.", show_default=False)] = None,
+    config: ConfigFile = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Print JSON lines instead of the dashboard.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model runs.")] = False,
+    mqtt: Mqtt = None,
+    device: ModelDevice = None,
+    checkpoint: ModelCheckpoint = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Number of CPU threads for the model. Default: model.threads, 1.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help='"mix" or a channel index from 0. Default: audio.channel, mix.')
+    ] = None,
+    pcm_format: Annotated[Encoding, typer.Option("--format", help="Raw PCM: sample encoding.")] = "s16le",
+    rate: Annotated[int, typer.Option(help="Raw PCM: sample rate in Hz.")] = 24_000,
+    channels: Annotated[int, typer.Option(help="Raw PCM: number of channels.")] = 1,
+    track: Annotated[int, typer.Option(min=0, help="Audio track of a recording, counted from 0.")] = 0,
+    start_time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ISO-8601", help="When the recording begins; events are timed from there. Default: when they occur."
+        ),
+    ] = None,
+    log_file: LogFile = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(hidden=True, help="Refused, with the shell line that loops. Default: none.")
+    ] = None,
+) -> None:
+    """Classify emotion in live audio.
+
+    Shows a dashboard in the terminal and publishes events over MQTT. The source `auto` is a microphone if there is one,
+    else a bundled demo recording.
+
+    \b
+    Examples:
+      streamer run mic:Yeti
+      streamer run talk.wav --headless --fast
+      streamer run interview.mp4 --start-time 2026-11-22T16:30:00+01:00
+      arecord -t raw -f S16_LE -r 24000 -c 1 | streamer run -
+    """
+    from streamer.audio.source import PcmFormat
+    from streamer.config import load
+
+    if source is not None and more:
+        refuse_several([source, *more])
+    flags = given_tables(
+        audio={"source": source, "channel": channel},
+        model={"device": device, "checkpoint": checkpoint, "threads": threads},
+        mqtt={"url": mqtt},
+    )
+    run_monitor(
+        load(config, flags),
+        one_source=source is not None,
+        headless=headless,
+        fast=fast,
+        pcm=PcmFormat(pcm_format, rate, channels),
+        recording=RecordingOptions(track, parse_start_time(start_time)),
+        log_file=log_file,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +115,8 @@ def parse_start_time(text: str | None) -> float | None:
 
 def refuse_several(sources: Sequence[str]) -> NoReturn:
     """Raise UsageError, with the shell line that monitors one recording after the other."""
+    from streamer.audio.open import loop_over
+
     raise UsageError(
         f"{len(sources)} sources were named, and `streamer run` takes one recording at a time; for all of them: "
         f"{loop_over(' '.join(map(shlex.quote, sources)))}"
@@ -68,21 +137,28 @@ def run_monitor(
 
     Args:
         settings: everything else.
-        one_source: a source was named on the command line, so the [[stream]] tables are not heard.
-        headless: JSON lines on standard output instead of the dashboard.
-        fast: files and pipes as fast as the model goes.
-        pcm: what the bytes on standard input mean, where they are no recording.
+        one_source: a source was named on the command line, so the [[stream]] tables are not opened.
+        headless: print JSON lines instead of the dashboard.
+        fast: read files and pipes as fast as the model runs.
+        pcm: format of the bytes on standard input, where they are no recording.
         recording: which track, and since when.
-        log_file: where warnings go while the screen belongs to the dashboard; None: the platform's log folder.
+        log_file: file for warnings while the dashboard is shown; None: in the user's log folder.
 
     Raises:
-        StreamerError: something that was asked for is not there, or failed on the way.
+        StreamerError: a source, the broker or the model is missing, or failed at run time.
     """
+    from contextlib import ExitStack
+
+    from streamer.commands.terminal_session import open_log, show
+    from streamer.monitor import Monitor
+    from streamer.publish.jsonlines import JsonLines
+    from streamer.publish.open import open_mqtt
+
     if not headless and not sys.stdout.isatty():
-        print("streamer: There is no terminal, so this prints JSON lines, as --headless does.", file=sys.stderr)
+        notice("There is no terminal, so this prints JSON lines, as --headless does.")
         headless = True
     with ExitStack() as stack:
-        monitor = Monitor(settings)
+        monitor = Monitor(settings, meters=not headless)
         _add_sources(
             monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
         )
@@ -90,7 +166,7 @@ def run_monitor(
         if mqtt is not None:
             monitor.publish_to(mqtt)
             if settings.mqtt.url == "embedded":
-                _tell(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
+                notice(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
         if headless:
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
             monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
@@ -98,8 +174,8 @@ def run_monitor(
         if headless:
             _wait(monitor)
         else:
-            for notice in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
-                _tell(notice)
+            for line in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
+                notice(line)
             show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, failed=monitor.failed)
     if monitor.failure is not None:
         raise monitor.failure
@@ -116,13 +192,17 @@ def _add_sources(
     recording: RecordingOptions,
 ) -> None:
     """Add the named source, or those of the [[stream]] tables."""
+    from dataclasses import replace
+
+    from streamer.audio.open import check_recording, open_source, parse_source
+
     wanted: list[tuple[str | None, SourceSpec, AudioConfig | StreamConfig]] = [
         (stream.name, parse_source(stream.source), stream) for stream in settings.stream
     ]
     if one_source or not wanted:
         wanted = [(None, parse_source(settings.audio.source), settings.audio)]
     for name, spec, _ in wanted:
-        if spec.kind == "recording":  # said at once, not after the model is loaded
+        if spec.kind == "recording":  # before the model is loaded
             try:
                 check_recording(spec.target)
             except UsageError as error:
@@ -138,12 +218,12 @@ def _add_sources(
             channel=table.channel if isinstance(table.channel, int) else None,
             password_file=table.source_password_file,
         )
-        stdin = _pipe_beside_the_keyboard() if spec.kind == "pipe" and not headless else None
+        stdin = _pipe_apart_from_the_keyboard() if spec.kind == "pipe" and not headless else None
         monitor.add(open_source(spec, options, name=name, stdin=stdin))
 
 
-def _pipe_beside_the_keyboard() -> BinaryIO:
-    """Standard input for the audio, and the terminal in its place, because the dashboard reads its keys there.
+def _pipe_apart_from_the_keyboard() -> BinaryIO:
+    """Return standard input for the audio, and put the terminal in its place, where the dashboard reads its keys.
 
     Raises:
         UsageError: standard input is the keyboard itself, or the terminal cannot be had apart from it.
@@ -153,7 +233,7 @@ def _pipe_beside_the_keyboard() -> BinaryIO:
     try:
         keyboard = os.open("/dev/tty", os.O_RDWR)
     except OSError:
-        raise UsageError("The dashboard has no keyboard beside the pipe here; use --headless with `-`.") from None
+        raise UsageError("The dashboard has no keyboard besides the pipe here; use --headless with `-`.") from None
     audio = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     os.dup2(keyboard, sys.stdin.fileno())
     os.close(keyboard)
@@ -161,21 +241,21 @@ def _pipe_beside_the_keyboard() -> BinaryIO:
 
 
 def _wait(monitor: Monitor) -> None:
-    """Sit out a headless run. SIGTERM ends it as the end of the sources does; Ctrl-C raises KeyboardInterrupt."""
+    """Wait for the end of a headless run.
+
+    SIGTERM ends it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
+    """
+    import signal
 
     def terminated(number: int, frame: FrameType | None) -> None:
         monitor.ended.set()
 
     signal.signal(signal.SIGTERM, terminated)
     monitor.start()
-    said: set[str] = set()
+    printed: set[str] = set()
     over = False
     while not over:
         over = monitor.ended.wait(0.2)
-        for line in sorted(monitor.notices() - said):
-            _tell(line)
-            said.add(line)
-
-
-def _tell(line: str) -> None:
-    print(f"streamer: {line}", file=sys.stderr, flush=True)
+        for line in sorted(monitor.notices() - printed):
+            notice(line)
+            printed.add(line)

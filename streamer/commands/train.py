@@ -25,8 +25,8 @@ def train(
     start: Annotated[
         str,
         typer.Option(
-            help="Initial weights: bundled | measured | lower (bundled below 600 Hz, random above) | pretrained (Meta's) | "
-            "random | a checkpoint | an encoder's weights."
+            help="Initial weights: bundled | measured | lower (bundled below 600 Hz, random above) | "
+            "pretrained (Meta's) | random | a checkpoint | an encoder's weights."
         ),
     ] = "bundled",
     tune: Annotated[
@@ -64,7 +64,8 @@ def train(
     split: Annotated[
         Path | None,
         typer.Option(
-            help="Speaker split to use: a split.json, or a checkpoint whose split is reused. Default: drawn from --seed."
+            help="Speaker split to use: a split.json, or a checkpoint whose split is reused. "
+            "Default: drawn from --seed."
         ),
     ] = None,
     fold: Annotated[
@@ -78,7 +79,7 @@ def train(
         str | None,
         typer.Option(
             help="measured | a checkpoint: keep its encoder and refit the classifier on all speakers. Only --versions, "
-            "--seed, --work, --output, --device and --threads apply then. Default: train."
+            "--seed, --work, --output, --device and --threads apply then. Default: off (train as usual)."
         ),
     ] = None,
     device: Device = "auto",
@@ -162,7 +163,9 @@ class TrainingOptions:
 
 
 def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions) -> None:
-    """Train, and write a checkpoint with its card; Ctrl-C loses the epoch under way and nothing else, but all of a refit.
+    """Train, and write a checkpoint with its card.
+
+    Ctrl-C loses the epoch under way and nothing else, but all of a refit.
 
     Args:
         paths: corpus folders, or CSV files.
@@ -170,7 +173,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
         options: see there.
 
     Raises:
-        StreamerError: see `streamer.training.trainer.Trainer` and `streamer.corpora.corpus.read_corpora`; or, when all is
+        StreamerError: see `streamer.training.trainer` and `streamer.corpora.corpus.read_corpora`; or, when all is
             written, a recording could not be read whole.
     """
     import os
@@ -182,17 +185,19 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     from streamer.corpora.audio_store import require_whole
     from streamer.corpora.corpus import clips_of, read_corpora
     from streamer.corpora.splits import describe_split, fold_speakers, read_split
+    from streamer.progress import Reporter
     from streamer.training.refit_head import refit_head
-    from streamer.training.trainer import Trainer
+    from streamer.training.trainer import open_run
+    from streamer.training.trainer import train as train_model
 
     if not paths:
         raise UsageError("There is nothing to train on; give corpus folders, or CSV files of path,label,speaker.")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     corpora = read_corpora(paths)
-    device = torch.device(choose_device(options.device))
+    device, reporter = torch.device(choose_device(options.device)), Reporter(print, show_progress)
     if options.final is not None:
-        refit_head(corpora, recipe, options.final, options.work, options.output, device, print, show_progress)
+        refit_head(corpora, recipe, options.final, options.work, options.output, device, reporter)
         require_whole(options.work, clips_of(corpora))
         return
     workers = options.workers
@@ -201,8 +206,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     parts = None if options.split is None else read_split(options.split)
     if options.fold is not None:
         parts = fold_speakers(corpora, *options.fold, recipe.seed)
-    trainer = Trainer(corpora, recipe, options.work, options.resume, device, print, workers, parts)
-    print(describe_split(trainer.split, corpora))
-    trainer.prepare(show_progress)
-    trainer.run(options.output, show_progress)
+    run = open_run(options.work, corpora, recipe, parts, options.resume)
+    print(describe_split(run.split, corpora))
+    train_model(run, options.output, device, reporter, workers)
     require_whole(options.work, clips_of(corpora))

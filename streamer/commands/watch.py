@@ -1,22 +1,57 @@
-"""`streamer watch`: the dashboard of a monitor that runs elsewhere, fed from its broker."""
+"""`streamer watch`: show the dashboard of a monitor that runs elsewhere, fed from its broker."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from streamer.commands.terminal_session import open_log, show
-from streamer.config import Settings
+import typer
+
+from streamer.commands.options import ConfigFile, LogFile, given_tables
 from streamer.errors import UsageError
-from streamer.feed.watch import WatchFeed
-from streamer.publish.broker_files import find_broker
-from streamer.publish.open import mqtt_settings
-from streamer.publish.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from streamer.config import Settings
+
+
+def watch(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="mqtt://host:port. Default: mqtt.url, else the broker of a monitor on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    node: Annotated[str | None, typer.Option(help="Show only this node. Default: all.")] = None,
+    log_file: LogFile = None,
+) -> None:
+    """Show the dashboard of a monitor that runs elsewhere.
+
+    Its events come from an MQTT broker.
+
+    \b
+    Examples:
+      streamer watch
+      streamer watch mqtt://studio:1883 --node desk
+    """
+    from streamer.config import load
+
+    run_watch(load(config, given_tables(mqtt={"url": url})), node, log_file)
 
 
 def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> None:
-    """Show until `q` or Ctrl-C.
+    """Show the dashboard until `q` or Ctrl-C.
 
     Raises:
         UsageError: no URL was given and no monitor on this machine runs the embedded broker.
     """
+    from streamer.commands.terminal_session import open_log, show
+    from streamer.feed.watch import WatchFeed
+    from streamer.publish.broker_files import find_broker
+    from streamer.publish.open import mqtt_settings
+    from streamer.publish.subscriber import Subscriber
+
     url = settings.mqtt.url
     if url in ("embedded", "off"):
         found = find_broker()

@@ -1,7 +1,7 @@
-"""Arrays of many lengths in one growing file: what training computes once and reads many times.
+"""Store arrays of many lengths in one growing file: caches that are computed once and read many times.
 
-Two files: `NAME.bin` holds the rows one after the other, `NAME.index` a line `rows<TAB>key` for each array. A line is
-written after its rows, so that a run that was cut off loses the last array and nothing else.
+A store is two files: `NAME.bin` holds the rows one after the other, `NAME.index` a line `rows<TAB>key` for each array.
+A line is written after its rows, so that an interrupted run loses the last array and nothing else.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def fingerprint(*parts: object) -> str:
-    """Twelve hexadecimal digits that change with any part's text: what a store was computed from, for its name."""
+    """Return twelve hexadecimal digits of a SHA-256 over the parts' reprs, for a store's name."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode() + b"\0")
@@ -25,7 +25,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def fingerprint_of_weights(parameters: Iterable[Tensor]) -> str:
-    """The same of weights, in their order."""
+    """Return the same for weights, in their order."""
     digest = hashlib.sha256()
     for parameter in parameters:
         digest.update(parameter.detach().cpu().float().numpy().tobytes())
@@ -33,7 +33,7 @@ def fingerprint_of_weights(parameters: Iterable[Tensor]) -> str:
 
 
 class RaggedStore:
-    """Arrays `[rows, width]` of one type, by name. One writer.
+    """Arrays `[rows, width]` of one dtype by key, in files that one process writes.
 
     Args:
         path: without suffix; its folder is made.
@@ -62,11 +62,11 @@ class RaggedStore:
         return iter(self._places)
 
     def rows(self, key: str) -> int:
-        """How many rows the array `key` has."""
+        """Return the number of rows of the array `key`."""
         return self._places[key][1]
 
     def __getitem__(self, key: str) -> Array:
-        """`[rows, width]`, a read-only view of the file.
+        """Return the array `[rows, width]`, a read-only view of the file.
 
         Raises:
             KeyError: no such array.
@@ -77,7 +77,7 @@ class RaggedStore:
         return self._map[first : first + rows]
 
     def append(self, key: str, array: Array) -> None:
-        """Store one more array `[rows, width]`, rows >= 1.
+        """Append an array `[rows, width]`, rows >= 1.
 
         Raises:
             ValueError: the key is taken, or the shape is wrong.
@@ -92,7 +92,7 @@ class RaggedStore:
         self._rows += len(array)
 
     def _recover(self) -> None:
-        """Read the index as far as the data reaches, and cut off what lies beyond."""
+        """Read the index as far as the data reaches, and truncate both files there."""
         row_bytes = self.width * self.dtype.itemsize
         stored = self._data_path.stat().st_size // row_bytes
         whole = self._index_path.read_text(encoding="utf-8").splitlines(keepends=True)

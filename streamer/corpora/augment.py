@@ -1,7 +1,7 @@
-"""What live audio does to a voice: gain, noise, rooms, narrow bands, clipping, speed; and sound without a voice.
+"""Audio augmentation: gain, noise, rooms, narrow bands, clipping, speed; and synthetic non-speech sounds.
 
-Every function maps mono float32 at 24 kHz `[T]` to the same and draws from the generator that it is given: the same
-seed, the same sound.
+Every function maps mono float32 `[T]` at 24 kHz to the same, and draws from the generator that is passed: equal seeds
+give equal samples.
 """
 
 import hashlib
@@ -23,29 +23,31 @@ _SPECTRAL_SLOPE = {"white": 0.0, "pink": -0.5, "brown": -1.0}  # amplitude ~ fre
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How likely each change is, and between which limits it is drawn."""
+    """Probability of each change, and the limits that its strength is drawn between.
+
+    The repr of this class is part of the names of cached files: neither the class nor its fields may be renamed.
+    """
 
     gain_db: tuple[float, float] = (-12.0, 12.0)
     noise: float = 0.6
     snr_db: tuple[float, float] = (3.0, 35.0)
-    babble: float = 0.3  # of the noisy ones, where other voices are at hand
+    babble: float = 0.3  # of the noisy ones, where recordings for it are passed
     room: float = 0.3
     band: float = 0.25
     clipping: float = 0.05
-    speed: float = 0.8  # of being spoken faster and higher, or slower and lower
-    pace: tuple[float, float] = (
-        0.8,
-        1.25,
-    )  # how many seconds are spoken in one: by a third of an octave, as of another size
+    speed: float = 0.8  # of being played faster and higher, or slower and lower
+    # Seconds of the recording in one second: pitch and formants move by a third of an octave, as with a vocal tract of
+    # another length.
+    pace: tuple[float, float] = (0.8, 1.25)
 
-    def __call__(self, audio: Samples, rng: Generator, voices: tuple[Samples, ...] = ()) -> Samples:
-        """A changed copy of the same length; `voices` are other recordings to make babble of."""
+    def __call__(self, audio: Samples, rng: Generator, babble_recordings: tuple[Samples, ...] = ()) -> Samples:
+        """Return a changed copy of the same length; babble noise is mixed from `babble_recordings`."""
         if rng.random() < self.room:
             audio = room(audio, rng, decay_s=float(rng.uniform(0.1, 0.7)))
         if rng.random() < self.noise:
             snr_db = float(rng.uniform(*self.snr_db))
-            if voices and rng.random() < self.babble:
-                other = babble(voices, len(audio), rng)
+            if babble_recordings and rng.random() < self.babble:
+                other = babble(babble_recordings, len(audio), rng)
             else:
                 other = colored_noise(len(audio), str(rng.choice(NOISE_KINDS)), rng)
             audio = mix(audio, other, snr_db)
@@ -57,23 +59,23 @@ class Augmentation:
 
 
 def gain(audio: Samples, gain_db: float) -> Samples:
-    """Louder or softer, without clipping: a microphone's gain, not a converter's."""
+    """Amplify by `gain_db`, without clipping: a microphone's gain, not a converter's."""
     return (audio * np.float32(10 ** (gain_db / 20))).astype(np.float32)
 
 
 def rms(audio: Samples) -> float:
-    """Root of the mean square; 0 for nothing."""
+    """Return the root mean square; 0 for no samples."""
     return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
 
 
 def mix(audio: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Both together, the noise `snr_db` below the audio by their RMS; audio or noise of zeros stays as it is."""
+    """Add noise, `snr_db` below the audio by their RMS; audio or noise of zeros is not scaled."""
     level = rms(audio) / max(rms(noise), 1e-9) * 10 ** (-snr_db / 20)
     return (audio + np.float32(level) * noise).astype(np.float32)
 
 
 def colored_noise(length: int, kind: str, rng: Generator) -> Samples:
-    """`[length]` white, pink or brown Gaussian noise of RMS 1; below 20 Hz a coloured spectrum is flat.
+    """Return `[length]` white, pink or brown Gaussian noise of RMS 1; below 20 Hz a coloured spectrum is flat.
 
     Raises:
         KeyError: no such kind.
@@ -86,18 +88,18 @@ def colored_noise(length: int, kind: str, rng: Generator) -> Samples:
     return (noise / max(float(np.std(noise)), 1e-9)).astype(np.float32) if length else noise.astype(np.float32)
 
 
-def babble(voices: tuple[Samples, ...], length: int, rng: Generator, talkers: int = 5) -> Samples:
-    """`[length]` some recordings at equal level on top of each other, each from a random place and looped."""
+def babble(recordings: tuple[Samples, ...], length: int, rng: Generator, talkers: int = 5) -> Samples:
+    """Return `[length]` a sum of `talkers` recordings at equal level, each from a random place and looped."""
     total = np.zeros(length, dtype=np.float32)
     for _ in range(talkers):
-        voice = voices[rng.integers(len(voices))]
-        if level := rms(voice):
-            total += np.resize(np.roll(voice, int(rng.integers(len(voice)))), length) / np.float32(level)
+        recording = recordings[rng.integers(len(recordings))]
+        if level := rms(recording):
+            total += np.resize(np.roll(recording, int(rng.integers(len(recording)))), length) / np.float32(level)
     return total
 
 
 def room(audio: Samples, rng: Generator, decay_s: float) -> Samples:
-    """The audio in a room that decays by 60 dB in `decay_s`: direct sound and a noisy exponential tail.
+    """Add the reverberation of a room that decays by 60 dB in `decay_s`: direct sound and a noisy exponential tail.
 
     The statistical model of late reverberation: Polack, "La transmission de l'énergie sonore dans les salles", 1988.
     """
@@ -112,7 +114,7 @@ def room(audio: Samples, rng: Generator, decay_s: float) -> Samples:
 
 
 def band_limit(audio: Samples, low_hz: float, high_hz: float) -> Samples:
-    """Only what lies between; the edges roll off over a sixth of an octave. The telephone: 300 to 3,400 Hz."""
+    """Keep the band between; the edges roll off over a sixth of an octave. Telephone: 300 to 3,400 Hz."""
     frequencies = np.maximum(np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE), 1e-3)
     octaves_inside = np.minimum(np.log2(frequencies / low_hz), np.log2(high_hz / frequencies))
     response = np.clip(octaves_inside * 6 + 1, 0, 1)
@@ -120,23 +122,23 @@ def band_limit(audio: Samples, low_hz: float, high_hz: float) -> Samples:
 
 
 def clip(audio: Samples, share_of_peak: float) -> Samples:
-    """Everything beyond a share of the peak cut off."""
+    """Clip the samples at a share of the peak."""
     limit = float(np.abs(audio).max(initial=0.0)) * share_of_peak
     return np.clip(audio, -limit, limit)
 
 
 def speed(audio: Samples, factor: float) -> Samples:
-    """Faster (and higher) by `factor`, as a tape would be: `[T]` to about `[T / factor]`."""
+    """Play faster, and higher, by `factor`, as a tape would: `[T]` to about `[T / factor]`."""
     return soxr.resample(audio, SAMPLE_RATE * factor, SAMPLE_RATE).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def silence(length: int, rng: Generator) -> Samples:
-    """`[length]` a quiet room: faint brown noise between -90 and -60 dBFS."""
+    """Return `[length]` a quiet room: faint brown noise between -90 and -60 dBFS."""
     return gain(colored_noise(length, "brown", rng), float(rng.uniform(-90, -60)))
 
 
 def hum(length: int, rng: Generator) -> Samples:
-    """`[length]` mains and machines: a low tone with harmonics that fall off, over brown noise."""
+    """Return `[length]` mains and machines: a low tone with harmonics that fall off, over brown noise."""
     times_s = np.arange(length) / SAMPLE_RATE
     base_hz = float(rng.choice([50, 60, 100, 120, 230]))
     tones = sum(np.sin(2 * np.pi * base_hz * k * times_s + rng.uniform(0, 6.28)) / k for k in range(1, 8))
@@ -154,7 +156,7 @@ def buzz(length: int, rng: Generator) -> Samples:
 
 
 def clicks(length: int, rng: Generator) -> Samples:
-    """`[length]` typing and knocks: short decaying bursts, some a second."""
+    """Return `[length]` typing and knocks: short decaying bursts, about five a second."""
     audio = np.zeros(length, dtype=np.float32)
     burst_s = np.arange(int(0.08 * SAMPLE_RATE)) / SAMPLE_RATE
     for place in rng.integers(0, max(length, 1), size=rng.poisson(5 * length / SAMPLE_RATE)):
@@ -165,7 +167,7 @@ def clicks(length: int, rng: Generator) -> Samples:
 
 
 def music(length: int, rng: Generator) -> Samples:
-    """`[length]` a rendered tune: a bass, chords and a melody of decaying harmonic tones, over drums of noise."""
+    """Return `[length]` a rendered tune: bass, chords and a melody of decaying harmonic tones, over drums of noise."""
     beat = int(SAMPLE_RATE * 60 / rng.uniform(70, 150))
     root_hz = 110 * 2 ** (rng.integers(0, 12) / 12)
     scale = (0, 2, 4, 5, 7, 9, 11) if rng.random() < 0.5 else (0, 2, 3, 5, 7, 8, 10)
@@ -191,7 +193,7 @@ def music(length: int, rng: Generator) -> Samples:
 
 
 def _note(audio: Samples, start: int, length: int, pitch_hz: float, sharpness: float, level: float) -> None:
-    """Adds a plucked tone in place; what lies past the end is left out."""
+    """Add a plucked tone in place, up to the end of the audio."""
     end = min(len(audio), start + length)
     times_s = np.arange(end - start) / SAMPLE_RATE
     harmonics = range(1, min(12, int(SAMPLE_RATE / 2 / pitch_hz)) + 1)
@@ -212,7 +214,7 @@ NON_SPEECH: dict[str, Callable[[int, Generator], Samples]] = {
 
 
 def non_speech(length: int, rng: Generator) -> Samples:
-    """`[length]` one of NON_SPEECH, at a level between -70 and -15 dBFS (silence stays as faint as it is)."""
+    """Return `[length]` one of NON_SPEECH, at a level between -70 and -15 dBFS; silence keeps its own."""
     kind = str(rng.choice(list(NON_SPEECH)))
     audio = NON_SPEECH[kind](length, rng)
     if kind == "silence":
@@ -221,12 +223,12 @@ def non_speech(length: int, rng: Generator) -> Samples:
     return np.clip(audio, -1, 1)
 
 
-def talkers_of(clips: Sequence[Clip]) -> list[str]:
-    """The keys of some fifty recordings to make babble of."""
+def babble_keys(clips: Sequence[Clip]) -> list[str]:
+    """Return the keys of some fifty of the clips, to mix babble noise from."""
     return [clip.key for clip in clips[:: max(1, len(clips) // 50)]]
 
 
 def generator(seed: int, version: int, key: str) -> np.random.Generator:
-    """Draws that depend on the seed, the version and the clip alone."""
+    """Return a random generator that depends on the seed, the version and the clip's key alone."""
     digest = hashlib.sha256(f"{seed}/{version}/{key}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))

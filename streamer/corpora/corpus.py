@@ -1,8 +1,8 @@
-"""Corpora of emotional speech: which file holds which emotion, spoken by whom.
+"""Read corpora of emotional speech: clips with a label and a speaker, from file names or a CSV file.
 
-Known by their file names: CREMA-D (Cao et al. 2014), RAVDESS (Livingstone & Russo 2018), nEMO (Christop 2024), EMO-DB
-(Burkhardt et al. 2005), TESS (Pichora-Fuller & Dupuis 2020), SAVEE (Haq & Jackson 2009). Any other data comes as a
-CSV file with the columns `path,label,speaker`.
+Recognised by their file names: CREMA-D (Cao et al. 2014), RAVDESS (Livingstone & Russo 2018), nEMO (Christop 2024),
+EMO-DB (Burkhardt et al. 2005), TESS (Pichora-Fuller & Dupuis 2020), SAVEE (Haq & Jackson 2009). Any other data is read
+from a CSV file with the columns `path,label,speaker`.
 """
 
 import csv
@@ -29,11 +29,11 @@ class Clip:
     corpus: str
     label: str  # one of LABELS
     speaker: str  # unique within its corpus
-    listed: str | None = None  # as a CSV file names it; None: by the file's name, which a known corpus has once
+    listed: str | None = None  # its path as a CSV file lists it; None: known corpora have each file name once
 
     @property
     def key(self) -> str:
-        """A name that no other clip of any corpus has."""
+        """Unique over all clips of all corpora."""
         return f"{self.corpus}/{self.listed or self.path.name}"
 
     @property
@@ -53,19 +53,19 @@ class Corpus:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, in the order of LABELS."""
+        """Labels that occur, in the order of LABELS."""
         present = {clip.label for clip in self.clips}
         return tuple(label for label in LABELS if label in present)
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """The speakers that occur, sorted."""
+        """Speakers that occur, sorted; unique within the corpus."""
         return tuple(sorted({clip.speaker for clip in self.clips}))
 
 
 @dataclass(frozen=True, slots=True)
 class _Naming:
-    """How a corpus names its files. `pattern` gives the groups `emotion` and `speaker`, and matches the whole stem."""
+    """How a corpus names its files. `pattern` matches the whole stem and has the groups `emotion` and `speaker`."""
 
     name: str
     licence: str
@@ -139,12 +139,12 @@ _NAMINGS = (
 
 
 def read_corpus(path: str | Path) -> Corpus:
-    """The corpus in a folder (of a known naming; subfolders are read too) or in a CSV file.
+    """Read the corpus in a folder and its subfolders, recognised by file names, or the one that a CSV file lists.
 
-    A folder may hold `voice_votes.csv` (`file`, then one column of counts a label): the crowd's answers.
+    A folder may hold `voice_votes.csv` (`file`, then one column of counts a label): votes of the crowd on each clip.
 
     Raises:
-        UsageError: nothing is there, no file name is of a known corpus, or the CSV file is wrong.
+        UsageError: the path does not exist, no file name is of a known corpus, or the CSV file is wrong.
     """
     path = Path(path)
     if path.is_file():
@@ -164,15 +164,15 @@ def read_corpus(path: str | Path) -> Corpus:
 
 
 def known_clips(files: Sequence[Path]) -> list[Clip]:
-    """The clips among `files`, by the naming that most of them follow; none where no file follows any."""
+    """Return the clips among `files` by the naming that most of them follow; [] if none follows any."""
     return _best_naming(files)[1]
 
 
 def read_corpora(paths: Sequence[str | Path]) -> list[Corpus]:
-    """Every corpus in `paths`.
+    """Read the corpus at each of `paths`.
 
     Raises:
-        UsageError: as `read_corpus`; or two of them have the same name, whose speakers could not be told apart.
+        UsageError: as `read_corpus`; or two of them have the same name, so that ids of speakers would clash.
     """
     corpora = [read_corpus(path) for path in paths]
     names = [corpus.name for corpus in corpora]
@@ -183,7 +183,7 @@ def read_corpora(paths: Sequence[str | Path]) -> list[Corpus]:
 
 
 def clips_of(corpora: Iterable[Corpus]) -> list[Clip]:
-    """All clips, corpus by corpus."""
+    """Return all clips, corpus by corpus."""
     return [clip for corpus in corpora for clip in corpus.clips]
 
 
@@ -207,7 +207,7 @@ def _match(naming: _Naming, files: Iterable[Path]) -> list[Clip]:
 
 
 def _read_csv(path: Path) -> Corpus:
-    """`path,label,speaker`; paths are relative to the file's folder."""
+    """Read the columns `path,label,speaker`; paths are relative to the file's folder."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.DictReader(stream)
@@ -242,7 +242,7 @@ def _clip_of_row(row: dict[str, str], path: Path, line: int) -> Clip:
 
 
 def _read_votes(path: Path) -> dict[str, tuple[float, ...]]:
-    """Counts of votes to shares, per file stem; files without a vote are left out."""
+    """Return shares of votes by file stem, from counts; files without a vote are left out."""
     votes = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

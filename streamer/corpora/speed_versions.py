@@ -6,40 +6,41 @@ from streamer.corpora.augment import Augmentation, generator, speed
 
 
 class SpeedVersions:
-    """Clips as they were recorded (version 0), and spoken by somebody of another size (the others).
+    """Clips at their recorded speed (version 0), and faster or slower ones, whose pitch and formants change alike.
 
-    A version has a name: the clip's key where it is spoken as recorded, else `key@version`.
+    A version has a name: the clip's key at the recorded speed, else `key@version`.
 
     Args:
         audio: the recordings.
-        versions: of each clip, the recorded one included.
+        versions: number of each clip's versions, the recorded one included.
         seed: of the paces.
-        changes: how likely a version is spoken faster or slower, and by how much.
+        augmentation: its `speed` is the probability that a version changes speed, and `pace` the limits.
     """
 
-    def __init__(self, audio: AudioStore, versions: int, seed: int, changes: Augmentation) -> None:
-        self.audio, self.versions, self._seed, self._changes = audio, versions, seed, changes
+    def __init__(self, audio: AudioStore, versions: int, seed: int, augmentation: Augmentation) -> None:
+        self.audio, self.versions, self._seed, self._augmentation = audio, versions, seed, augmentation
 
     @property
     def identity(self) -> str:
-        """What decides how a version sounds."""
-        return repr((self._seed, self._changes.speed, self._changes.pace))
+        """Everything that a version's samples depend on besides the recording; part of the names of files."""
+        return repr((self._seed, self._augmentation.speed, self._augmentation.pace))
 
     def pace(self, key: str, version: int) -> float:
-        """How many seconds of the recording are spoken in one second."""
+        """Return how many seconds of the recording pass in one second of the version."""
         rng = generator(self._seed, version, f"{key} pace")
-        return float(rng.uniform(*self._changes.pace)) if version and rng.random() < self._changes.speed else 1.0
+        changed = version and rng.random() < self._augmentation.speed
+        return float(rng.uniform(*self._augmentation.pace)) if changed else 1.0
 
     def name(self, key: str, version: int) -> str:
-        """Under which the version's sound is known."""
+        """Return the name of a version."""
         return key if self.pace(key, version) == 1.0 else f"{key}@{version}"
 
     def names(self, key: str) -> list[str]:
-        """Of all versions that sound different, the recorded one first."""
+        """Return the names of all different versions, the recorded one first."""
         return list(dict.fromkeys([key, *(self.name(key, version) for version in range(1, self.versions))]))
 
-    def spoken(self, name: str) -> Samples:
-        """`[T]` at 24 kHz."""
+    def samples(self, name: str) -> Samples:
+        """Return the samples `[T]` of the version `name`, at 24 kHz."""
         if name in self.audio:
             return self.audio[name]
         key, _, version = name.rpartition("@")

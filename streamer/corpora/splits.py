@@ -1,7 +1,7 @@
-"""Who is trained on, who is tuned on, who is tested on: whole speakers, never clips.
+"""Speaker-independent splits into training, validation and test: whole speakers, never single clips.
 
-A speaker's part follows from the seed, the corpus and its list of speakers alone, so that every command and every
-recipe splits alike.
+A speaker's part depends on the seed, the corpus and its list of speakers alone, so that every command and every recipe
+splits alike. Speakers are identified by `Clip.speaker_id`, `corpus/speaker`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of a corpus's speakers, each at least
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The speakers of each part, as `corpus/speaker`."""
+    """The ids of the speakers in each part."""
 
     seed: int
     train: tuple[str, ...]
@@ -33,24 +33,24 @@ class Split:
     test: tuple[str, ...]
 
     def select(self, clips: Iterable[Clip], part: Part) -> list[Clip]:
-        """The clips of one part, in their order."""
+        """Return the clips of one part, in their order."""
         speakers = frozenset(getattr(self, part))
         return [clip for clip in clips if clip.speaker_id in speakers]
 
     def together(self) -> "Split":
-        """Everyone trains."""
+        """Return the split with all speakers in the training part."""
         return Split(self.seed, tuple(sorted((*self.train, *self.validation, *self.test))), (), ())
 
     def save(self, path: Path) -> None:
-        """As JSON."""
+        """Write the split as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            UsageError: the file is not there, is no split, or has a speaker in two parts.
+            UsageError: the file does not exist, is no split, or has a speaker in two parts.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -67,10 +67,10 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    """A split's JSON, or the parts that a checkpoint (`.safetensors`, or the name of a shipped one) says its speakers had.
+    """Read a split from JSON, or from the card of a checkpoint (`.safetensors`, or the name of a shipped one).
 
     Raises:
-        UsageError: see `Split.load`, or the checkpoint does not say whom it has heard.
+        UsageError: see `Split.load`; or the checkpoint's card names no speakers.
         CheckpointError: it cannot be read.
     """
     if path.suffix != ".safetensors" and str(path) not in (BUNDLED, MEASURED):
@@ -80,7 +80,7 @@ def read_split(path: Path) -> Split:
 
 
 def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split:
-    """Holdout: of every corpus 20 % of the speakers to test, 10 % to validate, each at least one; the rest trains.
+    """Draw a holdout split: 20 % of each corpus's speakers test, 10 % validate (at least one each), the rest train.
 
     Raises:
         UsageError: a corpus has fewer than three speakers.
@@ -90,7 +90,7 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
         speakers = shuffled_speakers(corpus, seed)
         if len(speakers) < len(PARTS):
             raise UsageError(
-                f"{corpus.name} has {len(speakers)} speaker(s), and training, validation and test need one each; "
+                f"{corpus.name} has {len(speakers)} speaker(s); training, validation and test need one each; "
                 "add speakers, or join it with another corpus in one CSV file."
             )
         test = max(1, round(TEST_SHARE * len(speakers)))
@@ -102,15 +102,15 @@ def split_speakers(corpora: Sequence[Corpus], seed: int = DEFAULT_SEED) -> Split
 
 
 def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = DEFAULT_SEED) -> Split:
-    """One of several splits of which each tests others, and all of them together everyone.
+    """Return one fold of a cross-validation over speakers: every speaker is tested in exactly one fold.
 
-    The first is `split_speakers`. Whom that does not test is dealt to the others; its validation speakers stay in that part
-    where they are not tested, and where all of them are, somebody takes their place.
+    Fold 1 equals `split_speakers`. The remaining folds partition the speakers that fold 1 does not test. Validation
+    speakers are kept across folds where possible, and replaced where a fold tests them all.
 
     Args:
-        corpora: whose speakers are dealt.
-        fold: which, from 1.
-        folds: of how many, 3 or more: two would have the second learn from those alone whom the first tests.
+        corpora: the speakers.
+        fold: number of the fold, from 1.
+        folds: number of folds, 3 or more: with two, fold 2 would train on the test speakers of fold 1 alone.
         seed: of the split.
 
     Raises:
@@ -137,58 +137,74 @@ def fold_speakers(corpora: Sequence[Corpus], fold: int, folds: int, seed: int = 
 
 
 def pin_known_speakers(drawn: Split, known: Speakers | None, strangers: Part) -> Split:
-    """A drawn split in which nobody changes sides whom a checkpoint has heard.
+    """Pin speakers that the checkpoint was trained, tuned or tested on to their original part, to prevent leakage.
 
     Args:
-        drawn: by `split_speakers`.
+        drawn: a split by `split_speakers`.
         known: the checkpoint's own parts; None if it has none.
-        strangers: the part of speakers whom it does not know, of a corpus of which it knows others.
+        strangers: the part of its corpora's other speakers.
     """
     if known is None:
         return drawn
-    sides = {speaker: part for part in PARTS for speaker in getattr(known, part)}
-    corpora = {speaker.partition("/")[0] for speaker in sides}
+    pinned = {speaker: part for part in PARTS for speaker in getattr(known, part)}
+    corpora = {speaker.partition("/")[0] for speaker in pinned}
     parts: dict[Part, list[str]] = {part: [] for part in PARTS}
     for part in PARTS:
         for speaker in getattr(drawn, part):
             other = strangers if speaker.partition("/")[0] in corpora else part
-            parts[sides.get(speaker, other)].append(speaker)
+            parts[pinned.get(speaker, other)].append(speaker)
     return Split(drawn.seed, *(tuple(sorted(parts[part])) for part in PARTS))
 
 
 def speakers_known_to(card: CheckpointCard | None, checkpoint: str | Path) -> Speakers:
-    """The parts that a checkpoint's speakers had.
+    """Return the parts that a checkpoint's speakers had.
 
     Raises:
-        UsageError: its card does not say.
+        UsageError: its card names no speakers.
     """
     if card is None or card.speakers is None:
         raise UsageError(
-            f"{checkpoint} does not say whom it has heard; give one that `streamer train` wrote, or measured."
+            f"The card of {checkpoint} does not list its training speakers; "
+            "give a checkpoint that `streamer train` wrote, or measured."
         )
     return card.speakers
 
 
 def known_speakers(known: Speakers | None) -> frozenset[str]:
-    """Whom a checkpoint was trained or tuned on, as far as its card says."""
+    """Return the ids of the speakers that a checkpoint was trained or tuned on, as far as its card lists them."""
     return frozenset() if known is None else frozenset((*known.train, *known.validation))
 
 
 def check_no_leakage(split: Split, known: Speakers | None, name: str) -> None:
-    """Make sure that nobody is tested on whom a checkpoint was trained or tuned on.
+    """Check that the checkpoint `name` was not trained or tuned on any of the split's test speakers.
 
     Raises:
-        UsageError: somebody is.
+        UsageError: it was.
     """
     if both := sorted(known_speakers(known) & set(split.test)):
         raise UsageError(
-            f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on that voice "
-            f"({len(both)} such); leave --split out, or use a checkpoint that has not heard them."
+            f"{both[0]} is a test speaker of the split, and {name} was trained or tuned on this speaker "
+            f"({len(both)} in all); leave --split out, or use a checkpoint that was not."
         )
 
 
+def require_all_parts(corpora: Sequence[Corpus], split: Split) -> None:
+    """Check that each part of the split has speakers of every corpus.
+
+    Raises:
+        UsageError: a part has none of a corpus.
+    """
+    for corpus in corpora:
+        for part in PARTS:
+            if not split.select(corpus.clips, part):
+                raise UsageError(
+                    f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
+                    "--split, or start from a checkpoint trained on fewer of them, as --start measured."
+                )
+
+
 def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:
-    """The corpus's speakers, as `corpus/speaker`: the order depends on seed and names, not on Python's or numpy's version."""
+    """Return the ids of a corpus's speakers in an order that depends on seed and names, not on numpy's version."""
 
     def key(speaker: str) -> str:
         return hashlib.sha256(f"{seed}/{corpus.name}/{speaker}".encode()).hexdigest()
@@ -197,7 +213,7 @@ def shuffled_speakers(corpus: Corpus, seed: int) -> list[str]:
 
 
 def describe_split(split: Split, corpora: Iterable[Corpus]) -> str:
-    """A line a part: how many speakers and clips, and who the speakers are."""
+    """Return a line for each part: its number of speakers and clips, and the speakers' ids."""
     clips = clips_of(corpora)
     lines = [f"split, seed {split.seed}:"]
     for part in PARTS:

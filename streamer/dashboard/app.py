@@ -16,9 +16,9 @@ from platformdirs import user_downloads_path
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from streamer.dashboard.command_palette import Command, DashboardCommands
 from streamer.dashboard.device_dialog import DeviceScreen
 from streamer.dashboard.help import HelpScreen
-from streamer.dashboard.palette import Command, DashboardCommands
 from streamer.dashboard.screen import MonitorScreen
 from streamer.dashboard.themes import DARK, LIGHT, label_colours
 from streamer.dashboard.view import View, labels_of

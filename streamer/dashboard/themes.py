@@ -39,7 +39,9 @@ LIGHT = Theme(
     variables={"footer-key-foreground": "#1F6F8B", "footer-background": "#FAFAF7", "border": "#C3C6C0"},
 )
 
-#                grey       sky blue   yellow     blue       vermillion purple     green      orange
+# The labels' colours, in the order of `emotion.labels.LABELS`:
+#          neutral    calm       happy      sad        angry      fearful    disgust    surprised
+#          grey       sky blue   yellow     blue       vermillion purple     green      orange
 ON_DARK = ("#AEB7C4", "#56B4E9", "#EFE15A", "#5590DC", "#EB6B2C", "#D68DB8", "#22B58A", "#E69F00")
 ON_LIGHT = ("#67707C", "#1B84C0", "#A39300", "#0B4F8F", "#B94A00", "#A4517E", "#007A5A", "#B87A00")
 ANSI = (

@@ -132,7 +132,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def save_head(path: Path, whole: Path, base: str = BUNDLED) -> None:
-    """Write what the checkpoint file `whole` adds to the shipped checkpoint `base`: the tensors that differ, and its card.
+    """Write what the checkpoint file `whole` adds to the shipped `base`: the tensors that differ, and its card.
 
     Raises:
         CheckpointError: one of the two cannot be read, or their tensors have other names.

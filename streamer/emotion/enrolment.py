@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from streamer.constants import EMBEDDING_DIM
 
-USUAL_S = 20.0  # seconds of speech that are asked for
-# The fewest that may be asked for: profiles of 14 to 20 s were measured to help, of 4.5 s they did not.
+USUAL_S = 20.0  # seconds of speech, by default
+# The fewest that may be requested: profiles of 14 to 20 s were measured to help, of 4.5 s they did not.
 LEAST_S = 10.0
 _SILENCE_DBFS = -120.0
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredVoice:
+class CollectedSpeech:
     """What was collected so far."""
 
     voice_s: float  # seconds of speech
@@ -46,7 +46,7 @@ class Enrolment:
     _sum: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(EMBEDDING_DIM))  # [128]
     _squares: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(EMBEDDING_DIM))  # [128]
 
-    def take(self, embedding: Sequence[float], speech: float, hop_s: float, rms_dbfs: float) -> None:
+    def add(self, embedding: Sequence[float], speech: float, hop_s: float, rms_dbfs: float) -> None:
         """Add one more window of speech.
 
         Args:
@@ -62,13 +62,13 @@ class Enrolment:
         self.windows += 1
         self.voice_s += speech * hop_s
 
-    def measured(self) -> MeasuredVoice:
+    def collected(self) -> CollectedSpeech:
         """Return mean, scale and level of what was collected so far."""
         count = max(1, self.windows)
         mean = self._sum / count  # [128]
         scale = np.sqrt(np.maximum(0.0, self._squares / count - mean**2))  # [128]
         power = self._power / count
-        return MeasuredVoice(
+        return CollectedSpeech(
             voice_s=self.voice_s,
             wanted_s=self.wanted_s,
             windows=self.windows,

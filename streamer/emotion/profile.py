@@ -15,7 +15,7 @@ import platformdirs
 from pydantic import Field, TypeAdapter, ValidationError
 
 from streamer.emotion.card import Embedding, Finite, Text
-from streamer.emotion.enrolment import MeasuredVoice
+from streamer.emotion.enrolment import CollectedSpeech
 from streamer.errors import StreamerError
 
 NOT_CALIBRATABLE = (
@@ -47,15 +47,15 @@ class VoiceProfile:
 _ADAPTER = TypeAdapter(VoiceProfile)
 
 
-def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> VoiceProfile:
+def make_profile(speech: CollectedSpeech, stream: str, checkpoint_sha256: str) -> VoiceProfile:
     """Return the profile of an enrolment, dated now.
 
     Raises:
         ProfileError: too little speech was collected.
     """
-    if not voice.enough:
+    if not speech.enough:
         raise ProfileError(
-            f"Only {voice.voice_s:.1f} s of speech were collected on {stream} and {voice.wanted_s:g} are needed; "
+            f"Only {speech.voice_s:.1f} s of speech were collected on {stream} and {speech.wanted_s:g} are needed; "
             "speak on for longer, nearer to the microphone, or ask for less with --seconds."
         )
     return VoiceProfile(
@@ -63,11 +63,11 @@ def profile_of(voice: MeasuredVoice, stream: str, checkpoint_sha256: str) -> Voi
         stream=stream,
         checkpoint_sha256=checkpoint_sha256,
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        voice_s=voice.voice_s,
-        windows=voice.windows,
-        level_dbfs=voice.level_dbfs,
-        mean=voice.mean,
-        scale=voice.scale,
+        voice_s=speech.voice_s,
+        windows=speech.windows,
+        level_dbfs=speech.level_dbfs,
+        mean=speech.mean,
+        scale=speech.scale,
     )
 
 

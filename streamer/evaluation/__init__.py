@@ -1,1 +1,1 @@
-"""Measurements of a checkpoint on speakers that it was not trained on: `streamer evaluate`. See README.md in this folder."""
+"""Measurements of a checkpoint on held-out speakers: `streamer evaluate`. See README.md in this folder."""

@@ -1,7 +1,7 @@
 """Baselines on the same folds: loudness, eGeMAPS and ComParE with an SVM, and the teacher with a linear probe.
 
 eGeMAPS: Eyben et al. 2016; ComParE 2016: Schuller et al. 2016. Both are optional: they need opensmile and scikit-learn.
-The teacher, with a logistic regression on its features of whole clips, is an upper bound for its student.
+The teacher, with a logistic regression on its features of whole clips, shows what its student can reach.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +91,7 @@ def evaluate_baselines(
     progress: Progress[Any],
     teacher: WhisperTeacher | None = None,
 ) -> dict[str, BaselineResult]:
-    """Train and test each baseline in every fold; {} without scikit-learn, or if a fold trains on fewer than two labels.
+    """Train and test each baseline in every fold; {} without scikit-learn, or if a fold has fewer than two labels.
 
     Args:
         audio: the recordings of `folds.clips`.

@@ -1,10 +1,10 @@
 """Speaker-independent evaluation protocols: holdout, k-fold and leave-one-speaker-out.
 
 No protocol divides the clips of a speaker between training and test. Under `holdout`, the checkpoint's own classifier
-predicts the test speakers of the split. Under `kfold` and `loso`, the encoder and the pooling stay frozen, and every fold
-refits a light classifier on the speakers outside it: a class-balanced logistic regression on standardised pooled vectors.
-Speakers that the checkpoint was trained or tuned on are only trained on, never tested, since an encoder embeds speakers
-seen in training differently. A figure for all speakers of a corpus therefore takes several checkpoints (see
+predicts the test speakers of the split. Under `kfold` and `loso`, the encoder and the pooling stay frozen, and every
+fold refits a light classifier on the speakers outside it: a class-balanced logistic regression on standardised pooled
+vectors. Speakers that the checkpoint was trained or tuned on are only trained on, never tested, since an encoder embeds
+speakers seen in training differently. A figure for all speakers of a corpus therefore takes several checkpoints (see
 `split_speakers` and `fold_speakers`), each tested on the speakers it was not trained on.
 """
 

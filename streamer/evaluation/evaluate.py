@@ -52,9 +52,9 @@ def evaluate(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        UsageError: the checkpoint has other labels, a checkpoint of --also does not record its speakers, a corpus is too
-            small to split or has no test speaker, the split tests a speaker that the checkpoint knows, a recording
-            without speech does not exist, or the teacher's file is not one.
+        UsageError: the checkpoint has other labels, a checkpoint of --also does not record its speakers, a corpus is
+            too small to split or has no test speaker, the split tests a speaker that the checkpoint knows, a
+            recording without speech does not exist, or the teacher's file is not one.
         StreamerError: a recording cannot be read.
     """
     context = _prepare(str(checkpoint), tuple(corpora), options, work, progress)
@@ -111,8 +111,8 @@ def _choose_split(corpora: Sequence[Corpus], options: EvaluationOptions, card: C
     for corpus in corpora:
         if not split.select(corpus.clips, "test"):
             raise UsageError(
-                f"No speaker of {corpus.name} is left to test: the split has none, or {card.name} was trained on all of "
-                "them; evaluate measured in place of bundled, use the split of the same corpora, or add speakers."
+                f"No speaker of {corpus.name} is left to test: the split has none, or {card.name} was trained on all "
+                "of them; evaluate measured in place of bundled, use the split of the same corpora, or add speakers."
             )
     return split
 

@@ -60,8 +60,9 @@ def _blocks(evaluation: Evaluation) -> Iterator[str]:
     yield f"# {evaluation.model}"
     yield (
         f"`{evaluation.checkpoint}`, sha256 {evaluation.sha256[:16]}, split seed {evaluation.seed}, temperature "
-        f"{evaluation.temperature:.2f}, threshold {evaluation.threshold:.2f}. Predictions are among the corpus's labels; "
-        "intervals are 95 %, speakers drawn with replacement. *Answered* is the share at or above the threshold."
+        f"{evaluation.temperature:.2f}, threshold {evaluation.threshold:.2f}. Predictions are among the corpus's "
+        "labels; intervals are 95 %, speakers drawn with replacement. *Answered* is the share at or above the "
+        "threshold."
     )
     yield _PROTOCOLS[evaluation.protocol] + _further_checkpoints(evaluation)
     columns = [
@@ -127,10 +128,10 @@ def _corpus(corpus: CorpusResult) -> Iterator[str]:
     yield from _confusion(corpus, live.windows, "windows in the worker")
     yield (
         f"{live.clips} clips were streamed, each in a quiet room, after the monitor had started: {live.windows.count} "
-        f"windows with speech, of which {_share(live.same_as_offline)} have the same label as offline. Out of all eight "
-        f"labels the worker claims one in {_share(live.claimed)} of them, and {_share(live.right_claims)} of those claims "
-        f"are right. An emotion begins in {_share(live.started)} of the clips; {_share(live.right_starts)} of the emotions "
-        "that begin are right."
+        f"windows with speech, of which {_share(live.same_as_offline)} have the same label as offline. Out of all "
+        f"eight labels the worker claims one in {_share(live.claimed)} of them, and {_share(live.right_claims)} of "
+        f"those claims are right. An emotion begins in {_share(live.started)} of the clips; "
+        f"{_share(live.right_starts)} of the emotions that begin are right."
     )
 
 
@@ -151,8 +152,8 @@ def _confusion(corpus: CorpusResult, measures: Measures, what: str) -> Iterator[
 def _voice_profiles(corpora: Sequence[CorpusResult]) -> Iterator[str]:
     yield "## Voice profiles"
     yield (
-        f"Whole clips of test speakers, before and after applying a profile of up to {MOST_CLIPS} of the speaker's other "
-        "neutral clips."
+        f"Whole clips of test speakers, before and after applying a profile of up to {MOST_CLIPS} of the speaker's "
+        "other neutral clips."
     )
     effects = [(corpus.name, corpus.calibrated) for corpus in corpora if corpus.calibrated is not None]
     yield markdown_table(
@@ -167,8 +168,8 @@ def _voice_profiles(corpora: Sequence[CorpusResult]) -> Iterator[str]:
 def _robustness(robustness: Robustness) -> Iterator[str]:
     yield f"## Unchanged predictions, {robustness.clips} whole clips of test speakers"
     yield (
-        f"Beside them those of a classifier of loudness alone. Accuracy without any change: {_share(robustness.accuracy)}, "
-        f"loudness only {_share(robustness.loudness_accuracy)}."
+        f"Beside them those of a classifier of loudness alone. Accuracy without any change: "
+        f"{_share(robustness.accuracy)}, loudness only {_share(robustness.loudness_accuracy)}."
     )
     yield markdown_table(
         ["change", "unchanged", "accuracy", "unchanged, loudness only"],

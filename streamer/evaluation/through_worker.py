@@ -1,7 +1,7 @@
 """Evaluate through the real worker, hop by hop, and compare each window with offline inference.
 
-Each clip is placed in a quiet room: faint noise for one window's length, the clip, and a second of the same noise. So no
-window of the clip is warming, and windows hold part of the clip as well as all of it.
+Each clip is placed in a quiet room: faint noise for one window's length, the clip, and a second of the same noise. So
+no window of the clip is warming, and windows hold part of the clip as well as all of it.
 """
 
 import math

@@ -25,7 +25,12 @@ from streamer.feed.snapshot import (
 )
 
 LOG_LINES = 500
-_TROUBLE = {"mic lost", "source lost", "no signal", "behind"}  # statuses worth a line when they begin and when they end
+_TROUBLE = {
+    "mic lost",
+    "source lost",
+    "no signal",
+    "behind",
+}  # statuses that are logged when they begin and when they end
 
 
 @dataclass(slots=True)
@@ -104,7 +109,7 @@ class Board:
         """Remove a stream from the screen; its lines in the log stay."""
         with self._lock:
             if self._records.pop(stream, None):
-                self._write("note", stream, "no longer heard")
+                self._write("note", stream, "removed")
 
     def update(self, stream: str, **details: Unpack[StreamDetails]) -> None:
         """Set details of a stream that only the local worker knows; the others stay. A forgotten stream stays so."""

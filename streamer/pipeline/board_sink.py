@@ -17,6 +17,7 @@ class BoardSink:
     board: Board
     publishers: Sequence[Publisher]
     describe: Callable[[tuple[str, ...]], Info]  # the info message for the streams of these names
+    meters: bool = True  # put input levels on the board
 
     def event(self, event: Event) -> None:
         """Show and publish one event."""

@@ -1,10 +1,13 @@
 """Build from the settings what needs torch: the model on its device, the batch of rows, and their description."""
 
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from streamer import __version__
+from streamer.audio.source import Source
 from streamer.codec.cpu.pack import check_supported
 from streamer.codec.device import choose_device
 from streamer.config import Settings
@@ -14,9 +17,68 @@ from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import Info
+from streamer.feed.board import Board
+from streamer.pipeline.board_sink import BoardSink
 from streamer.pipeline.inference import Inference, InferenceSettings
+from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
 from streamer.pipeline.stream import StreamSettings
-from streamer.pipeline.worker import MAX_HOPS
+from streamer.pipeline.worker import MAX_HOPS, Worker
+from streamer.publish.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The live path of a monitor, ready to run."""
+
+    worker: Worker
+    profiles: VoiceProfiles
+    store: ProfileStore
+
+    def add(self, source: Source) -> None:
+        """Take in one more source, with the stored voice profile of its stream; from any thread."""
+        self.profiles.load(source.name)
+        self.worker.add(source)
+
+
+def build_pipeline(
+    settings: Settings,
+    sources: Sequence[Source],
+    board: Board,
+    publishers: Sequence[Publisher],
+    wake: threading.Event,
+    on_enrolled: Callable[[EnrolmentResult], None] | None,
+    meters: bool,
+) -> Pipeline:
+    """Load the model and return the pipeline for `sources`; the board and the publishers learn what is running.
+
+    Args:
+        settings: everything else.
+        sources: not started.
+        board: shows the results.
+        publishers: publish the events; already started.
+        wake: set by the rings of the sources.
+        on_enrolled: receives the result of every enrolment; None: voice profiles are stored.
+        meters: put input levels on the board.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        UsageError: the device is not there, or the settings contradict each other.
+    """
+    inference = build_inference(settings, rows=len(sources))
+    board.torch_device(str(inference.device))
+    each = stream_settings(settings, inference.model)
+    store = ProfileStore(
+        inference.model.sha256 or "",
+        lambda stream, text: board.log("note", text, stream),
+        enabled=settings.model.calibration and each.neutral_mean is not None,
+    )
+    sink = BoardSink(board, publishers, lambda names: describe(settings, inference, names, profiles.in_use), meters)
+    profiles = VoiceProfiles(inference, each, sink, store, on_enrolled)
+    for source in sources:
+        profiles.load(source.name)
+    worker = Worker(inference, sources, each, sink=sink, wake=wake, profiles=profiles)
+    sink.roster_changed(tuple(source.name for source in sources))
+    return Pipeline(worker, profiles, store)
 
 
 def build_inference(settings: Settings, rows: int) -> Inference:

@@ -14,8 +14,8 @@ from streamer.emotion.profile import (
     ProfileError,
     VoiceProfile,
     load_profile,
+    make_profile,
     neutral_offset,
-    profile_of,
     save_profile,
 )
 from streamer.events import Window
@@ -150,13 +150,13 @@ class VoiceProfiles:
             return False
         if result.embedding and window.probs and not window.warming:
             moved_s = self._settings.hop_s * (1 + result.skipped)
-            enrolment.take(result.embedding, result.speech, moved_s, window.rms_dbfs)
-        measured = enrolment.measured()
-        self._sink.update(stream, enrolment=EnrolmentView(measured.voice_s, measured.wanted_s))
-        if not measured.enough:
+            enrolment.add(result.embedding, result.speech, moved_s, window.rms_dbfs)
+        collected = enrolment.collected()
+        self._sink.update(stream, enrolment=EnrolmentView(collected.voice_s, collected.wanted_s))
+        if not collected.enough:
             return False
         self._set_enrolment(stream, None)
-        self._apply(stream, measured.mean)
+        self._apply(stream, collected.mean)
         self._finish(stream, enrolment)
         return True
 
@@ -190,7 +190,7 @@ class VoiceProfiles:
         """Report the profile of an enrolment, or why there is none."""
         result: EnrolmentResult
         try:
-            result = profile_of(enrolment.measured(), stream, self._store.checkpoint_sha256)
+            result = make_profile(enrolment.collected(), stream, self._store.checkpoint_sha256)
         except ProfileError as error:
             result = error
         if self._on_result is not None:

@@ -15,6 +15,11 @@ class WorkerSink(Protocol):
     `--fast` run, which asks to lose nothing, may hold up `event`.
     """
 
+    @property
+    def meters(self) -> bool:
+        """Whether input levels are shown; where not, nothing is metered."""
+        ...
+
     def event(self, event: Event) -> None:
         """Take one event of one stream, to be shown and published."""
         ...
@@ -45,6 +50,7 @@ class EventSink:
     """A `WorkerSink` that passes events on and drops everything else."""
 
     publish: Callable[[Event], None]
+    meters: bool = False
 
     def event(self, event: Event) -> None:
         """Pass `event` on."""

@@ -148,7 +148,7 @@ class Worker:
         return self._changes.empty() and all(stream.drained for stream in self._streams.values())
 
     def _apply_changes(self) -> None:
-        """Add and remove streams, then begin and cancel enrolments, as was asked since the last tick."""
+        """Add and remove streams, then begin and cancel enrolments, as requested since the last tick."""
         while True:
             try:
                 change = self._changes.get_nowait()
@@ -226,7 +226,7 @@ class Worker:
         """Report the stream's status, and its input level when that is due."""
         now = self._clock.monotonic()
         self._sink.status(stream.name, *stream.status(now))
-        if stream.meter_due(now):
+        if self._sink.meters and stream.meter_due(now):
             self._sink.update(stream.name, level=stream.level(now))
 
     def _emit(self, stream: StreamRuntime, result: "WindowResult") -> None:

@@ -1,1 +1,1 @@
-"""Learning: corpora, augmentation, the teacher, training and evaluation. Nothing here is needed to listen."""
+"""Train a model, from corpora to a checkpoint. README.md has the recipe, the commands and the invariants."""

@@ -1,7 +1,8 @@
-"""What can be read off the sound at every frame: log-mel energies and the low-level descriptors of eGeMAPS.
+"""Acoustic descriptors at every frame, as auxiliary targets: log-mel energies, and low-level descriptors of eGeMAPS.
 
-A student that must say them keeps pitch, loudness and timbre. Eyben et al., "The Geneva Minimalistic Acoustic Parameter
-Set (GeMAPS) for Voice Research and Affective Computing", 2016 (25 descriptors, computed by openSMILE).
+Predicting them keeps pitch, loudness and timbre in the student's frames. Eyben et al., "The Geneva Minimalistic
+Acoustic Parameter Set (GeMAPS) for Voice Research and Affective Computing", 2016 (25 descriptors, computed by
+openSMILE).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,19 +26,21 @@ MELS, LOW_LEVEL = 64, 25
 DESCRIPTORS = MELS + LOW_LEVEL
 _FFT = 1024  # 43 ms, ending with the frame
 _LOW_HZ, _HIGH_HZ = 60.0, 11_000.0
+_RMS = 0.05  # that clips are scaled to
 _SMILE_RATE = 100  # frames a second of openSMILE's descriptors
 _SCALE_CLIPS = 300  # drawn to standardise
+_MAX_DEVIATIONS = 8  # standardised values are clipped here
 
 
 class DescriptorStore:
-    """Descriptors of clean clips at the student's own frame rate, standardised, `[F, 89]` a clip."""
+    """Standardised descriptors of clean clips at the student's frame rate, `[F, 89]` a clip."""
 
     def __init__(self, folder: Path) -> None:
         self.frames = RaggedStore(folder / f"descriptors-{READER_VERSION}", DESCRIPTORS)
         self._scale_path = folder / f"descriptors-{READER_VERSION}-scale.npz"
 
     def prepare(self, clips: Sequence[Clip], audio: AudioStore, seed: int, progress: Progress[Clip]) -> None:
-        """Compute what is not there yet. The first clips seen fix the scale.
+        """Compute what the file lacks. The clips of the first call fix the scale.
 
         Raises:
             UsageError: openSMILE is not installed.
@@ -45,28 +48,31 @@ class DescriptorStore:
         left = [clip for clip in clips if clip.key not in self.frames]
         if not left:
             return
-        smile = low_level_extractor()
+        low_level = low_level_extractor()
 
         def describe(clip: Clip) -> Float32Array:
-            sound = audio[clip.key]
-            sound = sound * np.float32(0.05 / max(float(np.sqrt(np.mean(np.square(sound)))), 1e-6))
-            mels = log_mel(sound)
-            return np.concatenate([mels, smile(sound, len(mels))], axis=1)
+            samples = audio[clip.key]
+            samples = samples * np.float32(_RMS / max(float(np.sqrt(np.mean(np.square(samples)))), 1e-6))
+            mels = log_mel(samples)
+            return np.concatenate([mels, low_level(samples, len(mels))], axis=1)
 
         if not self._scale_path.is_file():
             drawn = np.random.default_rng(seed).permutation(len(clips))[:_SCALE_CLIPS]
-            seen = np.concatenate([describe(clips[i]) for i in drawn])
+            values = np.concatenate([describe(clips[i]) for i in drawn])
             partial = self._scale_path.with_suffix(".part.npz")
-            np.savez(partial, mean=seen.mean(axis=0), deviation=seen.std(axis=0) + 1e-6)
+            np.savez(partial, mean=values.mean(axis=0), deviation=values.std(axis=0) + 1e-6)
             partial.replace(self._scale_path)
         scale = np.load(self._scale_path)
-        for clip in progress(left, "describing"):
+        for clip in progress(left, "descriptors"):
             standard = (describe(clip) - scale["mean"]) / scale["deviation"]
-            self.frames.append(clip.key, np.clip(standard, -8, 8))
+            self.frames.append(clip.key, np.clip(standard, -_MAX_DEVIATIONS, _MAX_DEVIATIONS))
 
 
 def log_mel(audio: Float32Array) -> Float32Array:
-    """`[T]` at 24 kHz, T >= 1, to `[F, 64]` at 75 a second: log10 of mel power of the 1,024 samples that end each frame."""
+    """Return log10 mel power `[F, 64]` of audio `[T]` at 24 kHz, T >= 1: 75 frames a second.
+
+    A frame's spectrum is of the 1,024 samples that end with the frame.
+    """
     frames = max(1, len(audio) // FRAME_SAMPLES)
     padded = np.zeros(_FFT - FRAME_SAMPLES + frames * FRAME_SAMPLES, dtype=np.float32)
     padded[_FFT - FRAME_SAMPLES :][: len(audio)] = audio[: frames * FRAME_SAMPLES]
@@ -79,7 +85,7 @@ def log_mel(audio: Float32Array) -> Float32Array:
 
 
 def low_level_extractor() -> Callable[[Float32Array, int], Float32Array]:
-    """A function from `[T]` at 24 kHz and a number of frames F to eGeMAPS' descriptors `[F, 25]` at 75 a second.
+    """Return a function from audio `[T]` at 24 kHz and a frame count F to eGeMAPS descriptors `[F, 25]`, 75 a second.
 
     Raises:
         UsageError: openSMILE is not installed.

@@ -1,13 +1,12 @@
-"""The end of a training: what the model is worth, and its checkpoint with the card."""
+"""Write a trained model as a checkpoint, with a card that holds its test metrics and where it comes from."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
-from streamer.constants import SAMPLE_RATE
+from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, SAMPLE_RATE
 from streamer.corpora.corpus import Corpus
 from streamer.corpora.splits import DEFAULT_SEED, Split
 from streamer.emotion import EmotionDetectionModel
@@ -19,136 +18,131 @@ from streamer.training.metrics import Measures, measure
 from streamer.training.predict import Predictions
 from streamer.training.temperature import probabilities
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """What the card says of a model's answers."""
+    """A trained model, and what was measured of it."""
 
-    calibrations: tuple[Calibration, ...]
-    tested: Predictions  # of the test speakers' whole clips
+    model: EmotionDetectionModel
+    calibrations: tuple[Calibration, ...]  # from validation speakers
+    tested: Predictions  # whole clips of the test speakers
+    neutral_mean: tuple[float, ...] | None  # [128] the reference of voice profiles
     notes: str
-    answered_by: str = ""  # by whom, where it is not the model itself
+    scored_by: str = ""  # which classifier made the predictions, where it is not the model's own
 
 
-_WINDOW_S, _HOP_S = 3.0, 0.24  # the monitor's defaults
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a model was trained on."""
+
+    corpora: Sequence[Corpus]
+    split: Split
+    origin: CheckpointCard | None  # the card of the model that training started from
 
 
-def export_checkpoint(
-    model: EmotionDetectionModel,
-    corpora: Sequence[Corpus],
-    origin: CheckpointCard | None,
-    worth: EvaluatedModel,
-    split: Split,
-    neutral_mean: tuple[float, ...] | None,
-    output: Path,
-    log: Log,
-) -> Path:
-    """Write the checkpoint of a trained model.
-
-    Args:
-        model: its weights.
-        corpora: what it learnt from.
-        origin: the card of what it began with.
-        worth: what it is worth.
-        split: whom it has heard in which part.
-        neutral_mean: what voice profiles are set against, `[128]`.
-        output: the file to write.
-        log: takes one line at a time.
+def export_checkpoint(evaluated: EvaluatedModel, provenance: Provenance, output: Path, log: Log) -> Path:
+    """Write the checkpoint of a trained model to `output`, and log its test metrics.
 
     Returns:
         `output`.
     """
+    corpora = provenance.corpora
     card = CheckpointCard(
         name=output.stem,
         labels=LABELS,
         sample_rate_hz=SAMPLE_RATE,
         level_version=LEVEL_VERSION,
         level_target_rms=TARGET_RMS,
-        window_s=_WINDOW_S,
-        hop_s=_HOP_S,
-        calibrations=worth.calibrations,
-        training_data=_training_data(corpora, origin),
+        window_s=DEFAULT_WINDOW_S,
+        hop_s=DEFAULT_HOP_S,
+        calibrations=evaluated.calibrations,
+        training_data=_training_data(provenance),
         accuracy=(),
-        licence=_licence(corpora, origin),
-        notes=worth.notes,
-        neutral_mean=neutral_mean,
-        speakers=_speakers(split, origin),
-        highpass_hz=model.highpass_hz,
+        licence=_licence(provenance),
+        notes=evaluated.notes,
+        neutral_mean=evaluated.neutral_mean,
+        speakers=_speakers(provenance),
+        highpass_hz=evaluated.model.highpass_hz,
     )
-    chosen = card.calibration_for(_WINDOW_S)
+    calibration = card.calibration_for(DEFAULT_WINDOW_S)
     measured = [
-        (corpus, _measure(answers, corpus.labels, chosen))
+        (corpus, _measure(predictions, corpus.labels, calibration))
         for corpus in corpora
-        if (answers := worth.tested.of_corpus(corpus.name)).clips
+        if (predictions := evaluated.tested.of_corpus(corpus.name)).clips
     ]
-    accuracy = tuple(_accuracy(corpus.name, one, worth.answered_by) for corpus, one in measured)
+    accuracy = tuple(_accuracy(corpus.name, measures, evaluated.scored_by) for corpus, measures in measured)
     output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(output, model.state_dict(), replace(card, accuracy=accuracy))
-    for (corpus, one), told in zip(measured, accuracy, strict=True):
-        log(f"test {corpus.name}: UAR {told.value:.3f}, {told.protocol}")
-        log(_more(one, corpus.labels))
-    log(f"temperature {chosen.temperature:.2f}, threshold {chosen.threshold:.2f}; written to {output}")
+    save_checkpoint(output, evaluated.model.state_dict(), replace(card, accuracy=accuracy))
+    for (corpus, measures), row in zip(measured, accuracy, strict=True):
+        log(f"test {corpus.name}: UAR {row.value:.3f}, {row.protocol}")
+        log(_details(measures, corpus.labels))
+    log(f"temperature {calibration.temperature:.2f}, threshold {calibration.threshold:.2f}; written to {output}")
     return output
 
 
 def _measure(tested: Predictions, labels: Sequence[str], calibration: Calibration) -> Measures:
-    """Every number of one corpus's test speakers."""
+    """Compute every metric of one corpus's test speakers."""
     probs = probabilities(tested.logits, calibration.temperature)
     speakers = [clip.speaker_id for clip in tested.clips]
     return measure(probs, tested.targets, speakers, labels, calibration.threshold, DEFAULT_SEED)
 
 
-def _accuracy(corpus: str, measured: Measures, answered_by: str) -> Accuracy:
-    """What the card tells of them, with the interval over speakers in the protocol's text."""
-    low, high = measured.interval
-    labels = sum(not math.isnan(share) for share in measured.recall)  # that test speakers have said
+def _accuracy(corpus: str, measures: Measures, scored_by: str) -> Accuracy:
+    """Return the card's row for one corpus, with the interval over speakers in the protocol's text."""
+    low, high = measures.interval
+    labels = sum(not math.isnan(recall) for recall in measures.recall)  # that occur among the test clips
     return Accuracy(
         corpus=corpus,
         metric="UAR",
-        value=round(measured.uar, 4),
+        value=round(measures.uar, 4),
         chance=round(1 / labels, 4),
         protocol=(
-            f"{labels} labels, {measured.count} whole clips of {len(measured.of_speakers)} speakers never heard, "
-            f"95 % interval over speakers {low:.3f} to {high:.3f}{answered_by and f'; {answered_by}'}"
+            f"{labels} labels, {measures.count} whole clips of {len(measures.of_speakers)} held-out speakers, "
+            f"95 % interval over speakers {low:.3f} to {high:.3f}{scored_by and f'; {scored_by}'}"
         ),
     )
 
 
-def _more(measured: Measures, labels: Sequence[str]) -> str:
-    """A line of what the card does not tell."""
-    recall = ", ".join(f"{label} {share:.2f}" for label, share in zip(labels, measured.recall, strict=True))
-    of_speakers = measured.of_speakers.values()
+def _details(measures: Measures, labels: Sequence[str]) -> str:
+    """Return a line of metrics that are not on the card."""
+    recall = ", ".join(f"{label} {share:.2f}" for label, share in zip(labels, measures.recall, strict=True))
+    of_speakers = measures.of_speakers.values()
     return (
-        f"  accuracy {measured.accuracy:.3f}, {measured.answered_accuracy:.3f} of the {measured.answered:.0%} answered; "
-        f"calibration error {measured.expected_calibration_error:.3f}; recall {recall}; "
-        f"from speaker to speaker UAR {min(of_speakers):.2f} to {max(of_speakers):.2f}"
+        f"  accuracy {measures.accuracy:.3f}, {measures.answered_accuracy:.3f} of the {measures.answered:.0%} above "
+        f"the threshold; calibration error {measures.expected_calibration_error:.3f}; recall {recall}; "
+        f"UAR of single speakers {min(of_speakers):.2f} to {max(of_speakers):.2f}"
     )
 
 
-def _training_data(corpora: Sequence[Corpus], origin: CheckpointCard | None) -> tuple[str, ...]:
-    """What was learnt from here, then what the model began with had learnt from."""
+def _training_data(provenance: Provenance) -> tuple[str, ...]:
+    """List the corpora, then those that only the model started from was trained on."""
     here = [
         f"{corpus.name}: {len(corpus.clips)} clips, {len(corpus.speakers)} speakers, {corpus.licence}"
-        for corpus in corpora
+        for corpus in provenance.corpora
     ]
-    names = tuple(corpus.name.lower() for corpus in corpora)
-    before = () if origin is None else origin.training_data
+    names = tuple(corpus.name.lower() for corpus in provenance.corpora)
+    before = () if provenance.origin is None else provenance.origin.training_data
     return (*here, *(data for data in before if not data.lower().startswith(names)))
 
 
-def _licence(corpora: Sequence[Corpus], origin: CheckpointCard | None) -> str:
-    """What binds the weights: the corpora, and what the model began with."""
-    licences = [corpus.licence for corpus in corpora]
+def _licence(provenance: Provenance) -> str:
+    """Combine the licences of the corpora and of the model started from."""
+    licences = [corpus.licence for corpus in provenance.corpora]
+    origin = provenance.origin
     if origin is not None and not origin.licence.startswith(tuple(licences)):
         licences.append(origin.licence)
-    return licence_of(licences)
+    return combined_licence(licences)
 
 
-def _speakers(split: Split, origin: CheckpointCard | None) -> Speakers:
-    """The split, and whom the model that was begun with had heard."""
+def combined_licence(licences: Sequence[str]) -> str:
+    """Return the licence of weights trained on such data: non-commercial and share-alike ones prevail."""
+    binding = sorted({licence for licence in licences if "NC" in licence or "research" in licence or "SA" in licence})
+    return "; ".join(binding) if binding else "; ".join(sorted(set(licences)))
+
+
+def _speakers(provenance: Provenance) -> Speakers:
+    """Return the split, with the speakers that only the model started from was trained or tested on."""
+    split, origin = provenance.split, provenance.origin
     known = Speakers((), (), ()) if origin is None or origin.speakers is None else origin.speakers
     here = {*split.train, *split.validation, *split.test}
     return Speakers(
@@ -156,9 +150,3 @@ def _speakers(split: Split, origin: CheckpointCard | None) -> Speakers:
         validation=split.validation,
         test=tuple(sorted({*split.test, *(set(known.test) - here)})),
     )
-
-
-def licence_of(licences: Sequence[str]) -> str:
-    """What binds weights trained on data of these licences: the non-commercial and share-alike ones prevail."""
-    binding = sorted({licence for licence in licences if "NC" in licence or "research" in licence or "SA" in licence})
-    return "; ".join(binding) if binding else "; ".join(sorted(set(licences)))

@@ -1,4 +1,4 @@
-"""What the student is told: labels with masks and doubt, and the teacher, frame by frame and as a whole."""
+"""Targets and losses: label distributions with masks, and mean squared errors over the rows that count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +15,25 @@ from streamer.emotion.labels import LABELS
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part counts."""
+    """Weights of the five losses in their sum. The fields are keys of `recipe.json`."""
 
     frames: float = 1.0  # the teacher's layers at every frame
     descriptors: float = 0.0  # log-mel energies and low-level descriptors at every frame; 0: none are computed
     utterance: float = 1.0  # mean and deviation of the teacher's layers over the clip
-    opinions: float = 0.5  # logits of every corpus's classifier on those
-    labels: float = 0.2  # little: few clips are learnt by heart, and the classifier learns them anew in the end
+    opinions: float = 0.5  # logits of every corpus's classifier on those: soft labels
+    labels: float = 0.2  # little: few clips are soon memorised, and the head is refitted to labels in the end
+
+    def in_order(self) -> tuple[float, ...]:
+        """Return the weights in the order of `batch_losses`."""
+        return self.frames, self.descriptors, self.utterance, self.opinions, self.labels
 
 
 @dataclass(frozen=True, slots=True)
 class Softness:
-    """How sure the targets are."""
+    """How soft the label targets are. The fields are keys of `recipe.json`."""
 
-    votes: float = 0.3  # the crowd's share of a target, where there are votes
-    teacher: float = 0.5  # the teacher's share of what comes of that, where it has answered
+    votes: float = 0.3  # share of the crowd's votes in a target, where there are votes
+    teacher: float = 0.5  # share of the teacher's soft label in what results, where there is one
     smoothing: float = 0.05  # spread over the corpus's labels (Szegedy et al. 2016, arXiv 1512.00567)
 
 
@@ -38,44 +42,45 @@ def label_target(
     present: Sequence[str],
     votes: Sequence[float] | None,
     softness: Softness,
-    answer: Sequence[float] | Float32Array | None = None,
+    soft_label: Sequence[float] | Float32Array | None = None,
 ) -> Float32Array:
-    """`[8]` a distribution over LABELS for one clip.
+    """Return the target `[8]` of one clip, a distribution over LABELS.
 
     Args:
-        label: what the actor meant.
+        label: the emotion that the actor intended.
         present: the labels that the corpus has; no other gets a share.
-        votes: what listeners heard, as shares in LABELS' order.
-        answer: what a classifier on the teacher's features takes it for, likewise.
+        votes: shares of the listeners' votes, in LABELS' order.
+        softness: how the parts are mixed.
+        soft_label: probabilities of a classifier on the teacher's features, in LABELS' order.
     """
     target = np.zeros(len(LABELS), dtype=np.float32)
     target[LABELS.index(label)] = 1
     if votes is not None:
         target = (1 - softness.votes) * target + softness.votes * np.asarray(votes, dtype=np.float32)
-    if answer is not None:
-        target = (1 - softness.teacher) * target + softness.teacher * np.asarray(answer, dtype=np.float32)
+    if soft_label is not None:
+        target = (1 - softness.teacher) * target + softness.teacher * np.asarray(soft_label, dtype=np.float32)
     spread = label_mask(present) / len(present)
     return ((1 - softness.smoothing) * target + softness.smoothing * spread).astype(np.float32)
 
 
 def no_emotion_target() -> Float32Array:
-    """`[8]` for sound without a voice: every label alike, so that none reaches the threshold."""
+    """Return the target `[8]` of non-speech: every label alike, so that none reaches the threshold."""
     return np.full(len(LABELS), 1 / len(LABELS), dtype=np.float32)
 
 
 def label_mask(present: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """`[8] bool`, the labels in `present`: a corpus without surprise says nothing about surprise."""
+    """Return the mask `[8] bool` of the labels in `present`: a corpus without surprise has no evidence on surprise."""
     return np.array([label in present for label in LABELS])
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, masks: Tensor, shares: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of soft targets, each row over its own labels only.
+    """Return the mean cross-entropy of soft targets, each row over its own labels only.
 
     Args:
         logits: `[B, 8]`.
         targets: `[B, 8]`, zero outside the mask.
         masks: `[B, 8] bool`, at least one label a row.
-        shares: `[B]` how much each row counts, of one (all of it, if None).
+        shares: `[B]` weight of each row, 0 to 1; None: 1.
     """
     log_probs = logits.masked_fill(~masks, float("-inf")).log_softmax(dim=1)
     entropies = -(targets * log_probs.masked_fill(~masks, 0.0)).sum(dim=1)  # [B]
@@ -83,12 +88,13 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, masks: Tensor, shares:
 
 
 def masked_mean_square(values: Tensor, targets: Tensor, real: Tensor, shares: Tensor | None = None) -> Tensor:
-    """Mean squared error over the rows that are real; 0 where none is.
+    """Return the mean squared error over the rows that are real; 0 where none is.
 
     Args:
-        values, targets: `[B, ..., K]`.
+        values: `[B, ..., K]`.
+        targets: `[B, ..., K]`.
         real: `[B, ...] bool`.
-        shares: `[B]` how much each row counts, of one (all of it, if None).
+        shares: `[B]` weight of each row, 0 to 1; None: 1.
     """
     errors = F.mse_loss(values, targets, reduction="none").mean(dim=-1)  # [B, ...]
     errors = torch.where(real, errors, 0.0)

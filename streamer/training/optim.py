@@ -1,4 +1,4 @@
-"""What moves a student's weights."""
+"""Optimizers and the learning-rate schedule: Muon for the encoder's matrices, AdamW for the rest."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student
 
-_A, _B, _C = 3.4445, -4.7750, 2.0315  # of the quintic: steepest at zero that stays bounded (Jordan et al. 2024)
+_A, _B, _C = 3.4445, -4.7750, 2.0315  # quintic coefficients: steepest at zero that stays bounded (Jordan et al. 2024)
 _ITERATIONS = 5
 _LEAST_NORM = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices and convolutions; the weights decay apart from the gradient.
+    """Muon with Nesterov momentum and decoupled weight decay, for matrices and convolutions.
 
-    A convolution's kernel `[O, I, K]` is a matrix `[O, I x K]`: a row for each channel that it gives.
+    A convolution's kernel `[O, I, K]` is treated as a matrix `[O, I x K]`, with a row for each output channel.
 
-    The step is scaled to AdamW's, by 0.2 x the root of the longer side (Liu et al. 2025, arXiv 2502.16982), so that both
-    can take one rate.
+    The step is scaled to AdamW's, by 0.2 x the root of the longer side (Liu et al. 2025, arXiv 2502.16982), so that
+    both can use one learning rate.
 
     Args:
         params: groups of parameters of two dimensions or more; a group's `lr` is its rate.
-        lr: the rate of groups without their own.
-        weight_decay: share that a weight loses in a step, times the rate.
-        momentum: share of the mean of gradients so far (Nesterov's).
-        dtype: of the arithmetic that turns a step: bfloat16 where it is fast.
+        lr: learning rate of groups without their own.
+        weight_decay: a step multiplies the weights by 1 - learning rate x weight decay.
+        momentum: share of the previous mean of gradients.
+        dtype: of the orthogonalization: bfloat16 where it is fast.
 
     Raises:
         ValueError: a parameter has fewer dimensions.
@@ -47,17 +47,17 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.dim() < 2:
-                    raise ValueError(f"Muon moves matrices; got a parameter of shape {list(parameter.shape)}.")
+                    raise ValueError(f"Muon updates matrices; got a parameter of shape {list(parameter.shape)}.")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient. `closure` is not called: gradients are there already."""
+        """Update every parameter that has a gradient. `closure` is not called: the gradients exist already."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+                    self._update(parameter, parameter.grad, group)
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, momentum = self.state[parameter], group["momentum"]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """`[R, C]` with its singular vectors, and singular values all near 1 (about 0.7 to 1.2): Newton-Schulz, quintic."""
+    """Set all singular values of `[R, C]` near 1 (about 0.7 to 1.2) by a quintic Newton-Schulz iteration."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
     x: Tensor = wide / wide.norm().clamp(min=_LEAST_NORM)
     for _ in range(_ITERATIONS):
@@ -78,9 +78,10 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 
 
 def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
-    """Muon for the encoder's matrices and kernels, AdamW (Loshchilov & Hutter 2019) for the rest.
+    """Return AdamW (Loshchilov & Hutter 2019), and Muon for the encoder's matrices and kernels.
 
-    Groups tell their `peak` rate. Norms and biases do not decay. `dtype` is that of the encoder's arithmetic.
+    Each group has its peak learning rate as `peak`. Norms and biases have no weight decay. `dtype` is that of the
+    encoder's arithmetic.
     """
     matrices, vectors = _by_shape(student.encoder_parameters())
     decaying, others = _by_shape(student.other_parameters())
@@ -101,19 +102,19 @@ def optimizers_for(student: Student, recipe: Recipe, dtype: torch.dtype) -> list
 
 
 def cosine_with_warmup(step: int, warm_up_steps: int, progress: float, last: float) -> float:
-    """Share of the peak rate: a linear start, then half a cosine down to `last` (Loshchilov & Hutter 2017).
+    """Return the share of the peak learning rate: linear warm-up, then half a cosine (Loshchilov & Hutter 2017).
 
     Args:
-        step: how many were done.
-        warm_up_steps: length of the start.
-        progress: how far training is, 1 at its end.
-        last: share that is left then.
+        step: number of completed steps.
+        warm_up_steps: length of the warm-up.
+        progress: of the training, 1 at its end.
+        last: share of the peak at the end.
     """
     fall = last + (1 - last) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
     return min(1.0, (step + 1) / warm_up_steps) * fall
 
 
 def _by_shape(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices and kernels, then vectors."""
+    """Return the matrices and kernels, then the vectors."""
     listed = list(parameters)
-    return [one for one in listed if one.dim() > 1], [one for one in listed if one.dim() <= 1]
+    return [item for item in listed if item.dim() > 1], [item for item in listed if item.dim() <= 1]

@@ -13,7 +13,7 @@ from torch import Tensor
 from streamer.arrays import Float32Array
 from streamer.audio.front_end import normalize_batch
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.constants import FRAME_RATE, FRAME_SAMPLES
+from streamer.constants import DEFAULT_HOP_S, FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
@@ -23,7 +23,7 @@ from streamer.training.losses import label_mask
 from streamer.training.metrics import uar
 from streamer.training.stems import StemStore
 
-_STEP_SAMPLES = round(0.24 * FRAME_RATE) * FRAME_SAMPLES  # the monitor's default hop: 18 frames, 5,760 samples
+_STEP_SAMPLES = round(DEFAULT_HOP_S * FRAME_RATE) * FRAME_SAMPLES  # the monitor's default hop: 18 frames, 5,760 samples
 _BATCH = 16  # clips encoded at once
 
 Logits = npt.NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""How to train: every choice in one value, stored beside what comes of it."""
+"""Hyperparameters of a training run, stored in its work folder."""
 
 import json
 import math
@@ -12,31 +12,34 @@ from streamer.training.losses import Softness, Weights
 from streamer.training.teacher import DEFAULT_TEACHER
 from streamer.training.tune import Tune
 
+_JSON_KEYS = {"head_steps": "settling"}  # as in the work folders of earlier versions
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The defaults suit a trained encoder, with the teacher. UsageError for what cannot work."""
+    """How to train. The defaults suit a trained encoder, with the teacher. UsageError for impossible values.
+
+    The fields are keys of `recipe.json`, but for those in _JSON_KEYS.
+    """
 
     start: str = "bundled"  # bundled, measured, lower, pretrained, random, or a checkpoint's path
     tune: Tune = "deep"
-    teacher: str | None = DEFAULT_TEACHER  # None: labels alone
+    teacher: str | None = DEFAULT_TEACHER  # None: labels only
     epochs: int = 40
-    patience: int = 6  # epochs without a better validation before it stops; 0: never, and the last epoch is kept
-    minutes: float | None = None  # wall time, after which the epoch under way is the last
+    patience: int = 6  # epochs without improvement before early stopping; 0: train all epochs and keep the last
+    minutes: float | None = None  # wall time after which the running epoch is the last
     batch_size: int = 32
     window_s: float = 2.4
-    learning_rate: float = 8e-4  # of what is not encoder
-    encoder_learning_rate: float | None = None  # None: 6e-4, but 1e-5 for `all` of a trained encoder
+    learning_rate: float = 8e-4  # of the pooling and the heads
+    encoder_learning_rate: float | None = None  # None: 6e-4, but 1e-5 for tune `all` of a trained encoder
     weight_decay: float = 0.05
-    versions: int = 4  # stored per clip where convolutions are frozen: the recording, and others changed
+    versions: int = 4  # cached for each clip where convolutions are frozen: the recording, and augmented ones
     dropout: float = 0.1  # of pooled values, and between the layers of the LSTM
-    mixup: float = (
-        0.0  # parameter of the Beta distribution that two clips' shares are drawn from; 0: clips are not mixed
-    )
-    averaging: float = 0.995  # decay of the mean of the weights over steps, which is what is kept
-    non_speech: float = 0.05  # windows of sound without a voice, as a share of the clips
-    settling: int = 1500  # steps in which the classifier learns anew from the finished encoder; 0: it stays as it was
-    delay_s: float = 0.2  # how much later than the teacher the student answers
+    mixup: float = 0.0  # parameter of the Beta distribution of mixup; 0: none
+    averaging: float = 0.995  # decay of the exponential moving average of the weights, which is validated and exported
+    non_speech: float = 0.05  # windows of non-speech, as a share of the clips
+    head_steps: int = 1500  # steps of refitting the linear head on the finished encoder; 0: it is not refitted
+    delay_s: float = 0.2  # how much later than the teacher the student outputs a frame
     seed: int = DEFAULT_SEED
     weights: Weights = field(default_factory=Weights)
     softness: Softness = field(default_factory=Softness)
@@ -45,7 +48,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.tune not in ("head", "upper", "deep", "all"):
             raise UsageError(f"tune is {self.tune!r}; use head, upper, deep or all.")
-        for name, least in (("epochs", 1), ("patience", 0), ("batch_size", 1), ("versions", 1), ("settling", 0)):
+        for name, least in (("epochs", 1), ("patience", 0), ("batch_size", 1), ("versions", 1), ("head_steps", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; use {least} or more.")
         if not 0 <= self.averaging < 1:
@@ -61,29 +64,28 @@ class Recipe:
         if not 0.1 <= self.window_s <= 30:
             raise UsageError(f"window_s is {self.window_s}; use 0.1 to 30 seconds.")
         if self.start == "random" and self.tune != "all":
-            raise UsageError("A random encoder has learnt nothing that could stay frozen; train it with tune all.")
+            raise UsageError("A random encoder has no trained layers to freeze; train it with tune all.")
         if self.start == "lower" and self.tune not in ("deep", "all"):
-            raise UsageError(
-                "Start lower leaves random all that lies above the 600 Hz layers; train with tune deep or all."
-            )
+            raise UsageError("With start lower all layers above 600 Hz are random; train them with tune deep or all.")
 
     @property
     def encoder_rate(self) -> float:
-        """The encoder's peak learning rate."""
+        """Peak learning rate of the encoder."""
         if self.encoder_learning_rate is not None:
             return self.encoder_learning_rate
         return 1e-5 if self.tune == "all" and self.start not in ("random", "lower") else 6e-4
 
     def to_json(self) -> str:
-        """Every value."""
-        return json.dumps(asdict(self), indent=1)
+        """Return every value as JSON. The text is part of the names of cached files: key order counts."""
+        values = {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps(values, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
-            ValueError, TypeError: it is not.
+            ValueError, TypeError, KeyError: it is something else.
         """
         values = json.loads(text)
         values["weights"] = Weights(**values["weights"])
@@ -92,4 +94,6 @@ class Recipe:
             name: tuple(value) if isinstance(value, list) else value for name, value in values["augmentation"].items()
         }
         values["augmentation"] = Augmentation(**ranges)
+        for name, key in _JSON_KEYS.items():
+            values[name] = values.pop(key)
         return cls(**values)

@@ -1,81 +1,113 @@
-"""What a training run leaves in its work folder, so that it can go on: recipe, split, and how far it is."""
+"""The work folder of a training run: recipe, split, corpora, log and state, written so that the run can resume.
+
+`recipe.json`, `split.json` and `corpora.json` define the run; `log.txt` has a line for each epoch; `state.pt` and
+`best.pt` hold weights. The cached audio, teacher targets and stems beside them serve later runs in the same folder too.
+"""
 
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+import torch
 
 from streamer.corpora.array_store import fingerprint
-from streamer.corpora.corpus import Corpus, clips_of
-from streamer.corpora.splits import PARTS, Split
+from streamer.corpora.corpus import Clip, Corpus, clips_of
+from streamer.corpora.splits import Part, Split
+from streamer.emotion import EmotionDetectionModel
 from streamer.errors import UsageError
+from streamer.training.learner import Learner
 from streamer.training.recipe import Recipe
 
-_RECIPE, _SPLIT, _CORPORA = "recipe.json", "split.json", "corpora.json"
-STATE = "state.pt"  # weights, optimisers and `RunState` after the last whole epoch
-BEST = "best.pt"  # the best epoch's weights, before the classifier settles
+_RECIPE, _SPLIT, _CORPORA, _LOG = "recipe.json", "split.json", "corpora.json", "log.txt"
+STATE = "state.pt"  # `Learner.state_dict` after the last completed epoch
+BEST = "best.pt"  # weights of the best epoch, before the head is refitted
 
 
-@dataclass
-class RunState:
-    """How far training has come; what `state.pt` holds beside weights and optimiser."""
+@dataclass(frozen=True)
+class RunFolder:
+    """One training run in its work folder."""
 
-    epoch: int = 0  # finished ones
-    best: float = -1.0  # mean of the corpora's UAR on validation speakers
-    best_epoch: int = 0
-    seconds: float = 0.0
-    steps: int = 0
+    path: Path
+    corpora: tuple[Corpus, ...]
+    recipe: Recipe
+    split: Split
 
+    @classmethod
+    def create(cls, path: Path, corpora: Sequence[Corpus], recipe: Recipe, split: Split) -> Self:
+        """Begin a new run: remove the state and the log of an earlier one in `path`, keep its caches."""
+        path.mkdir(parents=True, exist_ok=True)
+        for stale in (STATE, BEST, _LOG):
+            (path / stale).unlink(missing_ok=True)
+        split.save(path / _SPLIT)
+        (path / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")
+        (path / _RECIPE).write_text(recipe.to_json() + "\n", encoding="utf-8")
+        return cls(path, tuple(corpora), recipe, split)
 
-def resumed(corpora: Sequence[Corpus], work: Path) -> tuple[Recipe, Split]:
-    """The recipe and the split of the run in `work`.
+    @classmethod
+    def load(cls, path: Path, corpora: Sequence[Corpus]) -> Self:
+        """Open the run in `path` to resume it, with its own recipe and split.
 
-    Args:
-        corpora: those of the run.
-        work: its folder.
+        Raises:
+            UsageError: there is no run, its files are damaged, or it was trained on other corpora.
+        """
+        if not (path / _RECIPE).is_file():
+            raise UsageError(f"There is no training to resume in {path}; leave --resume out.")
+        try:
+            recipe = Recipe.from_json((path / _RECIPE).read_text(encoding="utf-8"))
+            split = Split.load(path / _SPLIT)
+            trained_on = json.loads((path / _CORPORA).read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
+            raise UsageError(f"The run in {path} is damaged or of another version; leave --resume out.") from error
+        if trained_on != _identity(corpora):
+            raise UsageError(
+                f"The run in {path} was trained on {', '.join(trained_on['names'])} with the clips of that time; "
+                "give the same corpora in the same order, or leave --resume out."
+            )
+        return cls(path, tuple(corpora), recipe, split)
 
-    Raises:
-        UsageError: there is none, what it left is damaged, or it learnt from other corpora than these.
-    """
-    if not (work / _RECIPE).is_file():
-        raise UsageError(f"There is no training to resume in {work}; leave --resume out.")
-    try:
-        recipe, split = Recipe.from_json((work / _RECIPE).read_text(encoding="utf-8")), Split.load(work / _SPLIT)
-        learnt = json.loads((work / _CORPORA).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
-        raise UsageError(f"The run in {work} is damaged or of another version; leave --resume out.") from error
-    if learnt != _identity(corpora):
-        raise UsageError(
-            f"The run in {work} learnt from {', '.join(learnt['names'])} as they were then; "
-            f"give the same corpora in the same order, or leave --resume out."
-        )
-    return recipe, split
+    def clips(self, part: Part) -> list[Clip]:
+        """Return the clips of one part of the split, corpus by corpus."""
+        return self.split.select(clips_of(self.corpora), part)
 
+    def save(self, learner: Learner) -> None:
+        """Write the state after a completed epoch; an interruption leaves the previous one."""
+        partial = self.path / f"{STATE}.part"
+        torch.save(learner.state_dict(), partial)
+        partial.replace(self.path / STATE)
 
-def require_all_parts(corpora: Sequence[Corpus], split: Split) -> None:
-    """See that each part has speakers of every corpus.
+    def restore(self, learner: Learner, device: torch.device) -> None:
+        """Load the saved state into `learner`, if an epoch was completed.
 
-    Raises:
-        UsageError: the split has nobody of a corpus in one of them.
-    """
-    for corpus in corpora:
-        for part in PARTS:
-            if not split.select(corpus.clips, part):
-                raise UsageError(
-                    f"The split's {part} part has no speaker of {corpus.name}; name some as {corpus.name}/SPEAKER in "
-                    "--split, or start from a checkpoint that has heard fewer of them, as --start measured."
-                )
+        Raises:
+            UsageError: the file is damaged or of another model.
+        """
+        path = self.path / STATE
+        if not path.is_file():
+            return
+        try:
+            learner.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} is damaged or of another version; leave --resume out.") from error
 
+    def save_best(self, model: EmotionDetectionModel) -> None:
+        """Write the weights of the best epoch so far."""
+        torch.save(model.state_dict(), self.path / BEST)
 
-def begin(corpora: Sequence[Corpus], recipe: Recipe, work: Path, split: Split) -> None:
-    """Clear what an earlier run has left in `work` and store what a new one goes by."""
-    for stale in (STATE, BEST, "log.txt"):
-        (work / stale).unlink(missing_ok=True)
-    split.save(work / _SPLIT)
-    (work / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")
-    (work / _RECIPE).write_text(recipe.to_json() + "\n", encoding="utf-8")
+    def load_best(self, model: EmotionDetectionModel) -> None:
+        """Load the weights of the best epoch into `model`."""
+        device = next(model.parameters()).device
+        model.load_state_dict(torch.load(self.path / BEST, map_location=device, weights_only=True))
+
+    def log(self, line: str) -> None:
+        """Append a line to `log.txt`."""
+        with (self.path / _LOG).open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
 
 def _identity(corpora: Sequence[Corpus]) -> dict[str, object]:
+    """Identify a set of corpora by names, and by a digest of clips, labels and speakers."""
     clips = [(clip.key, clip.label, clip.speaker) for clip in clips_of(corpora)]
     return {"names": [corpus.name for corpus in corpora], "clips": fingerprint(clips)}

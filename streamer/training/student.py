@@ -1,4 +1,4 @@
-"""The model in training: the monitor's model, and beside it what answers the teacher."""
+"""The model in training: the monitor's model, with auxiliary linear heads that predict the teacher's targets."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,32 +14,33 @@ from streamer.emotion.labels import LABELS
 from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS
+from streamer.training.encoder_parts import DEEP_LAYER, LSTM_LAYER, lower_layers, upper_layers, upper_modules
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
-from streamer.training.stems import DEEP_LAYER, LSTM_LAYER, stem, upper, upper_modules
 from streamer.training.tune import Tune
 
 
-class Answers(NamedTuple):
-    """What a student says of B windows of F frames."""
+class Outputs(NamedTuple):
+    """Outputs of a student for B windows of F frames."""
 
     logits: Tensor  # [B, 8]
-    frames: Tensor  # [B, F, K] to the teacher
+    frames: Tensor  # [B, F, K] predicted teacher features
     descriptors: Tensor  # [B, F, 89]
-    utterance: Tensor  # [B, K] to the teacher, over the window
-    opinions: Tensor  # [B, C, 8] to the classifiers on the teacher's features
+    utterance: Tensor  # [B, K] predicted teacher statistics over the window
+    teacher_logits: Tensor  # [B, C, 8] predicted logits of the classifiers on the teacher's features
 
 
 class Student(nn.Module):
-    """The model, and linear answers to the teacher and of what can be measured, thrown away after training.
+    """The model, and linear heads for the teacher's targets and the descriptors, which are discarded after training.
+
+    The attributes' names are keys of `state.pt`.
 
     Args:
-        model: what will be saved.
+        model: will be exported.
         components: width of the teacher's targets.
-        corpora: how many classifiers on the teacher's features there are.
-        tune: what learns: pooling and classifier (`head`), also LSTM and last convolution (`upper`), also the convolutions
-            at 600 Hz and below (`deep`), or everything.
-        dropout: share of the pooled values that are left out in training (Srivastava et al. 2014), and of what goes from
-            the LSTM's first layer to its second.
+        corpora: number of classifiers on the teacher's features.
+        tune: what is trained: pooling and classifier (`head`), also LSTM and last convolution (`upper`), also the
+            convolutions at 600 Hz and below (`deep`), or everything (`all`).
+        dropout: rate for the pooled values in training (Srivastava et al. 2014), and between the layers of the LSTM.
     """
 
     def __init__(
@@ -61,56 +62,58 @@ class Student(nn.Module):
         assert isinstance(lstm, nn.LSTM)
         lstm.dropout = dropout
         model.encoder.requires_grad_(tune == "all")
-        self.cut = DEEP_LAYER if tune == "deep" else LSTM_LAYER  # the layer that features are given to
+        self.cut = DEEP_LAYER if tune == "deep" else LSTM_LAYER  # the layer that cached features enter
         if tune in ("upper", "deep"):
             for module in upper_modules(model.encoder, self.cut):
                 module.requires_grad_()
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """Those of the encoder that learn."""
+        """Return the encoder's parameters that are trained."""
         return [parameter for parameter in self.model.encoder.parameters() if parameter.requires_grad]
 
     def other_parameters(self) -> list[nn.Parameter]:
-        """Those outside the encoder."""
+        """Return the parameters outside of the encoder."""
         encoder = {id(parameter) for parameter in self.model.encoder.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
-    def frames(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        """Levelled audio `[B, T]`, T whole hops, or what `stem` gives at the cut `[B, F, D]`, to `[B, 128, F]` float32."""
-        features = batch if batch.dim() == 3 else stem(self.model.encoder, batch, dtype, self.cut)
-        return upper(self.model.encoder, features, dtype, self.cut)
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Encode levelled audio `[B, T]`, T whole frames, or cached features `[B, F, D]` to float32 `[B, 128, F]`."""
+        cached = inputs.dim() == 3
+        features = inputs if cached else lower_layers(self.model.encoder, inputs, dtype, self.cut)
+        return upper_layers(self.model.encoder, features, dtype, self.cut)
 
-    def answers(self, frames: Tensor, real: Tensor) -> Answers:
-        """What comes of frames `[B, 128, F]`, of which `real [B, F]` count."""
+    def outputs(self, frames: Tensor, real: Tensor) -> Outputs:
+        """Run pooling and heads on frames `[B, 128, F]`, of which `real [B, F]` count."""
         pooled, _ = self.model.pooling(frames, real)
-        pooled = self.dropout(pooled)
-        said = frames.transpose(1, 2)  # [B, F, 128]
-        return Answers(
+        pooled = self.dropout(pooled)  # [B, 640]
+        by_frame = frames.transpose(1, 2)  # [B, F, 128]
+        return Outputs(
             logits=self.model.classifier(pooled),
-            frames=self.frame_answer(said),
-            descriptors=self.descriptor_answer(said),
+            frames=self.frame_answer(by_frame),
+            descriptors=self.descriptor_answer(by_frame),
             utterance=self.utterance_answer(pooled),
-            opinions=self.opinion_answer(pooled),
+            teacher_logits=self.opinion_answer(pooled),
         )
 
 
 def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
-    """A model to begin with.
+    """Return the model that training starts from.
 
     Args:
         start: `random`; `lower` for the bundled encoder below DEEP_LAYER, random above; `pretrained` for Meta's encoder
-            weights, fetched once; `bundled`; `measured`; or the path of a checkpoint, or of an encoder's weights alone.
+            weights, downloaded once; `bundled`; `measured`; or the path of a checkpoint, or of an encoder's weights
+            alone.
         labels: number of labels.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
         WeightsError: the encoder's weights cannot be read.
-        DownloadError: Meta's weights cannot be fetched.
+        DownloadError: Meta's weights cannot be downloaded.
     """
     if str(start) == "random":
-        return _spread(EmotionDetectionModel(labels))
+        return _initialise(EmotionDetectionModel(labels))
     if str(start) == "lower":
-        model = _spread(EmotionDetectionModel(labels))
+        model = _initialise(EmotionDetectionModel(labels))
         lower = EmotionDetectionModel.from_checkpoint("bundled").encoder.model[:DEEP_LAYER]
         model.encoder.model[:DEEP_LAYER].load_state_dict(lower.state_dict())
         return model
@@ -122,8 +125,8 @@ def initial_model(start: str | Path, labels: int) -> EmotionDetectionModel:
     return EmotionDetectionModel.from_checkpoint(start)
 
 
-def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:
-    """Weights of the scale that keeps a signal's variance through ELU (He et al. 2015): the default fades it out."""
+def _initialise(model: EmotionDetectionModel) -> EmotionDetectionModel:
+    """Draw weights of a scale that keeps a signal's variance through ELU (He et al. 2015); torch's default loses it."""
     for module in model.encoder.modules():
         if isinstance(module, nn.Conv1d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -133,38 +136,38 @@ def _spread(model: EmotionDetectionModel) -> EmotionDetectionModel:
 
 
 def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: float) -> Tensor:
-    """`[5]`, in the order of `losses.Weights`: frames, descriptors, utterance, opinions, labels.
+    """Return the losses of a batch, `[5]`: frames, descriptors, utterance, soft labels, labels.
 
     Args:
         student: in training mode.
-        batch: where the student is.
+        batch: on the student's device.
         dtype: of the encoder's arithmetic.
-        mixup: parameter of the Beta distribution that shares are drawn from; with it every row is mixed with another, and
-            each tells its share (Zhang et al. 2018, arXiv 1710.09412). 0: rows as they are.
+        mixup: parameter of the Beta distribution for mixup (Zhang et al. 2018, arXiv 1710.09412): every row is mixed
+            with another, and the losses of both count by their shares. 0: rows are not mixed.
     """
     if not mixup:
-        said = student.answers(student.frames(batch.inputs, dtype), batch.real)
-        return _compare(said, batch, batch.real, None)
+        outputs = student.outputs(student.encode(batch.inputs, dtype), batch.real)
+        return _losses(outputs, batch, batch.real, None)
     size, device = len(batch.inputs), batch.inputs.device
     drawn = torch.distributions.Beta(mixup, mixup).sample((size,)).to(device)
     shares = torch.maximum(drawn, 1 - drawn)  # [B] of each row itself; the rest is the other row's
     other = batch.reordered(torch.randperm(size, device=device))
     own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
     mixed = own * batch.inputs + (1 - own) * other.inputs
-    said = student.answers(student.frames(mixed, dtype), batch.real)
+    outputs = student.outputs(student.encode(mixed, dtype), batch.real)
     both = batch.real & other.real
-    return _compare(said, batch, batch.real, shares) + _compare(said, other, both, 1 - shares)
+    return _losses(outputs, batch, batch.real, shares) + _losses(outputs, other, both, 1 - shares)
 
 
-def _compare(said: Answers, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:
-    """`[5]` losses of a batch of which the frames `real [B, F]` and of each row its share `[B]` count."""
-    taught, opinions = batch.taught, batch.opinions
+def _losses(outputs: Outputs, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:
+    """Return `[5]` losses over the frames `real [B, F]`, each row weighted by its share `[B]`."""
+    known, logits = batch.has_teacher, batch.teacher_logits
     return torch.stack(
         [
-            masked_mean_square(said.frames, batch.teacher_frames, real & taught[:, None], shares),
-            masked_mean_square(said.descriptors, batch.descriptors, real & batch.described[:, None], shares),
-            masked_mean_square(said.utterance, batch.teacher_utterances, taught, shares),
-            masked_mean_square(said.opinions, opinions, taught[:, None].expand(-1, opinions.shape[1]), shares),
-            masked_cross_entropy(said.logits, batch.targets, batch.masks, shares),
+            masked_mean_square(outputs.frames, batch.teacher_frames, real & known[:, None], shares),
+            masked_mean_square(outputs.descriptors, batch.descriptors, real & batch.has_descriptors[:, None], shares),
+            masked_mean_square(outputs.utterance, batch.teacher_utterances, known, shares),
+            masked_mean_square(outputs.teacher_logits, logits, known[:, None].expand(-1, logits.shape[1]), shares),
+            masked_cross_entropy(outputs.logits, batch.targets, batch.masks, shares),
         ]
     )

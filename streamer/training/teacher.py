@@ -1,7 +1,7 @@
-"""The teacher: frozen features of a speech recogniser's encoder, which the student learns to say at every frame.
+"""The teacher: frozen features of a speech recogniser's encoder, which the student predicts at every frame.
 
 Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, arXiv 2212.04356), tiny.en:
-4 layers, width 384, 50 frames a second, MIT licence. It hears a whole clip at once, and only while training.
+4 layers, width 384, 50 frames a second, MIT licence. It encodes whole clips at once, and only for training.
 
 Distillation by regression of a teacher's layers: Chang et al., "DistilHuBERT", 2022 (arXiv 2110.01900).
 """
@@ -28,10 +28,9 @@ TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convo
 TEACHER_RMS = 0.05
 DEFAULT_TEACHER = "openai/whisper-tiny.en"
 MELS, WIDTH, HEADS, LAYERS = 80, 384, 6, 4
-_ASKED = (3, 4)  # of its layers, the two that tell emotions best
-LAYERS_ASKED = len(_ASKED)
+CHOSEN_LAYERS = (3, 4)  # the two layers whose features separate emotions best
 _FFT, _MEL_HOP = 400, 160  # 25 ms and 10 ms
-_ENCODER = "model.encoder."  # what keys begin with where the decoder is in the file too
+_ENCODER = "model.encoder."  # prefix of the keys in a file that holds the decoder too
 _SLOW_FRAMES = 10  # to each side: 21 frames at 50 a second are 0.42 s
 _MAX_FRAMES = 1500  # 30 s x 50: rows in the table of positions
 
@@ -45,7 +44,7 @@ class _Attention(nn.Module):
         self.k_proj = nn.Linear(WIDTH, WIDTH, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[1, F, 384]` to the same."""
+        """Map `[1, F, 384]` to the same shape."""
         query, key, value = (
             layer(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
         )  # [1, 6, F, 64]
@@ -54,7 +53,7 @@ class _Attention(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A transformer layer, normalised before each half."""
+    """A transformer layer with pre-norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,22 +63,23 @@ class _Layer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[1, F, 384]` to the same."""
+        """Map `[1, F, 384]` to the same shape."""
         x = x + self.self_attn(self.self_attn_layer_norm(x))
         y: Tensor = self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
         return x + y
 
 
 class WhisperTeacher(nn.Module):
-    """Whisper tiny's encoder: one clip of speech to the outputs of chosen layers.
+    """Whisper tiny's encoder, from one clip of speech to the outputs of chosen layers.
 
-    Keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30 s.
+    The keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30
+    s.
 
     Args:
-        chosen: which layers' outputs, counted from 1; the last one's is taken after the final norm.
+        chosen: layers whose outputs are returned, counted from 1; the last layer's is taken after the final norm.
     """
 
-    def __init__(self, chosen: tuple[int, ...] = _ASKED) -> None:
+    def __init__(self, chosen: tuple[int, ...] = CHOSEN_LAYERS) -> None:
         super().__init__()
         self.chosen = chosen
         self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
@@ -95,11 +95,11 @@ class WhisperTeacher(nn.Module):
 
     @classmethod
     def load(cls, source: str | Path = DEFAULT_TEACHER) -> Self:
-        """From a safetensors file with the encoder's weights, or by a name on the Hugging Face hub.
+        """Load the weights from a safetensors file, or by a model's name from the Hugging Face hub.
 
         Raises:
-            UsageError: huggingface_hub is wanted and not installed, or the weights are of another model.
-            StreamerError: the weights cannot be had.
+            UsageError: huggingface_hub is needed and not installed, or the weights are of another model.
+            StreamerError: the weights cannot be downloaded.
         """
         teacher = cls()
         try:
@@ -110,7 +110,7 @@ class WhisperTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:
-        """`[T]` float at 16 kHz, T >= 1, to `[F, chosen x 384]`, 50 frames a second; past 30 s it hears nothing."""
+        """Map audio `[T]` at 16 kHz, T >= 1, cut at 30 s, to features `[F, chosen x 384]`, 50 frames a second."""
         x = F.gelu(self.conv1(self.log_mel(audio)[None]))  # [1, 384, 2F]
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # [1, F, 384]
         x = x + self.embed_positions.weight[: x.shape[1]]
@@ -122,7 +122,7 @@ class WhisperTeacher(nn.Module):
         return torch.cat([outputs[number - 1][0] for number in self.chosen], dim=-1)
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """`[T]` at 16 kHz to `[80, 2F]`: log10 of mel power, the upper 80 dB of it, scaled to about [-1, 1]."""
+        """Map `[T]` at 16 kHz to `[80, 2F]`: log10 mel power, its upper 80 dB, scaled to about [-1, 1]."""
         audio = audio[: _MAX_FRAMES * 2 * _MEL_HOP]
         audio = F.pad(audio, (0, -len(audio) % (2 * _MEL_HOP)))
         spectrum = torch.stft(audio, _FFT, _MEL_HOP, window=self.hann, return_complex=True)[:, :-1]
@@ -130,19 +130,19 @@ class WhisperTeacher(nn.Module):
         return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
     def features(self, audio: Float32Array) -> Float32Array:
-        """A clean clip `[T]` at 24 kHz, brought to RMS 0.05, to `[F, chosen x 384]` at 50 frames a second."""
+        """Map a clip `[T]` at 24 kHz, scaled to RMS 0.05, to features `[F, chosen x 384]`, 50 frames a second."""
         rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
-        heard = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
-        result: Float32Array = self(torch.from_numpy(heard).to(self.hann.device)).float().cpu().numpy()
+        scaled = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
+        result: Float32Array = self(torch.from_numpy(scaled).to(self.hann.device)).float().cpu().numpy()
         return result
 
 
 def mel_filters(
     mels: int = MELS, fft: int = _FFT, rate_hz: int = TEACHER_RATE, low_hz: float = 0.0, high_hz: float | None = None
 ) -> Float32Array:
-    """`[mels, fft / 2 + 1]` triangular filters of unit area on Slaney's scale: linear below 1 kHz, log above.
+    """Return triangular filters `[mels, fft / 2 + 1]` of unit area on Slaney's mel scale: linear to 1 kHz, log above.
 
-    Slaney, "Auditory Toolbox", 1998. They lie between `low_hz` and `high_hz`, half the sample rate if that is None.
+    Slaney, "Auditory Toolbox", 1998. They lie between `low_hz` and `high_hz`; None: half the sample rate.
     """
     per_hz, knee_hz = 3 / 200, 1000.0
     knee, log_step = knee_hz * per_hz, np.log(6.4) / 27
@@ -174,18 +174,18 @@ def _weights(source: str | Path) -> dict[str, Tensor]:
 
 
 def _fetch(name: str) -> Path:
-    """The weights of a model on the Hugging Face hub, from its cache if they are there."""
+    """Download the weights of a model from the Hugging Face hub, or take them from its cache."""
     cure = "give the path of its encoder's safetensors file"
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise UsageError(
-            f"The teacher {name} is fetched by the package huggingface_hub; {install_command('train')}, or {cure}."
+            f"The teacher {name} is downloaded by the package huggingface_hub; {install_command('train')}, or {cure}."
         ) from error
     try:
         return Path(hf_hub_download(name, "model.safetensors"))
     except (OSError, ValueError) as error:  # the hub's own errors are of these two kinds
-        raise StreamerError(f"The teacher {name} cannot be fetched; {cure}.") from error
+        raise StreamerError(f"The teacher {name} cannot be downloaded; {cure}.") from error
 
 
 def at_student_frames(
@@ -196,15 +196,16 @@ def at_student_frames(
     pace: float = 1.0,
     rate: int = TEACHER_FRAME_RATE,
 ) -> Float32Array:
-    """What was said of the sound `delay_s` before the middle of each of the student's frames.
+    """Resample features to the student's frame rate, `delay_s` before the middle of each of its frames.
 
     Args:
         features: `[F, D]` at `rate` a second, F >= 1.
-        frames: how many frames of the student, at 75 a second.
-        delay_s: how much later than the teacher the student answers: the teacher looks ahead, and it cannot.
+        frames: number of the student's frames, at 75 a second.
+        delay_s: how much later than the teacher the student outputs a frame: the teacher looks ahead, the student
+            cannot.
         start_s: where in the clip the student's first frame begins.
-        pace: how many seconds of the clip the student hears in a second.
-        rate: of `features`, the teacher's if not told.
+        pace: seconds of the clip in a second of the student's input.
+        rate: frame rate of `features`.
 
     Returns:
         `[frames, D]`, linear between frames, constant beyond the ends.
@@ -218,10 +219,10 @@ def at_student_frames(
 
 
 def slow(features: Float32Array) -> Float32Array:
-    """The mean of `[F, D]` over 0.42 s around each frame: how something is said, without the single sounds.
+    """Average `[F, D]` over 0.42 s around each frame: the manner of speaking, without the single phones.
 
-    A student of half the teacher's depth that hears no future cannot say the sounds: of the single frames it explains
-    a tenth. The first two frames are set to the third, for there the teacher keeps sums of its own.
+    A causal student of half the teacher's depth cannot predict the phones: of the single frames it explains a tenth.
+    The first two frames are set to the third: the teacher uses them for sums of its own.
     """
     if len(features) > 2:
         features = np.concatenate([features[2:3], features[2:3], features[2:]])
@@ -233,17 +234,17 @@ def slow(features: Float32Array) -> Float32Array:
 
 @dataclass(frozen=True)
 class Projection:
-    """Standardised principal components of the teacher's features: a narrow target in place of a wide one."""
+    """Standardised principal components of the teacher's features: narrower targets."""
 
     mean: Float32Array  # [D]
     matrix: Float32Array  # [D, K]: scaling and rotation in one
 
     @classmethod
     def fit(cls, features: Float32Array, components: int) -> Self:
-        """From frames `[N, D]`, N and D >= components.
+        """Fit to frames `[N, D]`, N and D >= components.
 
         Features are standardised first. A component is divided by the fourth root of its variance, half way between
-        principal components and whitened ones: the loss hears the small ones, and does not chase noise.
+        principal components and whitened ones: small components count in the loss, and noise does not dominate it.
         """
         mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
         standard = (features - mean) / deviation
@@ -255,5 +256,5 @@ class Projection:
         return cls(mean.astype(np.float32), matrix)
 
     def __call__(self, features: Float32Array) -> Float32Array:
-        """`[N, D]` to `[N, K]`."""
+        """Project `[N, D]` to `[N, K]`."""
         return np.asarray((features - self.mean) @ self.matrix, dtype=np.float32)

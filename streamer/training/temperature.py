@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and from which on to speak. Both are chosen on validation speakers."""
+"""Temperature scaling, and the confidence threshold below which no label is claimed; both from validation speakers."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,24 +10,24 @@ from streamer.arrays import Float64Array
 Integers = npt.NDArray[np.int64]
 
 
-def fit_temperature(logits: Float64Array, answers: Integers) -> float:
-    """What to divide logits by so that the likelihood of the answers is greatest (Guo et al. 2017, arXiv 1706.04599).
+def fit_temperature(logits: Float64Array, targets: Integers) -> float:
+    """Return the divisor of logits that maximises the likelihood of the targets (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         logits: `[N, L]`, minus infinity where a corpus lacks the label.
-        answers: `[N]` the right columns.
+        targets: `[N]` columns of the labels.
 
     Returns:
         Between 0.2 and 10.
     """
-    tensor, right = torch.as_tensor(logits, dtype=torch.float64), torch.as_tensor(answers, dtype=torch.int64)
+    tensor, columns = torch.as_tensor(logits, dtype=torch.float64), torch.as_tensor(targets, dtype=torch.int64)
     grid = np.geomspace(0.2, 10, 400)
-    losses = [float(F.cross_entropy(tensor / temperature, right)) for temperature in grid]
+    losses = [float(F.cross_entropy(tensor / temperature, columns)) for temperature in grid]
     return float(grid[int(np.argmin(losses))])
 
 
 def probabilities(logits: Float64Array, temperature: float) -> Float64Array:
-    """`[N, L]` softmax of logits divided by the temperature."""
+    """Return the softmax `[N, L]` of logits divided by the temperature."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     exponentials = np.exp(scaled)
@@ -35,19 +35,19 @@ def probabilities(logits: Float64Array, temperature: float) -> Float64Array:
     return shares
 
 
-def choose_threshold(probs: Float64Array, answers: Integers, gain: float = 0.10, least_answered: float = 0.4) -> float:
-    """The lowest confidence from which answers are `gain` more accurate than all of them.
+def choose_threshold(probs: Float64Array, targets: Integers, gain: float = 0.10, least_answered: float = 0.4) -> float:
+    """Return the lowest confidence above which predictions are `gain` more accurate than all of them are.
 
     Args:
         probs: `[N, L]` calibrated.
-        answers: `[N]` the right columns.
-        gain: how much more accurate, as a share.
-        least_answered: share of windows that must be left; where the gain costs more, the threshold stays here.
+        targets: `[N]` columns of the labels.
+        gain: of accuracy, as a share.
+        least_answered: least share of windows above the threshold; it is no higher than this allows.
 
     Returns:
         A confidence, rounded to 0.01.
     """
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == answers
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == targets
     threshold = 0.0
     for threshold in np.arange(0.2, 0.95, 0.01):
         answered = confidence >= threshold

@@ -1,4 +1,4 @@
-"""How much of a model is trained; imports nothing heavy, so that the command line may use it."""
+"""Name the parts of a model that are trained; imports no torch, so that the command line starts fast."""
 
 from typing import Literal
 

@@ -166,6 +166,7 @@ def test_batches_keep_to_their_size_and_hold_similar_lengths():
     assert max(spread) < 2.5
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_arrays(folder, tmp_path, monkeypatch):
     """Really killed: a process of its own, and no chance to tidy up."""
     script = (

@@ -19,6 +19,7 @@ def blocks():
     return "\n".join(code)
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_from_the_folder_to_the_trained_head(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("streamer.analysis.project.find_spec", lambda name: None)  # UMAP compiles for half a minute
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ def noise(frames: int, channels: int = 1) -> np.ndarray:
     return (np.random.default_rng(2).standard_normal((frames, channels)) * 0.1).astype(np.float32)
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -25,7 +25,7 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
 
 def read_to_end(ring: RingBuffer) -> np.ndarray:
     parts = [np.zeros(0, dtype=np.float32)]
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while not (ring.stats().ended and ring.available() == 0):
         assert time.monotonic() < deadline
         chunk = ring.read(1, ring.capacity)

@@ -27,13 +27,14 @@ class Stream:
     def window(
         self, *, hops: int = 1, lost: int = 0, late_ms: float = 0.0, warming: bool = False, **changed: Any
     ) -> None:
-        """Record a window that ends `hops` hops and `lost` counted samples further on, and is created 40 ms after its end."""
+        """Record a window that ends `hops` hops and `lost` counted samples further on, created 40 ms after its end."""
         self.position += hops * HOP_SAMPLES + lost
         end_s = self.position / RATE
         time_s = BEGAN_S + end_s + late_ms / 1000
         event = Window(
-            stream="mic", seq=self.seq, time=time_s, start_s=max(0.0, end_s - 3), end_s=end_s, label=None, confidence=None,
-            probs=None, speech=0.0, rms_dbfs=-40.0, peak_dbfs=-30.0, latency_ms=40.0, dropped_samples=lost, warming=warming,
+            stream="mic", seq=self.seq, time=time_s, start_s=max(0.0, end_s - 3), end_s=end_s, label=None,
+            confidence=None, probs=None, speech=0.0, rms_dbfs=-40.0, peak_dbfs=-30.0, latency_ms=40.0,
+            dropped_samples=lost, warming=warming,
         )  # fmt: skip
         self.audit.record_window(json.loads(to_json(replace(event, **changed))), arrived_s=time_s + 0.042)
         self.seq += 1

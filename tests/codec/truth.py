@@ -1,4 +1,4 @@
-"""The truth of the codec's tests: the encodec package's own encoder, with weights that let the audio through."""
+"""Reference of the codec's tests: the encodec package's own encoder, with weights that let the audio through."""
 
 from functools import cache
 

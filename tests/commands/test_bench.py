@@ -1,4 +1,4 @@
-"""`streamer bench`: what cannot be measured is said in one sentence."""
+"""`streamer bench`: what cannot be measured is refused in one sentence."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ runner = CliRunner()
         (("--latency", "--clicks", "0"), "at least 1"),
     ],
 )
-def test_wrong_flags_are_told_with_the_cure(arguments: tuple[str, ...], word: str) -> None:
+def test_wrong_flags_are_refused_with_the_cure(arguments: tuple[str, ...], word: str) -> None:
     result = runner.invoke(app, ["bench", *arguments])
     assert isinstance(result.exception, UsageError)
     assert word in str(result.exception)

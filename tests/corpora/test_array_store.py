@@ -21,7 +21,7 @@ def test_arrays_come_back_in_this_run_and_the_next(tmp_path: Path) -> None:
             assert np.array_equal(store[f"clip {number}"], np.full((number + 1, 4), number))
 
 
-def test_what_was_read_stays_readable_while_the_store_grows(tmp_path: Path) -> None:
+def test_an_array_stays_readable_while_the_store_grows(tmp_path: Path) -> None:
     store = filled(tmp_path / "store", 1)
     first = store["clip 0"]
     store.append("later", np.ones((5, 4)))
@@ -51,6 +51,6 @@ def test_an_index_line_that_was_cut_off_is_forgotten(tmp_path: Path, rest: str) 
 
 
 @pytest.mark.parametrize(("key", "shape"), [("clip 0", (1, 4)), ("new", (1, 3)), ("new", (0, 4)), ("new", (4,))])
-def test_what_does_not_fit_is_refused(tmp_path: Path, key: str, shape: tuple[int, ...]) -> None:
+def test_an_array_of_another_shape_or_a_taken_key_is_refused(tmp_path: Path, key: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="cannot be stored"):
         filled(tmp_path / "store").append(key, np.zeros(shape))

@@ -28,7 +28,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 @pytest.mark.parametrize("samples", [1, 320, 12_345])
-def test_augmented_audio_has_the_length_and_type_of_what_it_was(samples: int) -> None:
+def test_augmented_audio_keeps_length_and_dtype(samples: int) -> None:
     always = Augmentation(noise=1, babble=0.5, room=1, band=1, clipping=1)
     audio = rng().standard_normal(samples).astype(np.float32)
     for seed in range(5):
@@ -38,7 +38,7 @@ def test_augmented_audio_has_the_length_and_type_of_what_it_was(samples: int) ->
         assert np.isfinite(changed).all()
 
 
-def test_the_same_seed_gives_the_same_sound_and_the_given_one_stays() -> None:
+def test_equal_seeds_give_equal_samples_and_the_input_stays() -> None:
     audio = tone(200)
     before = audio.copy()
     augmentation = Augmentation()
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_sound_and_the_given_one_stays() -> None:
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
-def test_noise_lies_as_far_below_as_asked(snr_db: float) -> None:
+def test_noise_is_mixed_at_the_given_ratio(snr_db: float) -> None:
     audio, noise = tone(200), colored_noise(SAMPLE_RATE, "pink", rng())
     added = mix(audio, noise, snr_db) - audio
     assert 20 * np.log10(rms(audio) / rms(added)) == pytest.approx(snr_db, abs=0.01)
@@ -68,16 +68,16 @@ def test_a_telephone_keeps_the_middle_and_loses_the_rest() -> None:
         assert rms(band_limit(tone(outside), 300, 3400)) < 0.02 * rms(tone(outside))
 
 
-def test_a_room_goes_on_after_the_sound() -> None:
+def test_a_room_decays_after_the_sound() -> None:
     click = np.zeros(SAMPLE_RATE, dtype=np.float32)
     click[0] = 1
-    heard = room(click, rng(), decay_s=0.5)
-    assert heard[0] == pytest.approx(1, abs=1e-4)
-    assert rms(heard[: SAMPLE_RATE // 10][50:]) > 5 * rms(heard[SAMPLE_RATE // 4 : SAMPLE_RATE // 2]) > 0
-    assert rms(heard[int(0.6 * SAMPLE_RATE) :]) < 1e-6
+    echoed = room(click, rng(), decay_s=0.5)
+    assert echoed[0] == pytest.approx(1, abs=1e-4)
+    assert rms(echoed[: SAMPLE_RATE // 10][50:]) > 5 * rms(echoed[SAMPLE_RATE // 4 : SAMPLE_RATE // 2]) > 0
+    assert rms(echoed[int(0.6 * SAMPLE_RATE) :]) < 1e-6
 
 
-def test_gain_clipping_and_speed_do_what_they_say() -> None:
+def test_gain_clipping_and_speed_change_level_peak_and_pitch() -> None:
     audio = tone(200)
     assert rms(gain(audio, -6.0)) == pytest.approx(rms(audio) / 1.995, rel=1e-3)
     assert np.abs(clip(audio, 0.3)).max() == pytest.approx(0.03, rel=1e-3)
@@ -86,14 +86,14 @@ def test_gain_clipping_and_speed_do_what_they_say() -> None:
     assert np.abs(np.fft.rfft(faster)).argmax() * SAMPLE_RATE / len(faster) == pytest.approx(220, abs=2)
 
 
-def test_babble_is_as_long_as_asked_and_silent_voices_add_nothing() -> None:
+def test_babble_has_the_given_length_and_silent_recordings_add_nothing() -> None:
     assert babble((tone(200, 0.1), tone(300, 3.0)), 1000, rng()).shape == (1000,)
     assert not babble((np.zeros(100, dtype=np.float32),), 500, rng()).any()
 
 
 @pytest.mark.parametrize("kind", NON_SPEECH)
 @pytest.mark.parametrize("samples", [320, 40_000])
-def test_every_sound_without_a_voice_can_be_rendered(kind: str, samples: int) -> None:
+def test_every_non_speech_sound_can_be_rendered(kind: str, samples: int) -> None:
     audio = NON_SPEECH[kind](samples, rng(3))
     assert audio.shape == (samples,)
     assert audio.dtype == np.float32
@@ -101,6 +101,6 @@ def test_every_sound_without_a_voice_can_be_rendered(kind: str, samples: int) ->
     assert rms(audio) > 0
 
 
-def test_sound_without_a_voice_stays_in_range() -> None:
+def test_non_speech_stays_in_range() -> None:
     for seed in range(10):
         assert np.abs(non_speech(4000, rng(seed))).max() <= 1

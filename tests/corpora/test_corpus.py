@@ -1,15 +1,9 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
-from streamer.constants import SAMPLE_RATE
-from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import read_corpora, read_corpus
-from streamer.corpora.speed_versions import SpeedVersions
 from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
 from tests.support.training_corpus import write_corpus
@@ -39,7 +33,9 @@ def touch(folder: Path, *names: str) -> Path:
         ("KL_a15.wav", "savee", "angry", "KL"),
     ],
 )
-def test_a_corpus_is_known_by_its_file_names(tmp_path: Path, file: str, corpus: str, label: str, speaker: str) -> None:
+def test_a_corpus_is_recognised_by_its_file_names(
+    tmp_path: Path, file: str, corpus: str, label: str, speaker: str
+) -> None:
     read = read_corpus(touch(tmp_path, f"Actor/{file}", "readme.txt"))
     assert read.name == corpus
     assert [(clip.label, clip.speaker, clip.path.name) for clip in read.clips] == [(label, speaker, file)]
@@ -58,7 +54,7 @@ def test_a_folder_of_unknown_names_says_how_to_give_it(tmp_path: Path) -> None:
         read_corpus(touch(tmp_path, "hello.wav"))
 
 
-def test_a_corpus_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_corpus_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no corpus"):
         read_corpus(tmp_path / "nowhere")
 
@@ -87,7 +83,7 @@ def test_a_csv_file_lists_any_recordings(tmp_path: Path) -> None:
         ("path,label,speaker\na.wav,sad,x\n./a.wav,happy,y\n", "lists a.wav 2 times"),
     ],
 )
-def test_a_wrong_csv_file_is_told_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_wrong_csv_file_is_refused_with_the_reason(tmp_path: Path, text: str, complaint: str) -> None:
     touch(tmp_path, "a.wav")
     file = tmp_path / "mine.csv"
     file.write_text(text, encoding="utf-8")
@@ -95,33 +91,10 @@ def test_a_wrong_csv_file_is_told_what_is_wrong(tmp_path: Path, text: str, compl
         read_corpus(file)
 
 
-def test_files_of_one_name_in_two_folders_are_two_clips(tmp_path: Path) -> None:
-    for folder, level in (("anna", 0.1), ("ben", 0.2)):
-        (tmp_path / folder).mkdir()
-        soundfile.write(tmp_path / folder / "1@2.wav", np.full(2400, level), SAMPLE_RATE)
-    file = tmp_path / "mine.csv"
-    file.write_text("path,label,speaker\nanna/1@2.wav,happy,anna\nben/1@2.wav,sad,ben\n", encoding="utf-8")
-    clips = read_corpus(file).clips
-    voices = SpeedVersions(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
-    voices.audio.prepare(clips, lambda items, what: items)
-    assert [float(voices.spoken(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
-    assert len(voices.spoken(voices.name(clips[0].key, 1))) != 2400
-
-
 def test_a_recording_that_an_archive_holds_twice_is_one_clip(tmp_path: Path) -> None:
     write_corpus(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "a" / "again")
     assert len(read_corpus(tmp_path / "a").clips) == 16  # 4 speakers x 2 emotions x 2 takes
-
-
-def test_a_recording_that_was_changed_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "a")
-    clips = read_corpus(corpus).clips
-    AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
-    AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
-    soundfile.write(clips[0].path, np.zeros(99), SAMPLE_RATE)
-    with pytest.raises(UsageError, match="is not the recording"):
-        AudioStore(tmp_path / "work").prepare(clips, lambda items, what: items)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_two_speakers_are_too_few() -> None:
 
 
 @given(counts=st.lists(st.integers(5, 60), min_size=1, max_size=3), folds=st.integers(3, 5), seed=st.integers(0, 2**32))
-def test_folds_test_everyone_once_and_leave_nobody_out(counts: list[int], folds: int, seed: int) -> None:
+def test_folds_test_every_speaker_once_and_leave_none_out(counts: list[int], folds: int, seed: int) -> None:
     corpora = [corpus_of(f"c{number}", count) for number, count in enumerate(counts)]
     splits = [fold_speakers(corpora, fold, folds, seed) for fold in range(1, folds + 1)]
     assert splits[0] == split_speakers(corpora, seed)
@@ -75,7 +75,7 @@ def test_folds_test_everyone_once_and_leave_nobody_out(counts: list[int], folds:
             assert all(split.select(corpus.clips, part) for part in PARTS)
 
 
-def test_whom_the_first_fold_tests_validates_in_no_other() -> None:
+def test_test_speakers_of_the_first_fold_validate_in_no_other() -> None:
     corpora = [corpus_of("a", 30)]
     tested = set(fold_speakers(corpora, 1, 3).test)
     assert not any(tested & set(fold_speakers(corpora, fold, 3).validation) for fold in (2, 3))
@@ -122,10 +122,10 @@ def test_a_checkpoint_serves_as_the_split_that_it_was_trained_by(tmp_path: Path)
     assert read_split(tmp_path / "split.json") == split
 
 
-def test_a_checkpoint_that_does_not_say_whom_it_has_heard_is_no_split(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_card_lists_no_speakers_is_no_split(tmp_path: Path) -> None:
     silent = load_checkpoint("measured")
     save_checkpoint(tmp_path / "silent.safetensors", silent.tensors, replace(silent.card, speakers=None))
-    with pytest.raises(UsageError, match="does not say whom it has heard"):
+    with pytest.raises(UsageError, match="does not list its training speakers"):
         read_split(tmp_path / "silent.safetensors")
 
 
@@ -133,7 +133,7 @@ KNOWN = Speakers(train=("a/000", "a/001"), validation=("a/002",), test=("a/003",
 
 
 @pytest.mark.parametrize("strangers", ["train", "test"])
-def test_nobody_changes_sides_whom_a_checkpoint_has_heard(strangers: Part) -> None:
+def test_speakers_that_a_checkpoint_knows_keep_their_part(strangers: Part) -> None:
     drawn = split_speakers([corpus_of("a", 9), corpus_of("b", 9)])
     kept = pin_known_speakers(drawn, KNOWN, strangers)
     for part in PARTS:
@@ -143,14 +143,14 @@ def test_nobody_changes_sides_whom_a_checkpoint_has_heard(strangers: Part) -> No
     check_no_leakage(kept, KNOWN, "it")
 
 
-def test_a_checkpoint_that_says_nothing_changes_no_split() -> None:
+def test_a_checkpoint_without_speakers_changes_no_split() -> None:
     drawn = split_speakers([corpus_of("a", 9)])
     assert pin_known_speakers(drawn, None, "test") == drawn
     check_no_leakage(drawn, None, "it")
 
 
-@pytest.mark.parametrize("heard", ["a/001", "a/002"])
-def test_a_test_speaker_who_was_heard_is_refused(heard: str) -> None:
-    split = Split(1, train=("a/003",), validation=("a/004",), test=(heard, "a/005"))
-    with pytest.raises(UsageError, match=f"{heard} is a test speaker"):
+@pytest.mark.parametrize("known", ["a/001", "a/002"])
+def test_a_test_speaker_that_was_trained_on_is_refused(known: str) -> None:
+    split = Split(1, train=("a/003",), validation=("a/004",), test=(known, "a/005"))
+    with pytest.raises(UsageError, match=f"{known} is a test speaker"):
         check_no_leakage(split, KNOWN, "it")

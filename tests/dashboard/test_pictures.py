@@ -1,6 +1,7 @@
 """Golden pictures of the whole screen, as text (see `grids`).
 
-After a wanted change renew them with `RENEW_GOLDENS=1 pytest tests/dashboard/test_pictures.py`, and read the difference.
+After a wanted change renew them with `RENEW_GOLDENS=1 pytest tests/dashboard/test_pictures.py`, and read the
+difference.
 """
 
 import os

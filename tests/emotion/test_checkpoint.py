@@ -280,18 +280,18 @@ def test_the_shipped_checkpoints_are_small_labelled_and_honest(name, file, limit
     assert all(accuracy.chance < accuracy.value < 0.7 for accuracy in card.accuracy)
 
 
-def test_voices_can_be_set_against_the_bundled_checkpoint() -> None:
+def test_the_bundled_checkpoint_has_a_neutral_mean() -> None:
     assert load_checkpoint("bundled").card.neutral_mean is not None
 
 
-def test_a_card_without_a_middle_of_neutral_speech_is_read_as_one_that_knows_none() -> None:
+def test_a_card_without_a_neutral_mean_is_read_as_none() -> None:
     older = json.loads(card_to_json(load_checkpoint("bundled").card))
     del older["neutral_mean"]
     assert card_from_json(json.dumps(older)).neutral_mean is None
 
 
 @pytest.mark.parametrize("wrong", [[0.0] * 127, [0.0] * 129, ["x"] * 128, 0.5])
-def test_a_middle_that_is_no_embedding_is_refused(wrong: object) -> None:
+def test_a_neutral_mean_that_is_no_embedding_is_refused(wrong: object) -> None:
     card = json.loads(card_to_json(load_checkpoint("bundled").card)) | {"neutral_mean": wrong}
     with pytest.raises(ValueError, match="neutral_mean"):
         card_from_json(json.dumps(card))
@@ -340,7 +340,7 @@ def test_the_shipped_measured_model_is_the_one_that_was_measured():
     assert tensors_digest(stored) == "b3787d13341ff5e03896ed3cba3d61ca0fe0f2f03e35a8aa156c8488439d83b4"
 
 
-def test_the_bundled_model_is_the_measured_one_with_a_classifier_that_has_heard_everyone() -> None:
+def test_bundled_equals_measured_but_for_the_classifier_fitted_on_all_speakers() -> None:
     shipped = {name: load_checkpoint(name) for name in ("bundled", "measured")}
     bundled, measured = (checkpoint.card for checkpoint in shipped.values())
     tensors = [checkpoint.tensors for checkpoint in shipped.values()]

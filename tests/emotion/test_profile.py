@@ -1,4 +1,4 @@
-"""Voice profiles: what is heard of a voice, what is kept of it, and what becomes of files that are no good."""
+"""Voice profiles: stored, loaded, and ignored where they cannot be used."""
 
 import json
 from dataclasses import replace
@@ -7,48 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.emotion.enrolment import Enrolment, MeasuredVoice
+from streamer.emotion.enrolment import CollectedSpeech
 from streamer.emotion.profile import (
     ProfileError,
     forget_profile,
     load_profile,
+    make_profile,
     neutral_offset,
     profile_folder,
-    profile_of,
     save_profile,
     stored_names,
 )
 
 SHA = "ab" * 32
-VOICE = MeasuredVoice(20.1, 20.0, 90, -27.5, tuple(np.linspace(-1, 1, 128).tolist()), (0.25,) * 128)
-PROFILE = profile_of(VOICE, "desk", SHA)
-
-
-def test_the_mean_and_scale_are_those_of_the_windows() -> None:
-    windows = np.random.default_rng(0).standard_normal((40, 128))
-    enrolment = Enrolment(wanted_s=5.0)
-    for window in windows:
-        enrolment.take(window.tolist(), speech=0.5, hop_s=0.24, rms_dbfs=-30.0)
-    voice = enrolment.measured()
-    assert voice.mean == pytest.approx(windows.mean(0).tolist())
-    assert voice.scale == pytest.approx(windows.std(0).tolist())
-    assert voice.level_dbfs == pytest.approx(-30.0)
-    assert voice.windows == 40
-
-
-def test_seconds_of_speech_are_the_share_of_the_voice_in_the_time_that_passed() -> None:
-    enrolment = Enrolment(wanted_s=1.0)
-    for speech in (1.0, 1.0, 0.5, 0.5, 1.0):
-        assert not enrolment.measured().enough
-        enrolment.take((0.0,) * 128, speech, hop_s=0.25, rms_dbfs=-20.0)
-    assert enrolment.measured().voice_s == pytest.approx(1.0)
-    assert enrolment.measured().enough
-
-
-def test_a_voice_that_was_never_heard_has_figures_all_the_same() -> None:
-    voice = Enrolment().measured()
-    assert (voice.voice_s, voice.windows, voice.level_dbfs) == (0.0, 0, -120.0)
-    assert set(voice.mean) == set(voice.scale) == {0.0}
+VOICE = CollectedSpeech(20.1, 20.0, 90, -27.5, tuple(np.linspace(-1, 1, 128).tolist()), (0.25,) * 128)
+PROFILE = make_profile(VOICE, "desk", SHA)
 
 
 def test_a_profile_comes_back_as_it_was_kept() -> None:
@@ -72,7 +45,7 @@ def test_where_nothing_was_stored_there_is_no_profile_and_no_complaint() -> None
 
 def test_too_little_speech_makes_no_profile() -> None:
     with pytest.raises(ProfileError, match=r"Only 3\.2 s of speech .* 20 are needed; speak on"):
-        profile_of(replace(VOICE, voice_s=3.2), "desk", SHA)
+        make_profile(replace(VOICE, voice_s=3.2), "desk", SHA)
 
 
 def test_another_checkpoints_profile_is_refused_with_the_cure() -> None:
@@ -104,7 +77,7 @@ def test_a_damaged_file_is_refused_with_one_sentence_and_the_cure(kind: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_the_cure(user_data: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_with_the_cure(user_data: Path) -> None:
     (user_data / "streamer").write_text("a file where the folder should be")
     with pytest.raises(ProfileError, match=r"cannot be written .*; make room or change its permissions"):
         save_profile(PROFILE)
@@ -120,7 +93,7 @@ def test_what_is_forgotten_is_gone_and_cannot_be_forgotten_twice() -> None:
     assert profile_folder().is_dir()
 
 
-def test_the_shift_is_the_whole_way_from_the_middle_to_the_voice() -> None:
+def test_the_offset_is_the_speakers_mean_minus_the_neutral_mean() -> None:
     middle = (0.5,) * 128
     assert neutral_offset(middle, middle) == (0.0,) * 128
     assert neutral_offset(VOICE.mean, middle) == pytest.approx([own - 0.5 for own in VOICE.mean])

@@ -136,7 +136,7 @@ def test_an_emotion_that_nobody_claims_any_more_ends_after_the_hang(quiet):
     assert (outputs[-1].smoothed is None) == (quiet is None)
 
 
-def test_a_short_pause_in_the_voice_keeps_the_emotion():
+def test_a_short_pause_in_the_speech_keeps_the_emotion():
     tracker = Tracker(RULE, SHARP)
     outputs = run(tracker, (3, probs(happy=0.9)), (7, None), (3, probs(happy=0.9)))
     assert starts(outputs) == ["happy"]

@@ -17,6 +17,8 @@ from streamer.evaluation.results import Evaluation
 from streamer.training.predict import ClipEncoder
 from tests.evaluation.conftest import silent
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 
 def run(folder: Path, options: EvaluationOptions, work: Path) -> Evaluation:
     return evaluate("measured", read_corpora([folder]), options, work, print, silent)
@@ -60,7 +62,7 @@ def test_a_split_of_other_speakers_is_refused(corpus_folder: Path, tmp_path: Pat
 
 def test_a_split_that_tests_a_known_speaker_is_refused(corpus_folder: Path, tmp_path: Path) -> None:
     Split(1, train=("ravdess/01",), validation=("ravdess/03",), test=("ravdess/02",)).save(tmp_path / "split.json")
-    with pytest.raises(UsageError, match=r"\S+ was trained or tuned on that voice"):
+    with pytest.raises(UsageError, match=r"\S+ was trained or tuned on this speaker"):
         run(corpus_folder, EvaluationOptions(split=tmp_path / "split.json"), tmp_path)
 
 
@@ -121,5 +123,5 @@ def test_a_further_checkpoint_must_record_its_speakers(corpus_folder: Path, tmp_
     stored = load_checkpoint("measured")
     save_checkpoint(tmp_path / "other.safetensors", stored.tensors, replace(stored.card, speakers=None))
     options = EvaluationOptions(protocol="loso", also=(tmp_path / "other.safetensors",))
-    with pytest.raises(UsageError, match="does not say whom"):
+    with pytest.raises(UsageError, match="does not list its training speakers"):
         run(corpus_folder, options, tmp_path)

@@ -13,6 +13,8 @@ from streamer.evaluation.false_alarms import SOUNDS, measure_false_alarms
 from streamer.evaluation.through_worker import WorkerHarness
 from tests.evaluation.conftest import SEED, silent
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 
 def test_false_alarms_are_counted_by_sound_and_per_hour(harness: WorkerHarness, tmp_path: Path) -> None:
     speech = read_whole(DEMO)[:SAMPLE_RATE]

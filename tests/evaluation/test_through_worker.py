@@ -14,6 +14,8 @@ from streamer.evaluation.through_worker import ROWS, WorkerHarness, add_quiet_ro
 from streamer.events import Window
 from tests.evaluation.conftest import SEED, silent
 
+pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
+
 
 def test_every_streamed_window_has_the_offline_label(harness: WorkerHarness, spoken: tuple[AudioStore, Corpus]) -> None:
     audio, corpus = spoken

@@ -125,4 +125,4 @@ def test_a_stream_that_is_forgotten_leaves_the_screen_and_late_news_of_it_does_n
     b.event(EmotionEnded("desk", "ab-1", 1006.0, "angry", 6.0, 0.93))
     b.forget("desk")
     assert b.snapshot().streams == ()
-    assert [line.text for line in b.snapshot().log] == ["no longer heard", "angry ended 6.0 s"]
+    assert [line.text for line in b.snapshot().log] == ["removed", "angry ended 6.0 s"]

@@ -1,4 +1,4 @@
-"""The watcher's feed: several nodes on one board, and words for what a broker can tell."""
+"""The watcher's feed: several nodes on one board, and statuses from what a broker carries."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ def test_a_watcher_cannot_touch_the_microphone() -> None:
     assert [name for name in controls if hasattr(feed(), name)] == []
 
 
-def test_a_transition_that_is_delivered_twice_is_told_once() -> None:
+def test_a_transition_that_is_delivered_twice_is_logged_once() -> None:
     f = feed()
     started = EmotionStarted("desk", "ab-1", 1000.0, "angry", None, 0.81, 0.0)
     for node in ("attic", "attic", "cellar"):

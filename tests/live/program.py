@@ -68,7 +68,7 @@ class Streamer:
             assert time.monotonic() < deadline, f"not within {within_s} s; its messages: {''.join(self.errors)}"
             time.sleep(0.05)
 
-    def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 15.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, within_s: float = 60.0) -> int:
         """Send a signal and wait; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)

@@ -36,6 +36,7 @@ def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, **options)  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 def test_a_file_is_classified_in_a_stream_as_it_is_offline(recording: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, "[window]\nwindow_s = 12.0\n[voice]\nmin_speech = 0.0\n")
     done = run("run", str(recording), "--headless", "--fast", "--mqtt", "off", "--config", config)
@@ -50,6 +51,7 @@ def test_a_file_is_classified_in_a_stream_as_it_is_offline(recording: Path, tmp_
     assert list(last["probs"].values()) == pytest.approx(offline.tolist(), abs=1.5e-4)  # 1e-4, and four decimals
 
 
+@pytest.mark.slow
 def test_a_truncated_file_is_played_as_far_as_it_goes_and_then_reported(recording: Path, tmp_path: Path) -> None:
     audio, rate = soundfile.read(recording)
     whole, broken = tmp_path / "whole.flac", tmp_path / "broken.flac"
@@ -62,6 +64,7 @@ def test_a_truncated_file_is_played_as_far_as_it_goes_and_then_reported(recordin
     assert "broken.flac" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_raw_pcm_from_a_pipe_gives_the_same_windows_as_the_file(recording: Path) -> None:
     audio, rate = soundfile.read(recording, dtype="int16")
     from_file = run("run", str(recording), "--headless", "--fast", "--mqtt", "off")
@@ -83,6 +86,7 @@ def test_raw_pcm_from_a_pipe_gives_the_same_windows_as_the_file(recording: Path)
         assert a["label"] == b["label"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_the_program_quietly(recording: Path) -> None:
     done = subprocess.run(
         f"{sys.executable} -m streamer run '{recording}' --headless --fast --mqtt off | head -1",
@@ -130,6 +134,7 @@ def test_a_monitor_that_is_killed_leaves_offline_behind(tmp_path: Path) -> None:
         broker.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_cleanly_and_the_embedded_broker_says_offline(number: signal.Signals, code: int) -> None:
     with Streamer("run", "demo", "--headless") as program:
@@ -141,12 +146,14 @@ def test_a_signal_ends_it_cleanly_and_the_embedded_broker_says_offline(number: s
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the program's memory map to see how far it is")
 def test_a_signal_while_the_model_loads_ends_it_cleanly_too() -> None:
     with Streamer("run", "demo", "--headless", "--mqtt", "off") as program:
-        # Torch is mapped just before the model and stays so: the checkpoint's own mapping may be gone between two looks.
+        # Torch is mapped just before the model and stays so: the checkpoint's own mapping may be gone between two
+        # looks.
         program.until(lambda: "libtorch_cpu" in Path(f"/proc/{program.process.pid}/maps").read_text())
         assert program.end(signal.SIGTERM) == 0
         assert program.errors == []
 
 
+@pytest.mark.slow
 def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recording(tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
@@ -187,6 +194,7 @@ def test_a_wrong_command_line_is_reported_in_one_sentence(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_terminal_it_prints_json_lines_and_reports_it(recording: Path) -> None:
     done = run("run", str(recording), "--fast", "--mqtt", "off", stdin=subprocess.DEVNULL)
     assert done.returncode == 0
@@ -200,6 +208,7 @@ def test_watching_without_a_terminal_names_the_way_out() -> None:
     assert "mosquitto_sub" in done.stderr
 
 
+@pytest.mark.slow
 def test_several_streams_run_at_once(tmp_path: Path, recording: Path) -> None:
     tables = f'[[stream]]\nname = "one"\nsource = "{recording}"\n[[stream]]\nname = "two"\nsource = "{DEMO}"\n'
     done = run("run", "--headless", "--fast", "--mqtt", "off", "--config", write_config(tmp_path, tables))

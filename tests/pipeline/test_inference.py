@@ -111,7 +111,7 @@ def test_a_row_that_is_reset_begins_anew_and_leaves_the_others(model: EmotionDet
         assert newest.probs == pytest.approx(expected.probs, abs=1e-4)
 
 
-def test_only_the_newest_window_is_given_when_asked_so_and_the_rest_is_counted(model: EmotionDetectionModel) -> None:
+def test_newest_only_classifies_the_newest_window_and_counts_the_others(model: EmotionDetectionModel) -> None:
     audio = noise(1.2)
     (newest,) = inference(model).step({0: audio}, newest_only=[0])
     every = inference(model).step({0: audio})
@@ -119,7 +119,7 @@ def test_only_the_newest_window_is_given_when_asked_so_and_the_rest_is_counted(m
     assert newest.probs == pytest.approx(every[-1].probs, abs=1e-5)
 
 
-def test_noise_is_no_voice_and_gets_no_probabilities(model: EmotionDetectionModel) -> None:
+def test_noise_is_no_speech_and_gets_no_probabilities(model: EmotionDetectionModel) -> None:
     it = Inference(model, 1, InferenceSettings(WINDOW_FRAMES, HOP_FRAMES, min_speech=0.3))
     heard = it.step({0: noise(1.0)})
     assert {h.probs for h in heard} == {None}
@@ -280,7 +280,7 @@ def last_probs(it: Inference, audio: dict[int, np.ndarray]) -> dict[int, tuple[f
     return {heard.row: heard.probs for heard in it.step(audio) if heard.probs is not None}
 
 
-def test_a_shift_of_zeros_changes_nothing(model: EmotionDetectionModel) -> None:
+def test_an_offset_of_zeros_changes_nothing(model: EmotionDetectionModel) -> None:
     audio = {0: noise(1.0), 1: noise(1.0, seed=1)}
     plain, shifted = inference(model, rows=2), inference(model, rows=2)
     shifted.set_profile_offset(0, (0.0,) * 128)
@@ -288,7 +288,9 @@ def test_a_shift_of_zeros_changes_nothing(model: EmotionDetectionModel) -> None:
 
 
 @pytest.mark.parametrize("also_other", [True, False], ids=["in a full batch", "alone in its step"])
-def test_a_shift_moves_its_own_row_only_and_as_it_would_offline(model: EmotionDetectionModel, also_other: bool) -> None:
+def test_an_offset_moves_its_own_row_only_and_as_it_would_offline(
+    model: EmotionDetectionModel, also_other: bool
+) -> None:
     audio = {1: noise(1.0, seed=1)} | ({row: noise(1.0, seed=row) for row in (0, 2)} if also_other else {})
     plain, shifted = inference(model, rows=3), inference(model, rows=3)
     by = np.random.default_rng(0).standard_normal(128).astype(np.float32)
@@ -308,7 +310,7 @@ def test_a_shift_moves_its_own_row_only_and_as_it_would_offline(model: EmotionDe
     assert heard.probs == pytest.approx(offline.tolist(), abs=1e-4)
 
 
-def test_only_the_row_that_was_asked_shows_its_embedding(model: EmotionDetectionModel) -> None:
+def test_only_rows_with_embeddings_enabled_return_them(model: EmotionDetectionModel) -> None:
     it = inference(model, rows=2)
     it.include_embedding(1, True)
     heard = it.step({0: noise(0.5), 1: noise(0.5)})
@@ -318,7 +320,7 @@ def test_only_the_row_that_was_asked_shows_its_embedding(model: EmotionDetection
     assert {h.embedding for h in it.step({1: noise(0.5)})} == {None}
 
 
-def test_a_row_that_is_given_to_another_stream_has_no_shift_and_new_rows_have_none(
+def test_a_row_that_is_given_to_another_stream_has_no_offset_and_new_rows_have_none(
     model: EmotionDetectionModel,
 ) -> None:
     audio, it = noise(0.5), inference(model, rows=1)

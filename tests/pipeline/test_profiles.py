@@ -1,4 +1,4 @@
-"""Learning voices in the worker: what counts, what is applied, and to which stream."""
+"""Voice profiles in the worker: which windows count, what is applied, and to which stream."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from streamer.emotion.enrolment import MeasuredVoice
+from streamer.emotion.enrolment import CollectedSpeech
 from streamer.emotion.profile import (
     ProfileError,
     VoiceProfile,
     load_profile,
+    make_profile,
     neutral_offset,
-    profile_of,
     save_profile,
     stored_names,
 )
@@ -26,8 +26,8 @@ from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource
 
 HOP_SAMPLES = 18 * 320
 HOP_S = 0.24
-MIDDLE = (0.5,) * 128
-VOICE = MeasuredVoice(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
+NEUTRAL_MEAN = (0.5,) * 128
+VOICE = CollectedSpeech(20.0, 20.0, 80, -30.0, (1.5,) * 128, (0.1,) * 128)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Bench:
         self,
         *names: str,
         voices: Mapping[str, tuple[float, ...]] | None = None,
-        middle: tuple[float, ...] | None = MIDDLE,
+        neutral_mean: tuple[float, ...] | None = NEUTRAL_MEAN,
         answer: Callable[[int, int], tuple[float, ...] | None] = lambda row, end: (0.2, 0.8),
     ) -> None:
         self.sources = {name: FakeSource(name) for name in names}
@@ -58,9 +58,9 @@ class Bench:
         self.rosters = self.sink.rosters
         self.results: list[EnrolmentResult] = []
         tracker = TrackerSettings(enter=0.5, exit=0.4, smoothing_s=0.0, dwell_s=0.0, hang_s=1.0)
-        settings = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(threshold=0.5), tracker, middle)
+        settings = StreamSettings(("neutral", "happy"), 36, 18, ClaimRule(threshold=0.5), tracker, neutral_mean)
         self.store = FakeStore(dict(voices or {}))
-        self.profiles = VoiceProfiles(self.inference, settings, self.sink, self.store, self.results.append)  # type: ignore[arg-type]
+        self.profiles = VoiceProfiles(self.inference, settings, self.sink, self.store, self.results.append)
         for name in names:
             self.profiles.load(name)
         self.worker = Worker(
@@ -90,7 +90,7 @@ class Bench:
         return next(view for view in self.board.snapshot().streams if view.name == name)
 
 
-def test_a_voice_is_learnt_from_full_windows_of_speech_and_applied_at_once() -> None:
+def test_a_speaker_is_enrolled_from_full_windows_of_speech_and_the_profile_applied_at_once() -> None:
     bench = Bench("desk")
     bench.profiles.enrol("desk", 4 * HOP_S)
     bench.speak(4)
@@ -101,7 +101,7 @@ def test_a_voice_is_learnt_from_full_windows_of_speech_and_applied_at_once() -> 
     assert isinstance(profile, VoiceProfile)
     assert (profile.stream, profile.windows, profile.mean) == ("desk", 4, (1.0,) * 128)
     assert (profile.level_dbfs, profile.checkpoint_sha256) == (pytest.approx(-20.0, abs=0.1), "ab")
-    assert bench.inference.offsets == {0: pytest.approx(neutral_offset((1.0,) * 128, MIDDLE))}
+    assert bench.inference.offsets == {0: pytest.approx(neutral_offset((1.0,) * 128, NEUTRAL_MEAN))}
     assert bench.inference.with_embedding == set()
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, True)
     assert (bench.rosters, bench.in_use) == ([("desk",)], {"desk"})
@@ -128,7 +128,7 @@ def test_a_cancelled_collection_leaves_nothing_behind() -> None:
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, False)
 
 
-def test_a_stream_that_ends_too_early_says_how_much_was_heard_and_is_not_calibrated() -> None:
+def test_a_stream_that_ends_too_early_reports_how_much_speech_there_was_and_gets_no_profile() -> None:
     bench = Bench("desk")
     bench.profiles.enrol("desk", 10.0)
     bench.speak(3)
@@ -142,7 +142,7 @@ def test_a_stream_that_ends_too_early_says_how_much_was_heard_and_is_not_calibra
     assert (bench.view("desk").enrolment, bench.view("desk").calibrated) == (None, False)
 
 
-def test_a_stream_that_is_removed_while_its_voice_is_learnt_says_how_much_was_heard() -> None:
+def test_a_stream_that_is_removed_during_enrolment_reports_how_much_speech_there_was() -> None:
     bench = Bench("desk", "door")
     bench.profiles.enrol("door", 10.0)
     bench.speak(3)
@@ -158,23 +158,26 @@ def test_a_stream_that_is_removed_while_its_voice_is_learnt_says_how_much_was_he
     assert len(bench.results) == 1
 
 
-def test_each_of_two_streams_has_its_own_voice() -> None:
+def test_each_of_two_streams_has_its_own_profile() -> None:
     bench = Bench("desk", "door", "hall", voices={"door": (9.0,) * 128})
     assert bench.in_use == {"door"}
     bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(3)
-    assert bench.inference.offsets == {0: neutral_offset((1.0,) * 128, MIDDLE), 1: neutral_offset((9.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {
+        0: neutral_offset((1.0,) * 128, NEUTRAL_MEAN),
+        1: neutral_offset((9.0,) * 128, NEUTRAL_MEAN),
+    }
     assert bench.in_use == {"desk", "door"}
     assert [bench.view(name).calibrated for name in bench.sources] == [True, True, False]
 
 
-def test_a_stream_that_comes_later_brings_its_voice_and_one_that_goes_takes_it_along() -> None:
+def test_a_stream_that_is_added_brings_its_profile_and_one_that_is_removed_takes_it_along() -> None:
     bench = Bench("desk")
     bench.store.means["door"] = (9.0,) * 128
     bench.add("door")
     bench.worker.tick()
     assert bench.in_use == {"door"}
-    assert bench.inference.offsets == {1: neutral_offset((9.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {1: neutral_offset((9.0,) * 128, NEUTRAL_MEAN)}
     bench.worker.remove("door")
     del bench.store.means["door"]
     bench.add("door")
@@ -182,24 +185,24 @@ def test_a_stream_that_comes_later_brings_its_voice_and_one_that_goes_takes_it_a
     assert bench.in_use == set()
 
 
-def test_learning_a_voice_anew_replaces_the_one_before() -> None:
+def test_a_new_enrolment_replaces_the_profile_before() -> None:
     bench = Bench("desk", voices={"desk": (9.0,) * 128})
     bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(2)
-    assert bench.inference.offsets == {0: neutral_offset((9.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {0: neutral_offset((9.0,) * 128, NEUTRAL_MEAN)}
     bench.speak(1)
-    assert bench.inference.offsets == {0: neutral_offset((1.0,) * 128, MIDDLE)}
+    assert bench.inference.offsets == {0: neutral_offset((1.0,) * 128, NEUTRAL_MEAN)}
 
 
-def test_a_checkpoint_without_a_middle_says_that_it_cannot_and_goes_on() -> None:
-    bench = Bench("desk", middle=None)
+def test_a_checkpoint_without_a_neutral_mean_refuses_enrolment_and_the_stream_goes_on() -> None:
+    bench = Bench("desk", neutral_mean=None)
     bench.profiles.enrol("desk", 2 * HOP_S)
     bench.speak(6)
     assert "has no average of neutral speech" in bench.board.snapshot().log[0].text
     assert (bench.view("desk").enrolment, bench.results) == (None, [])
 
 
-def test_a_voice_of_a_stream_that_is_gone_is_not_waited_for() -> None:
+def test_an_enrolment_on_a_stream_that_is_gone_is_ignored() -> None:
     bench = Bench("desk")
     bench.profiles.enrol("door", 2 * HOP_S)
     bench.speak(3)
@@ -211,36 +214,36 @@ def kept(sha: str = "ab", enabled: bool = True) -> tuple[ProfileStore, Board]:
     return ProfileStore(sha, lambda stream, text: board.log("note", text, stream), enabled=enabled), board
 
 
-def enrolled(store: ProfileStore, board: Board, voice: MeasuredVoice) -> None:
+def enrolled(store: ProfileStore, board: Board, voice: CollectedSpeech) -> None:
     """Let a monitor's profiles collect `voice`, and its stream end."""
-    settings = StreamSettings(("happy",), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4), MIDDLE)
+    settings = StreamSettings(("happy",), 36, 18, ClaimRule(0.5), TrackerSettings(0.5, 0.4), NEUTRAL_MEAN)
     profiles = VoiceProfiles(FakeInference(), settings, FakeSink(board), store)  # type: ignore[arg-type]
     profiles.attach(0, "desk")
     profiles.enrol("desk", voice.wanted_s)
     profiles.take_requests()
     enrolment = profiles._enrolments["desk"]
     for _ in range(voice.windows):
-        enrolment.take(voice.mean, 1.0, voice.voice_s / voice.windows, voice.level_dbfs)
+        enrolment.add(voice.mean, 1.0, voice.voice_s / voice.windows, voice.level_dbfs)
     profiles.detach("desk")
     store.close()
 
 
-def test_an_enrolled_voice_is_stored_for_the_next_run() -> None:
+def test_a_profile_is_stored_for_the_next_run() -> None:
     store, board = kept()
     enrolled(store, board, VOICE)
     assert store.mean("desk") == VOICE.mean
     assert "stored and in use (20 s)" in board.snapshot().log[-1].text
 
 
-def test_a_voice_of_too_little_speech_is_not_stored_and_the_log_says_so() -> None:
+def test_a_profile_of_too_little_speech_is_not_stored_and_the_log_gives_the_reason() -> None:
     store, board = kept()
-    enrolled(store, board, MeasuredVoice(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
+    enrolled(store, board, CollectedSpeech(4.0, 20.0, 3, -30.0, VOICE.mean, VOICE.scale))
     assert stored_names() == ()
     assert "Only 4.0 s of speech" in board.snapshot().log[-1].text
 
 
-def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
-    save_profile(profile_of(VOICE, "desk", "cd"))
+def test_another_checkpoints_profile_is_ignored_with_a_notice() -> None:
+    save_profile(make_profile(VOICE, "desk", "cd"))
     store, board = kept("ab")
     assert store.mean("desk") is None
     (sentence,) = store.ignored
@@ -250,7 +253,7 @@ def test_another_checkpoints_profile_is_ignored_with_a_word() -> None:
 
 
 def test_profiles_are_not_even_read_where_they_are_not_wanted() -> None:
-    save_profile(profile_of(VOICE, "desk", "cd"))
+    save_profile(make_profile(VOICE, "desk", "cd"))
     store, board = kept("ab", enabled=False)
     assert store.mean("desk") is None
     assert (store.ignored, board.snapshot().log) == (frozenset(), ())

@@ -1,4 +1,4 @@
-"""The worker: every sample is heard once, everything lost is counted, and the events say so."""
+"""The worker: every sample is encoded once, every loss is counted, and the events carry both."""
 
 import threading
 import time
@@ -102,6 +102,36 @@ def test_a_window_is_warming_and_claims_nothing_until_it_is_full() -> None:
     assert bench.windows[0].start_s == 0.0
 
 
+def test_the_worker_meters_the_input_while_it_is_captured() -> None:
+    bench = Bench()
+    bench.feed(0.5)  # less than a hop: the meter does not wait for one
+    bench.worker.tick()
+    (view,) = bench.board.snapshot().streams
+    assert view.level is not None
+    assert view.level.rms_dbfs == pytest.approx(-20.0, abs=0.1)
+    bench.source.mute(True)
+    bench.clock.now += 1
+    bench.worker.tick()
+    assert bench.board.snapshot().streams[0].level is None
+
+
+def test_nothing_is_metered_where_nobody_shows_it() -> None:
+    bench = Bench()
+    bench.sink.meters = False
+    bench.feed(0.5)
+    bench.worker.tick()
+    assert bench.board.snapshot().streams[0].level is None
+
+
+def test_metering_takes_nothing_from_the_windows() -> None:
+    bench = Bench()
+    for _ in range(4):
+        bench.feed(0.5)
+        bench.clock.now += 0.1
+        bench.worker.tick()
+    assert bench.inference.steps == [{0: HOP_SAMPLES}, {0: HOP_SAMPLES}]
+
+
 def test_after_a_gap_the_state_is_reset_and_windows_warm_up_again() -> None:
     bench = Bench()
     bench.feed(2)
@@ -192,7 +222,7 @@ def test_the_end_of_a_source_gives_its_last_window_and_closes_its_emotion() -> N
 
 
 @pytest.mark.parametrize("state", ["muted", "lost"])
-def test_what_is_held_ends_when_nothing_is_heard_any_more(state: SourceState) -> None:
+def test_the_emotion_held_ends_when_nothing_is_captured_any_more(state: SourceState) -> None:
     bench = Bench()
     bench.feed(3)
     bench.source.state = state
@@ -268,7 +298,7 @@ def test_the_source_has_the_first_word_about_the_status(state: SourceState, word
     assert bench.board.status_of("desk") == word
 
 
-def test_streams_are_heard_in_one_step_and_a_stalled_one_holds_up_nobody() -> None:
+def test_streams_are_encoded_in_one_step_and_a_stalled_one_holds_up_no_other() -> None:
     desk, door = FakeSource("desk"), FakeSource("door")
     bench = Bench(desk, door)
     bench.feed(1, desk)
@@ -310,7 +340,7 @@ def test_a_stream_whose_windows_are_skipped_is_called_behind_for_two_seconds() -
 # Streams that come and go
 
 
-def test_a_stream_that_comes_is_heard_beside_the_others() -> None:
+def test_an_added_stream_runs_beside_the_others() -> None:
     bench, door = Bench(), FakeSource("door")
     bench.feed(1)
     bench.worker.tick()

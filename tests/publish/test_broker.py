@@ -66,7 +66,7 @@ def test_a_killed_publisher_is_offline() -> None:
         assert process.stdout.readline() == b"sent\n"
         assert retained(port_of(broker), "streamer/n/availability") == "online"
         process.kill()
-        process.wait(5)
+        process.wait(60)
         process.stdout.close()
         eventually(lambda: retained(port_of(broker), "streamer/n/availability") == "offline")
 

@@ -93,7 +93,7 @@ def test_a_reader_that_does_not_read_costs_the_oldest_lines_and_never_the_caller
     reader.start()
     out.close()
     pipe.stream.close()
-    reader.join(10)
+    reader.join(60)
     seqs = [json.loads(line)["seq"] for line in lines]
     assert seqs == sorted(seqs)
     assert seqs[-10:] == list(range(1_990, 2_000))
@@ -114,7 +114,7 @@ def test_closing_does_not_wait_for_a_reader_that_does_not_read() -> None:
     reader.start()
     eventually(lambda: not out.stats().queued)
     pipe.stream.close()
-    reader.join(10)
+    reader.join(60)
 
 
 def test_fast_sheds_nothing_however_slow_the_reader() -> None:
@@ -132,7 +132,7 @@ def test_fast_sheds_nothing_however_slow_the_reader() -> None:
     writer.start()
     eventually(lambda: out.stats().queued == 4)  # full, the writer waits
     lines = pipe.read_all()
-    writer.join(10)
+    writer.join(60)
     assert [json.loads(line)["seq"] for line in lines] == list(range(1_000))
     assert out.stats().shed == 0
 
@@ -204,13 +204,13 @@ def test_head_ends_the_program_without_a_word(wait: bool) -> None:
     assert process.stderr is not None
     assert from_json(process.stdout.readline())
     process.stdout.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert process.stderr.read() == b""
     process.stderr.close()
 
 
 def test_the_program_exits_though_its_reader_is_stuck() -> None:
     process = run_program(wait=False, count=5_000)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     _, errors = process.communicate()
     assert errors == b""

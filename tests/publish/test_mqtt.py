@@ -189,7 +189,7 @@ def test_a_program_that_vanishes_is_offline(
     assert process.stdout.readline() == b"sent\n"
     if how is not None:
         process.send_signal(how)
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
     eventually(lambda: listener.payloads("/availability") == ["online", "offline"])
     assert retained(broker.port, "streamer/n/availability") == "offline"
@@ -217,8 +217,8 @@ def test_a_broker_killed_in_mid_flight_and_restarted_gets_every_transition_in_or
         eventually(lambda: not is_online(publisher))
         broker.start()
         eventually(lambda: is_online(publisher))
-    talker.join(20)
-    eventually(lambda: publisher.stats().queued == 0, within_s=20)
+    talker.join(60)
+    eventually(lambda: publisher.stats().queued == 0)
     eventually(lambda: numbers(listener)[-1:] == [total - 1])
     received = numbers(listener)
     assert received == sorted(received)
@@ -248,7 +248,7 @@ def test_while_the_broker_is_away_transitions_wait_and_telemetry_is_shed(
     assert (stats.queued, stats.shed) == (10_000 + 2, 3 + 4 + 2)
     assert "Nothing listens" in stats.detail
     broker.start()
-    eventually(lambda: publisher.stats().queued == 0, within_s=30)
+    eventually(lambda: publisher.stats().queued == 0)
     eventually(lambda: len(numbers(listener)) == 10_000)
     assert numbers(listener) == list(range(3, 10_003))
     assert publisher.stats().sent == sent_before + 10_002
@@ -280,7 +280,7 @@ def test_a_frozen_broker_neither_blocks_the_caller_nor_loses_a_transition(
 
     talker = threading.Thread(target=talk)
     talker.start()
-    talker.join(10)
+    talker.join(60)
     assert not talker.is_alive()
     eventually(lambda: "does not answer" in publisher.stats().detail)
     assert publisher.stats().queued >= 1_000

@@ -1,4 +1,4 @@
-"""Stand-ins at the worker's edges: a source that is fed by hand, an inference with given answers, a sink that records."""
+"""Stand-ins at the worker's edges: a source fed by hand, an inference with given answers, a sink that records."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -103,6 +103,7 @@ class FakeSink:
     board: Board
     events: list[Event] = field(default_factory=list)
     rosters: list[tuple[str, ...]] = field(default_factory=list)
+    meters: bool = True
 
     def event(self, event: Event) -> None:
         self.board.event(event)

@@ -32,7 +32,7 @@ def program(name: str) -> str:
     return found
 
 
-def eventually(what: Callable[[], bool], within_s: float = 15.0) -> None:
+def eventually(what: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait until `what` holds."""
     deadline = time.monotonic() + within_s
     while not what():

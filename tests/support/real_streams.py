@@ -179,8 +179,8 @@ class RtspServer(_Processes):
         )  # fmt: skip
         eventually(lambda: _accepts(self._source_port))
         self.spawn(
-            self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be", "-f", "rtsp",
-            "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
+            self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be",
+            "-f", "rtsp", "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
         )  # fmt: skip
         eventually(lambda: _answers(self.port, f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"))
         return self

@@ -1,4 +1,4 @@
-"""A small RTSP server of our own, for what Debian's cannot: audio inside the TCP connection, passwords, lost packets."""
+"""A small RTSP server of our own, for what Debian's cannot: audio inside TCP, passwords, lost packets."""
 
 import base64
 import contextlib

@@ -30,6 +30,6 @@ def vowels(seconds: float, rms: float = 0.05) -> np.ndarray:
 
 
 def high_voice() -> np.ndarray:
-    """The stand-in for speech played 2.5 times as fast: 1.6 s of a voice of 300 Hz that the plain audio hardly shows."""
+    """The stand-in for speech played 2.5 times as fast: 1.6 s of a 300 Hz voice that the plain audio hardly shows."""
     fast = soxr.resample(vowels(4.0), 2.5 * SAMPLE_RATE, SAMPLE_RATE)
     return normalize(fast[None].astype(np.float32))[0]

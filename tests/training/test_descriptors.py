@@ -1,4 +1,4 @@
-"""What is measured at every frame."""
+"""Descriptors at every frame."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_higher_tone_lies_in_a_higher_band() -> None:
     assert bands == sorted(set(bands))
 
 
-def test_log_mel_hears_nothing_of_the_future() -> None:
+def test_log_mel_is_causal() -> None:
     sound = tone(300)
     changed = np.concatenate([sound[: 30 * FRAME_SAMPLES], 5 * sound[30 * FRAME_SAMPLES :]])
     assert np.array_equal(log_mel(sound)[:30], log_mel(changed)[:30])

@@ -1,4 +1,4 @@
-"""What voice profiles are set against."""
+"""The reference of voice profiles."""
 
 from pathlib import Path
 
@@ -38,6 +38,6 @@ def test_only_neutral_clips_count_and_only_their_middle() -> None:
     assert mean == pytest.approx(pooled[0, :128].tolist(), abs=1e-4)
 
 
-def test_without_neutral_speech_there_is_no_middle() -> None:
+def test_without_neutral_speech_there_is_no_mean() -> None:
     model = EmotionDetectionModel().eval()
     assert neutral_mean(ClipEncoder(model, loaded, offline_encoding(model)), [clip("a", "1", "angry")]) is None

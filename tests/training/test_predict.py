@@ -14,7 +14,7 @@ from streamer.training.predict import StreamedFrames
         [(7, 8 * FRAME_SAMPLES)],
     ],
 )
-def test_recordings_one_call_after_the_other_give_the_frames_of_the_offline_encoder(
+def test_streamed_frames_of_several_calls_equal_the_offline_encoder_s(
     shapes: list[tuple[int, int]],
 ) -> None:
     torch.manual_seed(0)

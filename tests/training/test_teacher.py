@@ -24,7 +24,7 @@ def teacher() -> WhisperTeacher:
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(0.01, 1), (0.02, 1), (1.0, 50), (1.05, 53), (31.0, 1500)])
-def test_the_teacher_gives_fifty_frames_a_second_up_to_half_a_minute(
+def test_the_teacher_outputs_fifty_frames_a_second_up_to_half_a_minute(
     teacher: WhisperTeacher, seconds: float, frames: int
 ) -> None:
     audio = np.random.default_rng(0).standard_normal(int(seconds * SAMPLE_RATE)).astype(np.float32)
@@ -33,7 +33,7 @@ def test_the_teacher_gives_fifty_frames_a_second_up_to_half_a_minute(
     assert np.isfinite(features).all()
 
 
-def test_the_teacher_does_not_hear_how_loud_a_recording_is(teacher: WhisperTeacher) -> None:
+def test_features_do_not_depend_on_the_level_of_a_recording(teacher: WhisperTeacher) -> None:
     audio = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
     assert np.allclose(teacher.features(audio), teacher.features(audio * 0.01), atol=1e-3)
 
@@ -69,8 +69,8 @@ def test_a_tone_lands_in_the_mel_filter_around_it_and_all_filters_have_unit_area
     filters = mel_filters()
     assert filters.shape == (80, 201)
     bins_hz = np.linspace(0, 8000, 201)
-    # 1 kHz is 15 mels, where the scale turns logarithmic; 8 kHz is 15 + 27 ln(8) / ln(6.4) = 45.25. The filters' middles
-    # are the 80 inner points of 82 between 0 and 45.25.
+    # 1 kHz is 15 mels, where the scale turns logarithmic; 8 kHz is 15 + 27 ln(8) / ln(6.4) = 45.25. The filters'
+    # middles are the 80 inner points of 82 between 0 and 45.25.
     for frequency_hz, mel in ((400, 6.0), (1000, 15.0), (6400, 42.0)):
         answers = filters[:, np.abs(bins_hz - frequency_hz).argmin()]
         assert answers.argmax() == pytest.approx(mel / 45.245 * 81 - 1, abs=0.6)
@@ -79,7 +79,7 @@ def test_a_tone_lands_in_the_mel_filter_around_it_and_all_filters_have_unit_area
 
 
 @pytest.mark.parametrize(("start_s", "pace"), [(0.0, 1.0), (0.4, 1.0), (0.4, 1.1)])
-def test_the_student_answers_late_at_its_own_rate(start_s: float, pace: float) -> None:
+def test_targets_are_delayed_and_at_the_student_s_frame_rate(start_s: float, pace: float) -> None:
     teacher_times_s = (np.arange(200) + 0.5) / 50
     said = at_student_frames(teacher_times_s[:, None].astype(np.float32), 100, 0.12, start_s, pace)[:, 0]
     wanted = start_s + pace * ((np.arange(100) + 0.5) / 75 - 0.12)
@@ -90,7 +90,7 @@ def test_the_student_answers_late_at_its_own_rate(start_s: float, pace: float) -
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 40])
-def test_what_does_not_change_is_slow_already(frames: int) -> None:
+def test_the_slow_features_of_constant_features_are_the_same(frames: int) -> None:
     features = np.tile(np.array([1.0, -2.0], dtype=np.float32), (frames, 1))
     assert np.allclose(slow(features), features, atol=1e-6)
 

@@ -123,8 +123,8 @@ class RowProduct:
 def as_vectors(rows: Tensor) -> Tensor:
     """View `rows: [B, K]` as vectors `[B, K, 1]` for a batch of products.
 
-    Each vector is the transpose of a row, so its last stride is K: with a stride of one MKL's batch takes eight times as
-    long.
+    Each vector is the transpose of a row, so its last stride is K: with a stride of one MKL's batch takes eight times
+    as long.
     """
     return rows.unsqueeze(1).transpose(1, 2)
 

@@ -9,8 +9,8 @@ summation.
 Reduced precision exists for the packed set only. `bfloat16` computes every layer in that type. `int8` keeps the weights
 of the LSTM, more than half of all, as 8-bit numbers with one scale per output, and rounds its inputs to 8 bits frame by
 frame; the convolutions run in bfloat16 where the processor supports it, else in float32. (8 bits for the largest
-convolutions too were measured: 5 % faster, but frames off by 1.1 % instead of 0.3 %; with the other convolutions, off by
-22 %.)
+convolutions too were measured: 5 % faster, but frames off by 1.1 % instead of 0.3 %; for the other convolutions, frames
+off by 22 %.)
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from streamer.codec.cpu.matmul import (
 from streamer.codec.precision import PRECISIONS, Precision
 from streamer.errors import UsageError
 
-# 300,000 x 4 bytes = 1.2 MB of float32, more than a core's own cache: read again for every product, however few its rows.
+# 300,000 x 4 bytes = 1.2 MB of float32, more than a core's own cache: read again for every product, whatever its rows.
 LARGE_WEIGHTS = 300_000
 CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; a call of oneDNN takes 15 us longer than one of BLAS
 BLOCKS_MAX_WORK = 10_000_000  # multiplications; above, oneDNN saves more than its call costs
@@ -80,7 +80,7 @@ def check_supported(precision: Precision, device: str) -> None:
             f"{precision} is slower; use {' or '.join(others)}."
         )
     raise UsageError(
-        f"model.precision = {precision!r}: this precision is for the CPU, not for {device}; use bfloat16 or float32 there."
+        f"model.precision = {precision!r}: this is for the CPU, not for {device}; use bfloat16 or float32 there."
     )
 
 
@@ -140,9 +140,11 @@ class PackedConv:
         return self.bind(x.to(self.dtype).contiguous())()
 
     def bind(self, x: Tensor, out: Tensor | None = None) -> Callable[[], Tensor]:
-        """Return a function that convolves the contents of contiguous `x: [B, T, C_in]` at its call to `[B, T', C_out]`.
+        """Return a function that convolves the contents that `x` has at its call, to `[B, T', C_out]`.
 
-        It may write its result into `out: [B * T', C_out]`; without `out`, calls may reuse the same memory.
+        Args:
+            x: contiguous `[B, T, C_in]`.
+            out: `[B * T', C_out]`, memory that the result may be written into; without it, calls may reuse their own.
         """
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
@@ -172,7 +174,7 @@ def _convolve(convolution: OneDNNConv, image: Tensor) -> Tensor:
 def _sum_products(
     y: Tensor, bias_view: Tensor, bias: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> Tensor:
-    """Write bias plus the sum of all `inputs [T', K] @ weights [K, C_out]` into `y: [T', C_out]`; return `[1, T', C_out]`.
+    """Sum bias and all `inputs [T', K] @ weights [K, C_out]` into `y: [T', C_out]`; return it as `[1, T', C_out]`.
 
     `bias_view` and `bias` are those of `BlasProduct.bias_fill(y)`.
     """

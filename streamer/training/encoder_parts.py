@@ -1,0 +1,74 @@
+"""Run the encoder in two parts: the frozen layers below a cut, and those above it, which are trained.
+
+Convolutions run as 2-d ones over `[B, C, 1, T]` in channels-last memory, and in the given dtype. Both parts together
+equal the encoder's forward pass.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from streamer.codec import Encoder
+from streamer.codec.layers import CausalConv1d, ResidualBlock
+
+LSTM_LAYER = 13  # of `Encoder.model`; all layers below it are convolutions
+DEEP_LAYER = 10  # the residual block of 256 channels at 600 Hz = 75 Hz x 8
+STEM_DIMS = {LSTM_LAYER: 512, DEEP_LAYER: 8 * 256}  # values per frame at each cut
+
+
+def lower_layers(encoder: Encoder, audio: Tensor, dtype: torch.dtype = torch.float32, end: int = LSTM_LAYER) -> Tensor:
+    """Map levelled audio `[B, T]`, T whole frames of 320, to the input `[B, T / 320, D]` of layer `end`, in `dtype`."""
+    x = audio.to(dtype)[:, None, None].contiguous(memory_format=torch.channels_last)  # [B, 1, 1, T]
+    x = _convolutions(encoder, x, 0, end)  # [B, C, 1, T / 320 x D / C]
+    return x[:, :, 0].transpose(1, 2).reshape(len(x), audio.shape[1] // 320, -1)
+
+
+def upper_layers(
+    encoder: Encoder, features: Tensor, dtype: torch.dtype = torch.float32, begin: int = LSTM_LAYER
+) -> Tensor:
+    """Return the frames `[B, 128, F]`, float32, for the input `[B, F, D]` of layer `begin`; F >= 1."""
+    features = features.to(dtype)
+    if begin < LSTM_LAYER:
+        batch_size, frames, width = features.shape
+        channels = STEM_DIMS[begin] // 8
+        x = features.reshape(batch_size, frames * width // channels, channels)  # [B, 8F, 256]
+        x = _convolutions(encoder, x.transpose(1, 2)[:, :, None], begin, LSTM_LAYER)
+        features = x[:, :, 0].transpose(1, 2)  # [B, F, 512]
+    lstm, activate, last = list(encoder.model)[LSTM_LAYER:]
+    with torch.autocast(features.device.type, dtype, enabled=dtype != torch.float32):
+        frames_out: Tensor = last(activate(lstm(features)))
+    return frames_out.transpose(1, 2).float()
+
+
+def upper_modules(encoder: Encoder, begin: int = LSTM_LAYER) -> list[nn.Module]:
+    """Return the layers that `upper_layers` runs."""
+    return list(encoder.model)[begin:]
+
+
+def _convolutions(encoder: Encoder, x: Tensor, begin: int, end: int) -> Tensor:
+    """Run `[B, C, 1, T]` through the layers from `begin` up to `end`."""
+    for layer in list(encoder.model)[begin:end]:
+        if isinstance(layer, CausalConv1d):
+            x = _convolve(layer, x)
+        elif isinstance(layer, ResidualBlock):
+            x = _residual(layer, x)
+        else:
+            x = F.elu(x)
+    return x
+
+
+def _residual(block: ResidualBlock, x: Tensor) -> Tensor:
+    _, conv, _, pointwise = block.block
+    assert isinstance(conv, CausalConv1d)
+    assert isinstance(pointwise, CausalConv1d)
+    return _convolve(block.shortcut, x) + _convolve(pointwise, F.elu(_convolve(conv, F.elu(x))))
+
+
+def _convolve(layer: CausalConv1d, x: Tensor) -> Tensor:
+    """Run a causal convolution over `[B, C, 1, T]`, with reflect padding at the left edge."""
+    conv = layer.conv.conv
+    if layer.context:
+        x = F.pad(x, (layer.context, 0, 0, 0), mode="reflect")
+    weight = conv.weight.to(x.dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
+    bias = None if conv.bias is None else conv.bias.to(x.dtype)
+    return F.conv2d(x, weight, bias, (1, layer.stride))

@@ -1,0 +1,103 @@
+"""Prepare the data of a run: decoded audio, teacher targets, descriptors and stems, cached in its work folder."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from streamer.constants import FRAME_RATE
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.augment import babble_keys
+from streamer.corpora.corpus import Clip, clips_of
+from streamer.corpora.speed_versions import SpeedVersions
+from streamer.extras import require_sklearn
+from streamer.progress import Progress
+from streamer.training.batches import Windows
+from streamer.training.descriptors import DescriptorStore
+from streamer.training.learner import Learner
+from streamer.training.pooled_windows import HARD_TARGETS, LONGEST_S
+from streamer.training.predict import LoadClips, load_audio, load_stems
+from streamer.training.run_folder import RunFolder
+from streamer.training.stems import StemStore
+from streamer.training.teacher import WhisperTeacher
+from streamer.training.teacher_targets import TeacherStore
+from streamer.training.windows import AudioWindows, StemWindows, WindowSource
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Clips by part of the split, and how they are read."""
+
+    train: Sequence[Clip]
+    validation: Sequence[Clip]
+    test: Sequence[Clip]
+    load: LoadClips  # reads whole clips: audio, or cached stems
+    windows: Windows  # draws training batches
+    head_windows: Windows  # draws the windows that the head is refitted to
+
+
+def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progress: Progress[Any]) -> TrainingData:
+    """Compute what the work folder does not hold yet, and return the data of the run.
+
+    Raises:
+        UsageError: the teacher or the descriptors need a package that is not installed.
+        StreamerError: a recording cannot be read, or the teacher's weights cannot be fetched.
+    """
+    recipe, train = run.recipe, run.clips("train")
+    audio = AudioStore(run.path)
+    audio.prepare(clips_of(run.corpora), progress)
+    versions = SpeedVersions(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
+    teacher = _prepare_teacher(run, versions, train, device, progress)
+    descriptors = None
+    if recipe.weights.descriptors:
+        descriptors = DescriptorStore(run.path)
+        descriptors.prepare(train, audio, recipe.seed, progress)
+    source: WindowSource
+    if recipe.tune == "all":
+        highpass_hz = learner.student.model.highpass_hz
+        source, load = (
+            AudioWindows(audio, recipe.augmentation, babble_keys(train), highpass_hz),
+            load_audio(audio, highpass_hz),
+        )
+    else:
+        stems, noises = _prepare_stems(run, learner, versions, train, progress)
+        source, load = StemWindows(stems, noises), load_stems(stems)
+    frames, head_frames = round(recipe.window_s * FRAME_RATE), round(LONGEST_S * FRAME_RATE)
+    return TrainingData(
+        train=train,
+        validation=run.clips("validation"),
+        test=run.clips("test"),
+        load=load,
+        windows=Windows(run.corpora, source, teacher, recipe.softness, frames, recipe.delay_s, descriptors),
+        head_windows=Windows(run.corpora, source, None, HARD_TARGETS, head_frames, delay_s=0.0),
+    )
+
+
+def _prepare_teacher(
+    run: RunFolder, versions: SpeedVersions, train: Sequence[Clip], device: torch.device, progress: Progress[Any]
+) -> TeacherStore | None:
+    """Compute the teacher's targets for all versions of the training clips; None without a teacher."""
+    if run.recipe.teacher is None:
+        return None
+    require_sklearn("The teacher's soft labels need", "or leave it out with --no-teacher")
+    teacher = WhisperTeacher.load(run.recipe.teacher).to(device)
+    store = TeacherStore(run.path, [corpus.name for corpus in run.corpora], teacher, train, versions)
+    store.prepare(run.recipe.seed, progress)
+    return store
+
+
+def _prepare_stems(
+    run: RunFolder, learner: Learner, versions: SpeedVersions, train: Sequence[Clip], progress: Progress[Any]
+) -> tuple[StemStore, int]:
+    """Compute the features below the cut; return them, and how many non-speech sounds the run draws from."""
+    recipe, student = run.recipe, learner.student
+    encoder = student.model.encoder
+    stems = StemStore(
+        run.path, student.model, versions, student.cut, recipe.seed, recipe.augmentation, babble_keys(train)
+    )
+    noises = math.ceil(recipe.non_speech * len(train))
+    held_out = run.clips("validation") + run.clips("test")
+    stems.prepare(encoder, train, held_out, noises, learner.dtype, progress)
+    return stems, noises
