@@ -63,13 +63,13 @@ def test_a_server_that_is_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        (f"tcp://127.0.0.1:{free_port()}?rate=16000", "refuses the connection; start its server"),
+        ("tcp://127.0.0.1:PORT?rate=16000", "refuses the connection; start its server"),
         ("udp://192.0.2.1:5000?rate=16000", "cannot be received at .*; name an address of this machine"),
     ],
 )
 def test_what_cannot_be_opened_says_why(url: str, reason: str) -> None:
     with pytest.raises(ConnectionLostError, match=reason):
-        RawSocket(parse_address(url))
+        RawSocket(parse_address(url.replace("PORT", str(free_port()))))
 
 
 def test_datagrams_are_frames_and_their_absence_ends_nothing() -> None:
