@@ -23,6 +23,10 @@ OGG_UNSURE_S = 1.0  # joined in the middle, Ogg knows its position from the seco
 
 _OVER_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"  # no `file`: a playlist must not name files of this machine
 _CERTIFICATE_CURE = "if its certificate is self-signed, set SSL_CERT_FILE to a file with its authority"
+_UNSEEKABLE = (
+    "has its index at its end, and its server cannot send a part of a file; make it anew with "
+    "`ffmpeg -i OLD -c copy -movflags +faststart NEW`, or download it"
+)
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
     "rtsps": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
@@ -95,7 +99,10 @@ class AvConnection:
         read_timeout_s = HLS_TIMEOUT_S if ".m3u8" in address.url.lower() else READ_TIMEOUT_S
         try:
             self._container = av.open(
-                address.open_url(), options=_options(address, over_tcp), timeout=(OPEN_TIMEOUT_S, read_timeout_s)
+                address.open_url(),
+                options=_options(address, over_tcp),
+                timeout=(OPEN_TIMEOUT_S, read_timeout_s),
+                metadata_errors="replace",  # a radio's song titles are in any encoding
             )
         except (av.error.HTTPBadRequestError, av.error.HTTPOtherClientError) as error:  # 400, or 461 as it should be
             lost = _lost(error, opening=True)
@@ -111,9 +118,12 @@ class AvConnection:
         for stream in self._container.streams:
             if stream.type != "audio":
                 stream.discard = Discard.all
+        hls = "hls" in self._container.format.name
         duration_us = self._container.duration
-        self.length_s = duration_us / 1e6 if duration_us else None
-        self.on_demand = self.length_s is not None or "hls" in self._container.format.name
+        # Without a size, a length is only what the header of an endless WAV claims.
+        whole = bool(duration_us) and (hls or self._container.size > 0)
+        self.length_s = duration_us / 1e6 if duration_us and whole else None
+        self.on_demand = hls or whole
         self.delivered = False
         self._received = self._decode()
 
@@ -124,6 +134,8 @@ class AvConnection:
             self.delivered = self.delivered or received is not None
             return received
         except (OSError, av.error.FFmpegError) as error:
+            if self.length_s is not None and not self.delivered and type(error) is av.error.OSError:
+                raise ConnectionLostError(_UNSEEKABLE, permanent=True) from None
             raise _lost(error, opening=False) from None
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from streamer.audio.sanitize import Sanitizer
 from streamer.constants import SAMPLE_RATE
 
 BACKLOG_S = 5.0  # audio may arrive ahead of real time by so much: Icecast sends 64 KB at once, 4 s at 128 kbit/s
+RATE_AFTER_S = 1.0  # a server's burst comes within a second, and is no measure of its clock
 RATE_SPAN_S = 60.0  # audio comes in packets of up to 0.2 s, so a short span would show their jitter as drift
 
 
@@ -42,6 +43,7 @@ class NetworkWriter:
     def begin(self) -> None:
         """Begin a connection, whose audio may have any format."""
         self.break_run()
+        self._first_s: float | None = None  # monotonic: when the connection's first audio arrived
         self._rate_hz = 0.0
         self._capture_clock = CaptureClock(float(SAMPLE_RATE), SPAN_S)
         self._backlog = Backlog(self._most_ahead_s)
@@ -55,7 +57,9 @@ class NetworkWriter:
         """
         self._follow_format(received)
         frames = len(received.frames)
-        self.rate.add(frames, arrived_s)
+        self._first_s = arrived_s if self._first_s is None else self._first_s
+        if arrived_s - self._first_s >= RATE_AFTER_S:
+            self.rate.add(frames, arrived_s)
         captured_s = self._capture_clock.captured_s(frames, arrived_s)
         length_s = frames / received.rate_hz
         if self._backlog.jumps_over(length_s, arrived_s):

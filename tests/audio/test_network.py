@@ -179,7 +179,13 @@ def test_twenty_kills_and_twenty_freezes_in_a_row(
     until(taps, lambda tap: tap.state == "live", BACK_S)
     play(taps, 2.0)
     process = psutil.Process()
-    before = (process.memory_info().rss / 1e6, process.num_fds())
+
+    def weight() -> tuple[float, int]:
+        """Megabytes, without the audio that the test itself keeps, and open descriptors."""
+        kept = sum(block.nbytes for run in taps[0].runs for block in run)
+        return (process.memory_info().rss - kept) / 1e6, process.num_fds()
+
+    before = weight()
     lines = []
     for name, outage in (("kills", kill), ("freezes", freeze)):
         times = []
@@ -192,7 +198,7 @@ def test_twenty_kills_and_twenty_freezes_in_a_row(
             f"20 {name}: noticed p50 {np.median(noticed_s):.2f} s, max {noticed_s.max():.2f} s; "
             f"back p50 {np.median(back_s):.2f} s, max {back_s.max():.2f} s"
         )
-    after = (process.memory_info().rss / 1e6, process.num_fds())
+    after = weight()
     assert_accounted(taps[0], noise[1], losses=40)
     lines.append(f"{taps[0].source.ring.stats().written} samples in {len(taps[0].runs)} runs, each exact")
     lines.append(f"RSS {before[0]:.1f} -> {after[0]:.1f} MB, descriptors {before[1]} -> {after[1]}")
@@ -251,6 +257,29 @@ def test_a_stereo_m4a_at_48_khz_plays_to_its_end_at_the_pace_of_the_clock(files:
     assert ended_s > 2.0
     assert tap.written_s == pytest.approx(3.0, abs=0.05)
     assert len(tap.runs) == 1
+
+
+def test_an_m4a_whose_index_comes_last_is_named_with_its_cure_where_its_server_cannot_seek(files: FileServer) -> None:
+    make(files.folder / "a.m4a", "-f", "lavfi", "-i", "sine=440:r=48000:d=30", "-ac", "2")
+    tap = started(f"{files.url}/a.m4a")
+    until([tap], lambda tap: tap.state == "source lost", 6.0)
+    assert "has its index at its end, and its server cannot send a part of a file; make it anew with" in tap.detail
+    tap.source.stop()
+
+
+def test_an_endless_wav_is_live(tmp_path: Path, noise: tuple[Path, np.ndarray]) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/noise.wav"
+    command = [program("ffmpeg", "ffmpeg"), "-v", "error", "-re", "-i", str(noise[0]), "-f", "wav", "-listen", "1", url]
+    with subprocess.Popen(command) as server:
+        try:
+            tap = started(url)
+            until([tap], lambda tap: tap.state == "live", BACK_S)
+            until([tap], lambda tap: tap.source.status().effective_rate_hz is not None, 6.0)
+        finally:
+            server.kill()
+    until([tap], lambda tap: tap.state == "source lost", NOTICED_S)
+    tap.source.stop()
 
 
 def test_a_server_over_tls_must_show_a_certificate_that_is_trusted(

@@ -112,7 +112,7 @@ class Line:
 
 def test_audio_is_written_as_it_comes_and_at_the_time_of_its_arrival() -> None:
     line = Line().open()
-    sent = line.send(2.0)
+    sent = line.send(3.0)
     assert (line.state, line.detail) == ("live", "")
     (chunk,) = line.read()
     assert np.array_equal(chunk.samples, sent[: len(chunk.samples), 0])

@@ -15,6 +15,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from streamer.constants import SAMPLE_RATE
 from tests.conftest import missing
@@ -172,16 +173,19 @@ class RtspServer(_Processes):
 
     def start(self) -> "RtspServer":
         """Start the server, then the camera."""
-        self.spawn(
+        server = psutil.Process(self.spawn(
             self._server, "--clientport", str(self.port), "--serverport", str(self._source_port),
             "--client_listen_address", "127.0.0.1", "--source_listen_address", "127.0.0.1",
             "--rtp_start_port", str(self._rtp_port),
-        )  # fmt: skip
-        eventually(lambda: _accepts(self._source_port))
+        ).pid)  # fmt: skip
+        # Looked at from outside: at the end of any connection before the camera's, rtsp-server-perl 0.06 falls back to
+        # its default RTP port, which another server on this machine may use.
+        eventually(lambda: len(server.net_connections("tcp")) == 2)
         self.spawn(
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be",
             "-f", "rtsp", "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
         )  # fmt: skip
+        eventually(lambda: len(server.net_connections("udp")) > 0)
         eventually(lambda: _answers(self.port, f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"))
         return self
 
