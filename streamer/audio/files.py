@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from streamer.arrays import Samples
+from streamer.audio.downmix import Downmix
 from streamer.audio.recording import Recording
-from streamer.audio.resample import Resampler, to_mono
+from streamer.audio.resample import Resampler
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
 
@@ -140,9 +141,10 @@ def _blocks(recording: Recording) -> Iterator[Samples]:
     try:
         rate_hz = round(recording.rate_hz)
         resampler = None if rate_hz == SAMPLE_RATE else Resampler(rate_hz)
+        downmix = Downmix()
         some: list[Samples] = []
         while (block := recording.read(round(BLOCK_S * rate_hz))) is not None:
-            mono = to_mono(block)
+            mono = downmix.process(block)
             some.append(mono if resampler is None else resampler.process(mono))
             if sum(map(len, some)) >= BLOCK_S * SAMPLE_RATE:
                 yield np.concatenate(some)

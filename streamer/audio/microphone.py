@@ -7,8 +7,9 @@ from queue import Empty
 
 from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, RateMeter, WallClock
 from streamer.audio.devices import DeviceInfo, find_device, list_devices, silence_hint
+from streamer.audio.downmix import Downmix
 from streamer.audio.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
-from streamer.audio.resample import check_channel, to_mono
+from streamer.audio.resample import check_channel
 from streamer.audio.ring import RingBuffer
 from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
@@ -32,6 +33,7 @@ class _Opened:
     capture: Capture
     writer: RingWriter
     capture_clock: CaptureClock
+    downmix: Downmix
     opened_s: float  # monotonic
     rate: RateMeter = field(default_factory=RateMeter)
 
@@ -198,6 +200,7 @@ class Microphone:
             capture,
             RingWriter(self.ring, info.rate_hz),
             CaptureClock(info.rate_hz),
+            Downmix(self._channel),
             self._clock.monotonic(),
         )
         self._gap_pending = after_silence
@@ -251,7 +254,7 @@ class Microphone:
         if block.overflow:
             self._overflow_events += 1
             opened.capture_clock.restart()
-        mono = to_mono(block.frames, self._channel)
+        mono = opened.downmix.process(block.frames)
         captured_s = opened.capture_clock.captured_s(len(mono), block.arrived_s)
         opened.rate.add(len(mono), block.arrived_s)
         if mono.any():
@@ -279,7 +282,7 @@ class Microphone:
         elif called_s is None:
             return
         elif now - self._last_sound_s < SILENT_S:
-            self._state = ("live", "")
+            self._state = ("live", opened.downmix.notice)
             self._recheck.reset(self._last_sound_s + SILENT_S, wait=True)
         elif now < self._recheck.due_s:
             self._state = ("no signal", f"{opened.info.name!r} delivers only zeros: {silence_hint()}.")

@@ -5,7 +5,8 @@ import numpy as np
 from streamer.audio.backlog import SPAN_S, Backlog
 from streamer.audio.clock import CaptureClock, RateMeter, WallClock
 from streamer.audio.connection import Received
-from streamer.audio.resample import check_channel, to_mono
+from streamer.audio.downmix import Downmix
+from streamer.audio.resample import check_channel
 from streamer.audio.ring import RingBuffer
 from streamer.audio.ring_writer import RingWriter
 from streamer.audio.sanitize import Sanitizer
@@ -31,6 +32,7 @@ class NetworkWriter:
         self.losses = 0
         self._ring = ring
         self._channel = channel
+        self._downmix = Downmix(channel)
         self._device = device
         self._wall = wall
         self._sanitizer = Sanitizer()
@@ -86,13 +88,13 @@ class NetworkWriter:
 
     @property
     def notice(self) -> str:
-        """What was jumped over or repaired, in a sentence each; empty where nothing was."""
-        if not self._jumped_s:
-            return self._sanitizer.notice
-        return (
+        """What was jumped over, repaired or left out of the mix, in a sentence each; empty where nothing was."""
+        jumped = (
             f"{self._device} sent {self._jumped_s:.1f} s of audio faster than real time, and they were jumped over; "
-            f"have it send at the pace of the clock, with a shorter burst at the start. {self._sanitizer.notice}"
-        ).rstrip()
+            f"have it send at the pace of the clock, with a shorter burst at the start."
+        )
+        parts = (jumped if self._jumped_s else "", self._sanitizer.notice, self._downmix.notice)
+        return " ".join(filter(None, parts))
 
     def _follow_format(self, received: Received) -> None:
         """Begin a run of its own where the sample rate is another one: the next track of an Ogg stream."""
@@ -113,7 +115,7 @@ class NetworkWriter:
         block = received.frames
         if block.dtype == np.float32:
             block = self._sanitizer.repair(block.astype(np.float32, copy=False))
-        self._run.write(to_mono(block, self._channel), self._wall.epoch_s(captured_s))
+        self._run.write(self._downmix.process(block), self._wall.epoch_s(captured_s))
 
     def _lose_inside(self) -> None:
         """Count a loss, and end the run; a loss where none has begun is that of the connection."""

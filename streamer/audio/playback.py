@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 from streamer.arrays import Samples
 from streamer.audio.clock import SYSTEM, Clock, WallClock
-from streamer.audio.resample import Block, check_channel, to_mono
+from streamer.audio.downmix import Downmix
+from streamer.audio.resample import Block, check_channel
 from streamer.audio.ring import RingBuffer
 from streamer.audio.ring_writer import RingWriter
 from streamer.audio.source import SourceState, SourceStatus
@@ -81,6 +82,7 @@ class Playback:
         self._reader = reader
         self._pace = pace
         self._channel = channel
+        self._downmix = Downmix(channel)
         self._notice = notice  # why this plays instead of what was requested
         self._clock = clock
         self._wall = WallClock(clock)
@@ -196,7 +198,7 @@ class Playback:
     def _write_block(self, block: Block) -> None:
         writer = self._writer or self._begin_run()
         self._wall.follow()
-        mono = to_mono(block, self._channel)
+        mono = self._downmix.process(block)
         if self._pace == "unpaced":
             writer.write_waiting(mono, self._stopping)
         elif self._pace == "real time":
@@ -230,4 +232,4 @@ class Playback:
             writer.flush_waiting(self._stopping)
 
     def _detail(self) -> str:
-        return self._reader.notice or self._notice
+        return self._reader.notice or self._downmix.notice or self._notice

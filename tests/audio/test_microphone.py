@@ -95,6 +95,22 @@ def test_channels_are_mixed_or_picked(has: int, channel: int | None, opened: int
     np.testing.assert_allclose(captured, to_mono(native, channel), atol=1e-6)
 
 
+def test_stereo_in_opposite_phase_is_captured_from_one_channel_and_the_status_tells_it() -> None:
+    room = Room(None, device("Interface", 24_000.0, channels=2)).open()
+    left = (0.05 * np.random.default_rng(0).standard_normal(24_000)).astype(np.float32)
+    for begin in range(0, len(left), room.stream.blocksize):
+        block = left[begin : begin + room.stream.blocksize]
+        room.clock.now += BLOCK_S
+        room.stream.deliver(np.stack([block, -block], axis=1))
+        room.microphone.step()
+    status = room.microphone.status()
+    assert status.state == "live"
+    assert "only channel 0 is used" in status.detail
+    room.microphone.stop()
+    captured = np.concatenate([chunk.samples for chunk in room.read()])
+    np.testing.assert_allclose(captured[12_000:], left[12_000:], atol=1e-6)
+
+
 def test_the_status_has_name_rate_and_state() -> None:
     room = Room("yeti")
     assert room.microphone.status().state == "starting"

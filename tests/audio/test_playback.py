@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from streamer.audio.files import read_whole
 from streamer.audio.pipe import Pipe
 from streamer.audio.playback import Playback
 from streamer.audio.recording import Recording
@@ -24,6 +25,17 @@ def test_a_channel_of_a_file_can_be_picked(tmp_path: Path) -> None:
     signal = noise(24_000, 2)
     soundfile.write(tmp_path / "two.wav", signal, 24_000, subtype="FLOAT")
     np.testing.assert_array_equal(play(Recording(tmp_path / "two.wav"), channel=1)[0], signal[:, 1])
+
+
+def test_a_file_in_opposite_phase_is_played_from_one_channel_and_the_status_tells_it(tmp_path: Path) -> None:
+    left = noise(24_000)[:, 0]
+    soundfile.write(tmp_path / "opposite.wav", np.stack([left, -left], axis=1), 24_000, subtype="FLOAT")
+    samples, playback = play(Recording(tmp_path / "opposite.wav"))
+    status = playback.status()
+    np.testing.assert_array_equal(samples, left)
+    assert status.state == "ended"
+    assert "only channel 0 is used" in status.detail
+    np.testing.assert_array_equal(read_whole(tmp_path / "opposite.wav"), left)
 
 
 def test_a_channel_that_a_file_lacks_is_refused_at_the_start(tmp_path: Path) -> None:
