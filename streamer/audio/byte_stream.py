@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import math
 import os
 import select
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +22,7 @@ class ByteStream:
         self._stream: BinaryIO | io.FileIO | None = None if isinstance(stream, Path) else stream
         self._fd: int | None = None
         self._unread = b""
+        self.arrived_s = -math.inf  # monotonic moment at which data came last
 
     def open(self) -> None:
         """Take over the stream, unbuffered where it has a file descriptor; a named pipe may have no writer yet.
@@ -51,6 +54,8 @@ class ByteStream:
             return data or None
         # None where a pipe that does not block was emptied by somebody else
         more = self._stream.read(count - len(data))
+        if more:
+            self.arrived_s = time.monotonic()
         return more if not data else data + (more or b"")
 
     def unread(self, data: bytes) -> None:

@@ -79,7 +79,9 @@ def sniff_stream(head: bytes) -> str:
 
 
 def needs_seeking(head: bytes) -> bool:
-    """Return whether a recording that begins with `head` is an MP4 whose index comes after its audio."""
+    """Return whether FFmpeg must seek in a recording that begins with `head`: an MP4 whose index is at its end; a CAF."""
+    if sniff(head) == "caf":
+        return True
     position = 0
     while sniff(head) == "mp4" and position + 8 <= len(head):
         length, name = struct.unpack(">I4s", head[position : position + 8])

@@ -8,7 +8,7 @@ An MP3 without an info frame (Xing, LAME) does not state its encoder's delay: it
 usual encoder and 529 of every decoder), which are kept, since a piece of a longer MP3 has none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import av
@@ -54,8 +54,10 @@ class Decoder:
         stated_s: seconds that the header states; None where it states none, or only an estimate.
     """
 
-    def __init__(self, source: str | BinaryIO, track: int = 0) -> None:
+    def __init__(self, source: str | BinaryIO, track: int = 0, options: Mapping[str, str] | None = None) -> None:
         """Open `source`, a path or something to read, and choose its audio track `track`, counted from 0.
+
+        `options` are FFmpeg's, beside `OPTIONS`.
 
         Raises:
             UndecodableError: it is no recording, or has no audio.
@@ -67,7 +69,7 @@ class Decoder:
             self._container = av.open(  # mode "r": an InputContainer
                 f"file:{source}" if isinstance(source, str) else source,
                 mode="r",
-                options=OPTIONS,
+                options=OPTIONS | dict(options or {}),
                 metadata_errors="replace",
             )
         except (FFmpegError, ValueError) as error:

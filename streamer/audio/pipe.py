@@ -1,5 +1,6 @@
 """Read what another program writes into a pipe: raw PCM, or a recording that is recognised by its first bytes."""
 
+import logging
 import queue
 import threading
 from pathlib import Path
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 _DTYPES: dict[Encoding, Any] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _HEAD_BYTES = 16
 _LONG_HEAD_BYTES = 4_096  # where the first ones leave it open: two frames of MPEG audio are shorter
+# FFmpeg analyses up to 5 s before the first packet (PyAV 18.1, FFmpeg 8.1): too long for what is live.
+_PROBING = {"analyzeduration": "500000"}  # microseconds
+_SHORT_PROBING = {"analyzeduration": "1", "probesize": "4096"}  # PCM: the header says all; a WAV takes 64 KB still
 _QUEUED_BLOCKS = 64  # decoded ahead, a frame of the codec each
+
+
+logger = logging.getLogger(__name__)
 
 
 class Pipe:
@@ -45,6 +52,11 @@ class Pipe:
         self.rate_hz = float(pcm.rate_hz)
         self.channels = 0  # until it is known what comes
         self.problem = ""
+
+    @property
+    def arrived_s(self) -> float:
+        """Monotonic moment at which data came last: a decoder may need more of it before there is audio."""
+        return self._stream.arrived_s
 
     @property
     def notice(self) -> str:
@@ -107,8 +119,8 @@ class Pipe:
         self._head = None
         self._stream.unread(head)
         self.channels = self._pcm.channels
-        if sniff_stream(head):
-            self._decoding = _Decoding(self._stream, self._track, spool=needs_seeking(head))
+        if kind := sniff_stream(head):
+            self._decoding = _Decoding(self._stream, self._track, kind, spool=needs_seeking(head))
         return True
 
     def _decoded(self, decoding: "_Decoding", frames: int) -> Block | None:
@@ -142,7 +154,7 @@ class Pipe:
 class _Decoding:
     """Decodes a stream in a thread of its own, since FFmpeg waits for data as long as it takes."""
 
-    def __init__(self, stream: ByteStream, track: int, spool: bool) -> None:
+    def __init__(self, stream: ByteStream, track: int, kind: str, spool: bool) -> None:
         self.rate_hz = 0.0  # known with the first block
         self.channels = 1
         self.damage = ""  # what could not be read, in mid-sentence; known at the end
@@ -150,6 +162,7 @@ class _Decoding:
         reader = WaitingReader(stream, self._stop)
         self._reader = SpoolingReader(reader) if spool else reader
         self._track = track
+        self._probing = _SHORT_PROBING if kind in ("wav", "aiff", "au") else _PROBING
         self._blocks: queue.Queue[npt.NDArray[np.float32] | None] = queue.Queue(_QUEUED_BLOCKS)
         self._block = np.zeros((0, 1), dtype=np.float32)
         self._thread = threading.Thread(target=self._run, name="pipe decoder", daemon=True)
@@ -178,16 +191,18 @@ class _Decoding:
         from streamer.audio.recording import damage_of
 
         try:
-            decoder = Decoder(cast(BinaryIO, self._reader), self._track)
+            decoder = Decoder(cast(BinaryIO, self._reader), self._track, self._probing)
+            try:
+                self._decode(decoder)
+                self.damage = damage_of(decoder.decoded_s, decoder.refused, decoder.cut, 0)
+            finally:
+                decoder.close()
         except UndecodableError as error:
             self.damage = f"{error}; give it as a file, or pipe raw PCM in"
-            self._put(None)
-            return
-        try:
-            self._decode(decoder)
-            self.damage = damage_of(decoder.decoded_s, decoder.refused, decoder.cut, 0)
+        except Exception as error:  # a defect must show on the screen, not end the thread silently
+            logger.exception("decoding a pipe failed")
+            self.damage = f"stopped on an internal error: {error!r}; start it again"
         finally:
-            decoder.close()
             self._put(None)
 
     def _decode(self, decoder: "Decoder") -> None:

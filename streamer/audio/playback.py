@@ -32,6 +32,11 @@ class BlockReader(Protocol):
     channels: int  # 0: known with the first block
 
     @property
+    def arrived_s(self) -> float:
+        """Monotonic moment at which data came last, decoded or not; for a pipe."""
+        ...
+
+    @property
     def notice(self) -> str:
         """One sentence about what was repaired so far; empty when nothing was."""
         ...
@@ -168,7 +173,7 @@ class Playback:
                 continue
             if len(block):
                 self._write_block(block)
-            elif self._pace == "as delivered" and self._clock.monotonic() > self._due_s + STALL_S:
+            elif self._pace == "as delivered" and self._is_stalled():
                 self._lose()
 
     def _set_muted(self, muted: bool) -> None:
@@ -179,6 +184,9 @@ class Playback:
         else:
             self._due_s = self._clock.monotonic()
             self._state = ("live", self._detail())
+
+    def _is_stalled(self) -> bool:
+        return self._clock.monotonic() > max(self._due_s, self._reader.arrived_s) + STALL_S
 
     def _lose(self) -> None:
         """End the run, since the pipe delivers nothing."""

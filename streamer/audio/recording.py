@@ -7,6 +7,7 @@ the later ones are resampled to the first one's rate.
 """
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -78,6 +79,11 @@ class Recording:
         self.lacks_info_frame = False  # see `audio.decoder`
         self.stated_s: float | None = None  # of all parts, by their headers
         self.damage = ""
+
+    @property
+    def arrived_s(self) -> float:
+        """A file is always there."""
+        return math.inf
 
     @property
     def problem(self) -> str:

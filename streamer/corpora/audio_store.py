@@ -36,8 +36,8 @@ class AudioStore:
         self._store = RaggedStore(folder / stem, 1, np.int16)
         self._sizes_path = folder / f"{stem}-sizes.json"
         self._problems_path = folder / f"{stem}-problems.json"
-        earlier = sorted(folder.glob("audio*.bin"))
-        if is_new and len(earlier) > 1:
+        earlier = sorted(path for path in folder.glob("audio*.bin") if path.stem != stem)
+        if is_new and earlier:
             logger.warning(
                 "%s was decoded by an earlier version of the reader; the recordings are decoded again, and their "
                 "features are computed again. The old files in %s can be removed.", earlier[0].name, folder,

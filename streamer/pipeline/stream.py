@@ -30,6 +30,7 @@ _WORDS: dict[SourceState, Status] = {
     "source lost": "source lost",
     "muted": "paused",
 }
+_LOSSES: tuple[Status, ...] = ("mic lost", "source lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class StreamRuntime:
         self._open_id = ""
         self._status: Status = "starting"
         self._health_at = -math.inf
+        self._health_status: Status = "starting"  # in the newest health event
         self._skipped_at = -math.inf  # monotonic moment of the newest skipped window
         self._skipped_seen = 0
         self._newest: Window | None = None
@@ -180,10 +182,11 @@ class StreamRuntime:
         return self._status, detail, source.device
 
     def health(self, wall: float, monotonic: float) -> Health | None:
-        """Return a health event when one is due."""
-        if monotonic - self._health_at < HEALTH_S:
+        """Return a health event when one is due: each second, and at once when the source is lost."""
+        newly_lost = self._status in _LOSSES and self._status != self._health_status
+        if monotonic - self._health_at < HEALTH_S and not newly_lost:
             return None
-        self._health_at = monotonic
+        self._health_at, self._health_status = monotonic, self._status
         return self.measure_health(wall)
 
     def measure_health(self, wall: float) -> Health:

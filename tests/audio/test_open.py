@@ -1,6 +1,7 @@
 """Parsing the name of a source, and opening it."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.audio.microphone import Microphone
-from streamer.audio.open import SourceKind, SourceOptions, SourceSpec, open_source, parse_source
+from streamer.audio.open import SourceKind, SourceOptions, SourceSpec, check_recording, open_source, parse_source
 from streamer.audio.playback import Playback
 from streamer.audio.portaudio import PortAudio, PortAudioMissingError
 from streamer.constants import SAMPLE_RATE
@@ -110,7 +111,41 @@ def test_a_source_is_real_time_unless_fast(spec: SourceSpec, fast: bool) -> None
 
 
 def test_parsing_a_source_loads_nothing_heavy(tmp_path: Path) -> None:
-    heavy = {"numpy", "soxr", "soundfile", "sounddevice", "torch"}
+    heavy = {"numpy", "soxr", "soundfile", "sounddevice", "torch", "av"}
     program = f"import sys, streamer.audio.open as s; s.parse_source('mic'); print({heavy} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+def test_a_microphone_starts_without_ffmpegs_libraries() -> None:
+    program = (
+        "import sys, streamer.audio.microphone, streamer.audio.playback, streamer.audio.recording, streamer.audio.pipe;"
+        "print('av' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+def test_a_folder_is_refused_with_the_line_that_loops_over_it(tmp_path: Path) -> None:
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    with pytest.raises(UsageError, match="is a folder, and a source is one recording at a time") as error:
+        check_recording(str(folder))
+    assert str(error.value).endswith(f"for file in '{folder}'/*; do streamer run \"$file\" --headless --fast; done")
+
+
+def test_a_file_and_a_named_pipe_are_accepted_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    os.mkfifo(tmp_path / "a.fifo")
+    check_recording(str(tmp_path / "a.wav"))
+    check_recording(str(tmp_path / "a.fifo"))
+    with pytest.raises(UsageError, match=r"there is no file '.*b\.wav'; name an audio file, mic, - or demo"):
+        check_recording(str(tmp_path / "b.wav"))
+
+
+@pytest.mark.parametrize("kind", ["auto", "mic"])
+def test_only_a_recording_has_a_start_time(kind: SourceKind) -> None:
+    with pytest.raises(UsageError, match="--start-time is for recordings"):
+        open_source(SourceSpec(kind), SourceOptions(start_time=0.0), portaudio=with_devices(device("Yeti")))
+    source = open_source(SourceSpec("recording", "a.wav"), SourceOptions(start_time=12.5))
+    assert source.ring.start_time == 12.5

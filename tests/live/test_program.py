@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,69 @@ def test_raw_pcm_from_a_pipe_gives_the_same_windows_as_the_file(recording: Path)
     for a, b in zip(*windows, strict=True):
         assert a["end_s"] == b["end_s"]
         assert a["label"] == b["label"]
+
+
+@pytest.mark.slow
+def test_a_recording_from_a_pipe_gives_the_same_windows_as_the_file_and_is_timed_from_its_start(
+    recording: Path,
+) -> None:
+    options = ("--headless", "--fast", "--mqtt", "off", "--start-time", "2020-01-01T00:00:00Z")
+    from_file = run("run", str(recording), *options)
+    with recording.open("rb") as stdin:
+        from_pipe = run("run", "-", *options, stdin=stdin)
+    both = [
+        [e for e in map(json.loads, done.stdout.splitlines()) if e["type"] == "window"]
+        for done in (from_file, from_pipe)
+    ]
+    assert len(both[0]) == len(both[1]) > 15
+    for a, b in zip(*both, strict=True):
+        assert (a["end_s"], a["label"], a["time"]) == (b["end_s"], b["label"], b["time"])
+    assert both[0][-1]["time"] == "2020-01-01T00:00:05.000Z"
+
+
+@pytest.mark.slow
+def test_a_pipe_that_stalls_ends_the_emotion_and_begins_windows_anew() -> None:
+    speech, rate = soundfile.read(DEMO, dtype="int16")
+    block = rate // 10
+    command = [sys.executable, "-m", "streamer", "run", "-", "--headless", "--mqtt", "off", "--rate", str(rate)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        seen: list[dict] = []
+        reading = threading.Thread(target=lambda: seen.extend(map(json.loads, process.stdout or ())))
+        reading.start()
+
+        def feed(first: int, blocks: int) -> None:
+            for number in range(first, first + blocks):
+                process.stdin.write(speech[number * block : (number + 1) * block].tobytes())
+                process.stdin.flush()
+                time.sleep(0.1)
+
+        def windows() -> list[dict]:
+            return [event for event in seen if event["type"] == "window"]
+
+        def is_lost() -> bool:
+            return any(event["type"] == "health" and event["status"] == "source lost" for event in seen)
+
+        feed(0, 10)
+        eventually(lambda: windows(), 60)
+        feed(10, 50)
+        eventually(lambda: not windows()[-1]["warming"], 10)
+        stalled = time.monotonic()
+        eventually(is_lost, 10)
+        assert time.monotonic() - stalled < 2.0
+        before = len(windows())
+        feed(60, 10)
+        eventually(lambda: len(windows()) > before, 10)
+        process.stdin.close()
+        assert process.wait(30) == 0
+        reading.join()
+    after = windows()[before]
+    assert after["warming"]
+    assert after["start_s"] >= windows()[before - 1]["end_s"]
+    started = [event["id"] for event in seen if event.get("event_type") == "emotion_started"]
+    ended = [event["id"] for event in seen if event.get("event_type") == "emotion_ended"]
+    assert started == ended
 
 
 @pytest.mark.slow
@@ -172,6 +237,13 @@ def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recordin
     ("arguments", "code", "words"),
     [
         (("run", "nowhere.wav", "--headless", "--mqtt", "off"), 2, ["nowhere.wav"]),
+        (("run", ".", "--headless"), 2, ["is a folder", "one recording at a time", 'do streamer run "$file"']),
+        (("run", "a.wav", "b c.wav", "--headless"), 2, ["2 sources", "for file in a.wav 'b c.wav'; do streamer run"]),
+        (
+            ("run", "demo", "--headless", "--start-time", "noon"),
+            2,
+            ["--start-time 'noon'", "2026-11-22T16:30:00+01:00"],
+        ),
         (("run", "mic:No Such Thing", "--fast", "--headless"), 2, ["--fast"]),
         (("run", "gopher://eva:pw@host/a", "--headless"), 2, ["gopher://", "rtsp"]),
         (("run", "tcp://host:5000?format=s16le", "--headless"), 2, ["sample rate", "&rate=16000"]),
