@@ -79,7 +79,7 @@ def sniff_stream(head: bytes) -> str:
 
 
 def needs_seeking(head: bytes) -> bool:
-    """Return whether FFmpeg must seek in a recording that begins with `head`: an MP4 whose index is at its end; a CAF."""
+    """Return whether FFmpeg must seek in what begins with `head`: a CAF, or an MP4 with its index at the end."""
     if sniff(head) == "caf":
         return True
     position = 0

@@ -1,7 +1,4 @@
-"""Recordings of every kind that people have, made by ffmpeg and sox: all of each is decoded, or a sentence says what is not.
-
-`unclean` marks the files of which something cannot be read; the others are read without a word.
-"""
+"""Recordings of every kind that people have, made by ffmpeg and sox: all is decoded, or a sentence says what is not."""
 
 import subprocess
 from collections.abc import Callable
