@@ -21,8 +21,9 @@ T = TypeVar("T")
 SCHEMA = 1
 
 Status = Literal[
-    "starting", "warming", "live", "silence", "no signal", "mic lost", "source lost", "behind", "paused", "ended"
-]
+    "starting", "warming", "live", "silence", "no signal", "no device", "mic lost", "source lost",
+    "behind", "paused", "ended",
+]  # fmt: skip
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 

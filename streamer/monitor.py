@@ -254,7 +254,7 @@ class Monitor:
         from streamer.audio.devices import list_devices
 
         try:
-            return tuple(dict.fromkeys(device.name for device in list_devices()))
+            return tuple(dict.fromkeys(device.title for device in list_devices()))
         except StreamerError as error:
             self.board.log("note", str(error))
             return ()

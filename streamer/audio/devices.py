@@ -1,8 +1,9 @@
 """List the input devices, and find one by index or name."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.audio import pulse
 from streamer.audio.portaudio import DeviceError, PortAudio, shared
@@ -19,11 +20,17 @@ class DeviceInfo:
     rate_hz: float  # the rate the device has by itself
     is_default: bool
     source: str = ""  # PulseAudio's own name for it
+    number: int = 1  # among the devices of the same name and host API, in the order of their indices
+
+    @property
+    def title(self) -> str:
+        """The name by which it is listed and found: that of a second device with one name ends in `#2`."""
+        return self.name if self.number == 1 else f"{self.name} #{self.number}"
 
     @property
     def label(self) -> str:
-        """Name and host API, such as `Yeti, Core Audio`."""
-        return f"{self.name}, {self.hostapi}"
+        """Title and host API, such as `Yeti, Core Audio`."""
+        return f"{self.title}, {self.hostapi}"
 
 
 def list_devices(portaudio: PortAudio | None = None) -> tuple[DeviceInfo, ...]:
@@ -46,14 +53,19 @@ def list_devices(portaudio: PortAudio | None = None) -> tuple[DeviceInfo, ...]:
             DeviceInfo(server.index, s.description, pulse.HOSTAPI, server.channels, server.rate_hz, False, s.name)
             for s in pulse.sources()
         ]
-    return tuple(devices)
+    seen: Counter[tuple[str, str]] = Counter()
+    numbered = []
+    for device in devices:
+        seen[device.name, device.hostapi] += 1
+        numbered.append(replace(device, number=seen[device.name, device.hostapi]))
+    return tuple(numbered)
 
 
 def find_device(wanted: str | int | None, devices: Iterable[DeviceInfo]) -> DeviceInfo:
     """Find a device by index, by its name or a part of it, or (None) the system's default.
 
     A whole name beats a part of one; case is ignored. Of the same device under several host APIs the first is
-    returned, and so is the first of several with the same name: only the index tells those apart.
+    returned, and so is the first of several with the same name; `Yeti #2` is the second one.
 
     Raises:
         DeviceError: none matches, or several do; the message lists the candidates.
@@ -72,18 +84,18 @@ def find_device(wanted: str | int | None, devices: Iterable[DeviceInfo]) -> Devi
     if not matches:
         raise DeviceError(f"No input device matches {wanted!r}; there are {_listed(devices)}.")
     matches = [d for d in matches if d.hostapi == matches[0].hostapi]
-    if len({d.label for d in matches}) > 1:
+    if len({d.name for d in matches}) > 1:
         raise DeviceError(f"{wanted!r} matches several input devices: {_listed(matches)}; write more of the name.")
     return matches[0]
 
 
 def _matching(text: str, devices: tuple[DeviceInfo, ...]) -> list[DeviceInfo]:
-    whole = [d for d in devices if text in (d.name.casefold(), d.label.casefold(), d.source.casefold())]
+    whole = [d for d in devices if text in (d.title.casefold(), d.label.casefold(), d.source.casefold())]
     return whole or [d for d in devices if text in d.label.casefold() or text in d.source.casefold()]
 
 
 def _listed(devices: Iterable[DeviceInfo]) -> str:
-    return ", ".join(f"{d.index} {d.name!r} ({d.hostapi})" for d in devices)
+    return ", ".join(f"{d.index} {d.title!r} ({d.hostapi})" for d in devices)
 
 
 def silence_hint(platform: str = sys.platform) -> str:

@@ -4,6 +4,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from queue import Empty
+from typing import Literal
 
 from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, RateMeter, WallClock
 from streamer.audio.devices import DeviceInfo, find_device, list_devices, silence_hint
@@ -35,6 +36,8 @@ class _Opened:
     capture_clock: CaptureClock
     downmix: Downmix
     opened_s: float  # monotonic
+    checked_s: float  # monotonic moment of the newest check that it delivers
+    arrived_s: float | None = None  # of the newest block written
     rate: RateMeter = field(default_factory=RateMeter)
 
 
@@ -105,7 +108,7 @@ class Microphone:
         """Return the state now."""
         opened, info, (state, detail) = self._opened, self._info, self._state
         return SourceStatus(
-            state=state, detail=detail, device=info.name if info else str(self._wanted or "default microphone"),
+            state=state, detail=detail, device=info.title if info else str(self._wanted or "default microphone"),
             native_rate_hz=info.rate_hz if info else 0.0,
             effective_rate_hz=opened.rate.rate_hz() if opened else None, overflow_events=self._overflow_events,
         )  # fmt: skip
@@ -148,7 +151,8 @@ class Microphone:
             self._sleep(wait_s)
         elif self._opened is not None:
             self._drain(self._opened, wait_s)
-            self._check_liveness(self._opened)
+            if self._opened is not None:
+                self._check_liveness(self._opened)
         elif now >= self._retry.due_s:
             self._open()
         else:
@@ -180,17 +184,18 @@ class Microphone:
         if self._state[0] == "muted":
             self._state = ("starting", "")  # unmuted: audio may be captured from here on
         capture = Capture(self._clock)
+        info: DeviceInfo | None = None
         try:
             with self._portaudio.lock:  # an index is valid only until PortAudio is restarted
                 self._portaudio.refresh()
                 info = self._look_up()
-                check_channel(self._channel, info.channels, info.name)
+                check_channel(self._channel, info.channels, info.title)
                 stream = self._portaudio.open(
                     info.index, rate_hz=info.rate_hz, channels=self._channels(info), callback=capture.callback,
                     blocksize=round(info.rate_hz * self._block_s), source=info.source,
                 )  # fmt: skip
         except DeviceError as error:
-            self._mark_lost(str(error))
+            self._mark_lost(str(error), "no device" if info is self._info is None else "lost")
             return
         self._wall.follow()
         self._info = info
@@ -201,7 +206,8 @@ class Microphone:
             RingWriter(self.ring, info.rate_hz),
             CaptureClock(info.rate_hz),
             Downmix(self._channel),
-            self._clock.monotonic(),
+            now := self._clock.monotonic(),
+            now,
         )
         self._gap_pending = after_silence
         if not after_silence:
@@ -214,6 +220,12 @@ class Microphone:
         if isinstance(wanted, int) or (wanted is not None and wanted.isdecimal()):
             self._labels[wanted] = info.label
         return info
+
+    def _index_notice(self, info: DeviceInfo) -> str:
+        """Return which device an index took: it is another one after devices were plugged in or out."""
+        if self._labels.get(self._wanted) is None:
+            return ""
+        return f"mic:{self._wanted} is {info.title!r} ({info.hostapi}); use the name, since an index may change."
 
     def _channels(self, info: DeviceInfo) -> int:
         return min(info.channels, 2) if self._channel is None else max(self._channel + 1, min(info.channels, 2))
@@ -231,24 +243,40 @@ class Microphone:
         if gap:
             self.ring.mark_gap()
 
-    def _mark_lost(self, why: str) -> None:
+    def _mark_lost(self, why: str, state: Literal["no device", "lost"] = "lost") -> None:
         now = self._clock.monotonic()
-        if self._state[0] == "lost":
+        if self._state[0] in ("no device", "lost"):
             self._retry.postpone(now)
         else:
             self._retry.reset(now, wait=True)
-        self._close(("lost", why))
+        self._close((state, why))
         self.ring.mark_gap()  # also where it was closed without one, to be reopened after silence
 
     def _drain(self, opened: _Opened, wait_s: float) -> None:
         """Write the blocks that have arrived to the ring; wait at most `wait_s` for the first."""
         try:
             block = opened.capture.blocks.get(timeout=wait_s) if wait_s else opened.capture.blocks.get_nowait()
-            while True:
+            while not self._follows_a_hole(opened, block):
                 self._write_block(opened, block)
                 block = opened.capture.blocks.get_nowait()
+            if opened is self._opened:
+                self._begin_anew()
         except Empty:
             return
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a device that is open may deliver nothing."""
+        return max(LOST_S, LOST_BLOCKS * self._block_s)
+
+    def _follows_a_hole(self, opened: _Opened, block: CapturedBlock) -> bool:
+        """Return whether this process was stopped before the block came: otherwise the device had been lost by now."""
+        return opened.arrived_s is not None and block.arrived_s - opened.arrived_s > self._patience_s
+
+    def _begin_anew(self) -> None:
+        """Reopen the device behind a gap, without what it holds from before: the process or the machine was stopped."""
+        self._close(("starting", ""), discard=True)
+        self._retry.reset(self._clock.monotonic(), wait=False)
 
     def _write_block(self, opened: _Opened, block: CapturedBlock) -> None:
         if block.overflow:
@@ -257,6 +285,7 @@ class Microphone:
         mono = opened.downmix.process(block.frames)
         captured_s = opened.capture_clock.captured_s(len(mono), block.arrived_s)
         opened.rate.add(len(mono), block.arrived_s)
+        opened.arrived_s = block.arrived_s
         if mono.any():
             if self._gap_pending:
                 self.ring.mark_gap()
@@ -270,22 +299,24 @@ class Microphone:
         """Check that the device still delivers audio, and that it is not all zeros; reopen it otherwise."""
         now = self._clock.monotonic()
         called_s = opened.capture.last_callback_s
-        if called_s is None:
-            overdue = now - opened.opened_s > FIRST_CALLBACK_S
-        else:
-            overdue = now - called_s > max(LOST_S, LOST_BLOCKS * self._block_s)
-        if overdue:
-            self._mark_lost(f"{opened.info.name!r} no longer delivers audio; it is reopened as soon as it is back.")
+        waits_s, patience_s = (
+            (now - opened.opened_s, FIRST_CALLBACK_S) if called_s is None else (now - called_s, self._patience_s)
+        )
+        stopped = now - opened.checked_s > self._patience_s  # the process was: this runs ten times a second
+        opened.checked_s = now
+        if stopped:
+            self._begin_anew()
+        elif waits_s > patience_s:
+            self._mark_lost(f"{opened.info.title!r} no longer delivers audio; it is reopened as soon as it is back.")
         elif self._wall.follow() > STEP_S:  # the machine slept
-            self._close(("starting", ""))
-            self._retry.reset(now, wait=False)
+            self._begin_anew()
         elif called_s is None:
             return
         elif now - self._last_sound_s < SILENT_S:
-            self._state = ("live", opened.downmix.notice)
+            self._state = ("live", opened.downmix.notice or self._index_notice(opened.info))
             self._recheck.reset(self._last_sound_s + SILENT_S, wait=True)
         elif now < self._recheck.due_s:
-            self._state = ("no signal", f"{opened.info.name!r} delivers only zeros: {silence_hint()}.")
+            self._state = ("no signal", f"{opened.info.title!r} delivers only zeros: {silence_hint()}.")
         else:
             self._recheck.postpone(now)
             self._close(self._state, gap=False)

@@ -31,7 +31,10 @@ def to_mono(block: Block, channel: int | None = None) -> Samples:
 class Resampler:
     """Resamples mono audio to 24 kHz, block by block, bit-equal to resampling the whole at once.
 
-    soxr's HQ filter looks ahead, so 23 to 37 ms of audio stay inside until more follows or `flush` is called.
+    soxr computes in blocks and its filter looks ahead, so audio stays inside until more follows or `flush` is called.
+    How much depends on the rate, and hardly on the quality (MQ and HQ alike); the mean is a little over half of the
+    most, measured with soxr 1.1.0 in blocks of 20 ms: 73 ms from 8 kHz, 84 from 11.025, 36 from 16, 42 from 22.05 and
+    88.2, 39 from 32, 44.1, 48, 96 and 192 kHz, and none from 24 kHz.
     A NaN or an infinity would spoil all samples within the filter's length: they become 0 and are counted.
     """
 

@@ -11,8 +11,9 @@ from streamer.errors import UsageError
 if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
     from streamer.audio.ring import RingBuffer
 
-# "lost": a microphone that went away; "source lost": a pipe or a network source that delivers nothing.
-SourceState = Literal["starting", "live", "no signal", "lost", "source lost", "muted", "ended", "failed"]
+# "no device": a microphone that was never there; "lost": one that went away; "source lost": a pipe or a network source
+# that delivers nothing.
+SourceState = Literal["starting", "live", "no signal", "no device", "lost", "source lost", "muted", "ended", "failed"]
 Encoding = Literal["s16le", "f32le"]
 
 

@@ -34,5 +34,5 @@ def devices() -> None:
     for device in found:
         mark = "*" if device.is_default else ""
         rate = f"{device.rate_hz:,.0f} Hz"
-        table.add_row(mark, str(device.index), device.name, device.hostapi, str(device.channels), rate)
+        table.add_row(mark, str(device.index), device.title, device.hostapi, str(device.channels), rate)
     console.print(table)

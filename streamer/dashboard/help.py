@@ -18,6 +18,7 @@ STATES: tuple[tuple[Status, str], ...] = (
     ("live", "There is speech, and emotions are inferred."),
     ("silence", "There is no speech; no emotion is shown."),
     ("no signal", "The input is all zeros: the microphone is muted, or the system blocks access to it."),
+    ("no device", "There is no such microphone; capture begins by itself when it is plugged in."),
     ("mic lost", "The device is gone; capture resumes by itself when it is back."),
     ("source lost", "A pipe or a network source delivers nothing; it resumes by itself."),
     ("behind", "The computer is too slow right now; windows are skipped and counted."),

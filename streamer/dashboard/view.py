@@ -18,6 +18,7 @@ STATUS_MARKS: dict[Status, Span] = {
     "live": ("●", "good"),
     "silence": ("○", "muted"),
     "no signal": ("◇", "warn"),
+    "no device": ("✖", "bad"),
     "mic lost": ("✖", "bad"),
     "source lost": ("✖", "bad"),
     "behind": ("▲", "warn"),

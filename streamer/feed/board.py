@@ -26,6 +26,7 @@ from streamer.feed.snapshot import (
 
 LOG_LINES = 500
 _TROUBLE = {
+    "no device",
     "mic lost",
     "source lost",
     "no signal",

@@ -8,7 +8,9 @@ from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
 
 # Windows go on in these, or are still on their way; a health event says within a second or so when they are over.
-_HEALTH_ALONE_KNOWS: frozenset[Status] = frozenset({"no signal", "behind", "mic lost", "source lost", "paused"})
+_HEALTH_ALONE_KNOWS: frozenset[Status] = frozenset(
+    {"no signal", "behind", "no device", "mic lost", "source lost", "paused"}
+)
 
 
 @dataclass(slots=True)

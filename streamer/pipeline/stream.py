@@ -26,6 +26,7 @@ METER_S = 0.1  # between two readings of the meter, which take 0.2 ms each; a sc
 _WORDS: dict[SourceState, Status] = {
     "starting": "starting",
     "no signal": "no signal",
+    "no device": "no device",
     "lost": "mic lost",
     "source lost": "source lost",
     "muted": "paused",
@@ -115,7 +116,7 @@ class StreamRuntime:
 
     def pause(self) -> list[Event]:
         """End the emotion held while the stream is muted or its device lost, once all audio before was processed."""
-        silent = self.source.status().state in ("muted", "lost", "source lost")
+        silent = self.source.status().state in ("muted", "no device", "lost", "source lost")
         if not silent or self.hops_waiting or self._newest is None:
             return []
         self._newest = None

@@ -64,6 +64,16 @@ def test_the_first_of_two_devices_with_one_name_is_found() -> None:
     assert find_device("yeti", (YETI, twin)) == YETI
 
 
+def test_devices_with_one_name_are_told_apart_by_a_number() -> None:
+    fake = FakeSounddevice([device("Yeti"), device("Yeti"), device("Yeti", hostapi=1)])
+    devices = list_devices(PortAudio(lambda: fake))
+    assert [d.label for d in devices] == ["Yeti, Core Audio", "Yeti #2, Core Audio", "Yeti, JACK"]
+    for wanted, index in (("yeti", 0), ("yet", 0), ("yeti #2", 1), ("Yeti #2, Core Audio", 1), ("yeti, jack", 2)):
+        assert find_device(wanted, devices).index == index
+    with pytest.raises(DeviceError, match="1 'Yeti #2' "):
+        find_device("Yeti #3", devices)
+
+
 def test_the_first_device_stands_in_for_a_missing_default() -> None:
     assert find_device(None, (YETI, CAMERA)) == YETI
 

@@ -196,7 +196,7 @@ def test_attempts_to_reopen_back_off() -> None:
 
 def test_a_device_that_is_not_there_yet_is_waited_for() -> None:
     room = Room("usb", device("Built-in")).open()
-    assert room.state == "lost"
+    assert room.state == "no device"
     assert room.microphone.status().detail == ("No input device matches 'usb'; there are 0 'Built-in' (Core Audio).")
     room.sd.plugged.append(device("USB Microphone"))
     room.wait(1.0)
@@ -354,7 +354,7 @@ def test_a_chosen_device_that_is_not_there_is_waited_for_under_its_name() -> Non
     room.microphone.choose("Camera")
     room.wait(0.2)
     status = room.microphone.status()
-    assert (status.state, status.device) == ("lost", "Camera")
+    assert (status.state, status.device) == ("no device", "Camera")
     assert "No input device matches 'Camera'" in status.detail
 
 
@@ -367,6 +367,91 @@ def test_a_machine_that_slept_goes_on_with_the_right_time_after_a_gap() -> None:
     assert room.state == "live"
     assert room.ring.stats().gaps == 1
     assert room.ring.time_of(room.ring.stats().written) == pytest.approx(now, abs=0.05)
+
+
+def test_a_process_that_was_stopped_goes_on_behind_a_gap_without_what_the_device_held() -> None:
+    for supervisor_first in (True, False):
+        room = Room("yeti", device("Yeti", 24_000.0)).open()
+        room.capture(1.0)
+        before = room.stream
+        room.clock.now += 30.0
+        if supervisor_first:
+            room.microphone.step()
+        else:
+            for _ in range(5):  # what the device had kept comes at once
+                before.deliver(np.ones((before.blocksize, before.channels)))
+            room.microphone.step()
+        assert room.state == "starting"
+        assert before.closed
+        room.microphone.step()
+        room.capture(1.0)
+        assert room.state == "live"
+        stats = room.ring.stats()
+        assert (stats.written, stats.gaps) == (2 * SAMPLE_RATE, 1)
+        first, second = room.read()
+        assert (len(first.samples), second.start, second.broken) == (SAMPLE_RATE, SAMPLE_RATE, True)
+        assert room.ring.time_of(SAMPLE_RATE + 2_400) == pytest.approx(room.clock.time() - 0.9, abs=1e-3)
+
+
+def test_zeros_and_a_pop_at_the_beginning_disturb_neither_clock_nor_gaps() -> None:
+    room = Room("yeti", device("Yeti", 24_000.0)).open()
+    began = room.clock.time()
+    room.capture(0.3, silent=True)
+    pop = np.zeros((room.stream.blocksize, room.stream.channels))
+    pop[100] = 1.0
+    room.clock.now += BLOCK_S
+    room.stream.deliver(pop)
+    room.microphone.step()
+    assert room.state == "live"
+    room.capture(1.0)
+    stats = room.ring.stats()
+    assert (room.state, room.microphone.status().detail) == ("live", "")
+    assert (stats.written, stats.gaps) == (round(1.32 * SAMPLE_RATE), 0)
+    assert len(room.sd.streams) == 1
+    assert room.ring.time_of(SAMPLE_RATE) == pytest.approx(began + 1.0, abs=1e-3)
+
+
+def test_a_burst_at_the_beginning_does_not_shift_the_times_that_follow() -> None:
+    """Sound servers keep what came while the stream started, and deliver it at once."""
+    room = Room("yeti", device("Yeti", 24_000.0)).open()
+    opened = room.clock.now
+    room.clock.now += 0.3
+    for _ in range(round(0.3 / BLOCK_S)):
+        room.stream.deliver(np.ones((room.stream.blocksize, room.stream.channels)))
+    room.microphone.step()
+    room.capture(3.0)
+    expected = room.clock.time() - 1.0
+    assert opened + 3.3 == pytest.approx(room.clock.now)
+    assert room.ring.time_of(room.ring.stats().written - SAMPLE_RATE) == pytest.approx(expected, abs=1e-3)
+    assert room.ring.stats().gaps == 0
+
+
+def test_a_microphone_taken_by_its_index_is_named() -> None:
+    room = Room("1", device("Built-in"), device("Yeti")).open()
+    room.capture(0.1)
+    status = room.microphone.status()
+    assert (status.state, status.device) == ("live", "Yeti")
+    assert status.detail == "mic:1 is 'Yeti' (Core Audio); use the name, since an index may change."
+
+
+def test_the_second_of_two_devices_with_one_name_can_be_chosen() -> None:
+    room = Room("yeti", device("Yeti", 48_000.0), device("Yeti", 44_100.0)).open()
+    room.capture(0.1)
+    assert room.stream.device == 0
+    room.microphone.choose("Yeti #2")
+    room.microphone.step()
+    room.microphone.step()
+    room.capture(0.1)
+    status = room.microphone.status()
+    assert (room.stream.device, status.device, status.native_rate_hz) == (1, "Yeti #2", 44_100.0)
+
+
+def test_a_device_that_is_there_and_refuses_is_not_said_to_be_missing() -> None:
+    room = Room("yeti")
+    room.sd.start_fails = True
+    room.microphone.step()
+    assert room.state == "lost"
+    assert "cannot be opened" in room.microphone.status().detail
 
 
 def test_a_wall_clock_that_is_set_back_does_not_touch_the_times() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -52,6 +53,12 @@ class RecorderProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
+
+    def stop_for(self, seconds: float) -> None:
+        """Stop the process as a suspended machine does, and let it go on."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def finish(self) -> dict[str, np.ndarray]:
         self.say("stop")
@@ -145,3 +152,31 @@ def test_muting_really_releases_the_device(recording: tuple[VirtualMicrophone, R
     assert microphone.recordings()
     time.sleep(0.5)
     assert len(recorder.finish()["gaps"]) == 1
+
+
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(3.0), pytest.param(30.0, marks=pytest.mark.slow)], ids=["3 s", "30 s"]
+)
+@pytest.mark.parametrize("recording", [(False, "mic")], indirect=True, ids=["default source"])
+def test_a_process_that_was_stopped_goes_on_in_time_behind_a_gap(
+    recording: tuple[VirtualMicrophone, RecorderProcess], burst: Path, seconds: float
+) -> None:
+    microphone, recorder = recording
+    recorder.wait_for("live")
+    played = [time.time()]
+    microphone.play(burst)
+    time.sleep(0.5)
+    recorder.stop_for(seconds)
+    recorder.wait_for("starting")
+    recorder.wait_for("live")
+    played.append(time.time())
+    microphone.play(burst)
+    time.sleep(0.5)
+    captured = recorder.finish()
+
+    assert len(captured["gaps"]) == 1
+    times = captured["times"]
+    assert np.all(np.diff(times) >= 0)
+    np.testing.assert_allclose(onsets(captured), played, atol=0.3)
+    after = captured["gaps"][0] // 240 + 1
+    assert times[-1] - times[after] == pytest.approx((len(times) - 1 - after) * 0.01, abs=0.1)

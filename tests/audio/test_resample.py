@@ -64,3 +64,17 @@ def test_numbers_that_are_not_finite_become_silence_and_are_counted() -> None:
     out = np.concatenate([resampler.process(spoiled), resampler.flush()])
     np.testing.assert_array_equal(out, soxr.resample(cleaned, 48_000, SAMPLE_RATE))
     assert resampler.non_finite == 3
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "most_ms"),
+    [(8_000, 73), (11_025, 84), (16_000, 36), (22_050, 42), (24_000, 0), (32_000, 39), (44_100, 38), (48_000, 38)],
+)
+def test_the_delay_depends_on_the_rate_as_documented(rate_hz: int, most_ms: float) -> None:
+    resampler, block, held_ms = Resampler(rate_hz), np.zeros(round(0.02 * rate_hz), np.float32), []
+    given = taken = 0
+    for _ in range(100):
+        taken += len(resampler.process(block))
+        given += len(block)
+        held_ms.append(1000 * (given / rate_hz - taken / SAMPLE_RATE))
+    assert max(held_ms[10:]) == pytest.approx(most_ms, abs=1.5)

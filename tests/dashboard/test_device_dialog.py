@@ -25,6 +25,19 @@ def test_d_offers_the_devices_and_moves_the_stream() -> None:
     drive(calm_app(feed), steps)
 
 
+def test_the_second_of_two_devices_with_one_name_can_be_chosen() -> None:
+    feed = live_feed()
+    feed.device_names = ("Blue Yeti", "Blue Yeti #2")
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "d")
+        await settle(pilot)
+        await press(pilot, "down", "enter")
+        assert feed.calls == [("device", "desk", "Blue Yeti #2")]
+
+    drive(calm_app(feed), steps)
+
+
 @pytest.mark.parametrize("devices", [(), ("Blue Yeti",)])
 def test_escape_keeps_the_device(devices: tuple[str, ...]) -> None:
     feed = live_feed()

@@ -35,7 +35,7 @@ def test_windows_tell_the_status_until_health_knows_better() -> None:
     assert f.snapshot().streams[0].status == "mic lost"
 
 
-@pytest.mark.parametrize("word", ["no signal", "behind", "mic lost", "source lost", "paused"])
+@pytest.mark.parametrize("word", ["no signal", "behind", "no device", "mic lost", "source lost", "paused"])
 def test_what_health_alone_knows_stays_until_health_says_otherwise(word: Status) -> None:
     f = feed()
     f.on_event("attic", replace(HEALTH, status=word))

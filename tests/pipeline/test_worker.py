@@ -221,7 +221,7 @@ def test_the_end_of_a_source_gives_its_last_window_and_closes_its_emotion() -> N
     assert bench.board.status_of("desk") == "ended"
 
 
-@pytest.mark.parametrize("state", ["muted", "lost"])
+@pytest.mark.parametrize("state", ["muted", "no device", "lost"])
 def test_the_emotion_held_ends_when_nothing_is_captured_any_more(state: SourceState) -> None:
     bench = Bench()
     bench.feed(3)
@@ -284,6 +284,7 @@ def test_silence_has_no_label_and_no_probabilities() -> None:
     [
         ("starting", "starting"),
         ("no signal", "no signal"),
+        ("no device", "no device"),
         ("lost", "mic lost"),
         ("source lost", "source lost"),
         ("muted", "paused"),

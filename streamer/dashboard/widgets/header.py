@@ -8,7 +8,7 @@ from streamer.dashboard.view import STATUS_MARKS, View, duration, elapsed
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import EnrolmentView, StreamView
 
-TROUBLE_INKS = {"no signal": "warn", "behind": "warn", "mic lost": "bad", "source lost": "bad"}
+TROUBLE_INKS = {"no signal": "warn", "behind": "warn", "no device": "bad", "mic lost": "bad", "source lost": "bad"}
 IDLE_SENTENCES = {
     "starting": "starting …",
     "warming": "filling the first window …",

@@ -16,7 +16,7 @@ def test_every_status_is_a_word_with_a_sign(status: Status) -> None:
     assert line[line.index(status.upper()) - 2] not in " abcdefghijklmnopqrstuvwxyz"
 
 
-@pytest.mark.parametrize("status", ["no signal", "mic lost", "source lost", "behind"])
+@pytest.mark.parametrize("status", ["no signal", "no device", "mic lost", "source lost", "behind"])
 def test_where_something_is_wrong_the_whole_cure_is_shown(status: Status) -> None:
     cure = "The input gives only zeros; allow this terminal the microphone under System Settings, Privacy, Microphone."
     lines = message_lines(view_of(replace(DESK, status=status, detail=cure)), Notice(), 60)

@@ -18,7 +18,7 @@ def test_the_chosen_stream_is_always_in_the_strip(chosen: int) -> None:
     assert line_width(line) <= 50
 
 
-@pytest.mark.parametrize("status", ["paused", "mic lost", "source lost", "no signal", "starting", "ended"])
+@pytest.mark.parametrize("status", ["paused", "no device", "mic lost", "source lost", "no signal", "starting", "ended"])
 def test_a_stream_without_audio_shows_no_label(status: Status) -> None:
     quiet = replace(DESK, status=status)
     assert current_label(DESK) == "angry"
