@@ -13,6 +13,7 @@ from streamer.audio.sanitize import Sanitizer
 from streamer.constants import SAMPLE_RATE
 
 BACKLOG_S = 5.0  # audio may arrive ahead of real time by so much: Icecast sends 64 KB at once, 4 s at 128 kbit/s
+SHOWN_EVERY_S = 60.0  # every new number of the notice is a line on standard error
 RATE_AFTER_S = 1.0  # a server's burst comes within a second, and is no measure of its clock
 RATE_SPAN_S = 60.0  # audio comes in packets of up to 0.2 s, so a short span would show their jitter as drift
 
@@ -37,6 +38,8 @@ class NetworkWriter:
         self._wall = wall
         self._sanitizer = Sanitizer()
         self._jumped_s = 0.0
+        self._shown_s = 0.0  # of those, what `notice` states
+        self._show_again_s = 0.0  # monotonic: when it may state more
         # What the ring holds beside the hops that its reader waits for.
         self._most_ahead_s = min(BACKLOG_S, 0.75 * ring.capacity / SAMPLE_RATE)
         self._run: RingWriter | None = None  # the current unbroken run
@@ -67,8 +70,11 @@ class NetworkWriter:
         if self._backlog.jumps_over(length_s, arrived_s):
             self._lose_inside()
             self._jumped_s += length_s
-        else:
-            self._write(received, captured_s)
+            self._shown_s = self._shown_s or self._jumped_s
+            return
+        if self._jumped_s != self._shown_s and arrived_s >= self._show_again_s:
+            self._shown_s, self._show_again_s = self._jumped_s, arrived_s + SHOWN_EVERY_S
+        self._write(received, captured_s)
 
     def write_played(self, received: Received, due_s: float) -> None:
         """Write frames on demand, the last of which is played at `due_s` (monotonic).
@@ -90,10 +96,10 @@ class NetworkWriter:
     def notice(self) -> str:
         """What was jumped over, repaired or left out of the mix, in a sentence each; empty where nothing was."""
         jumped = (
-            f"{self._device} sent {self._jumped_s:.1f} s of audio faster than real time, and they were jumped over; "
+            f"{self._device} sent {self._shown_s:.1f} s of audio faster than real time, and they were jumped over; "
             f"have it send at the pace of the clock, with a shorter burst at the start."
         )
-        parts = (jumped if self._jumped_s else "", self._sanitizer.notice, self._downmix.notice)
+        parts = (jumped if self._shown_s else "", self._sanitizer.notice, self._downmix.notice)
         return " ".join(filter(None, parts))
 
     def _follow_format(self, received: Received) -> None:

@@ -301,7 +301,7 @@ def test_a_server_over_tls_must_show_a_certificate_that_is_trusted(
 def test_a_live_playlist_plays_without_a_gap_between_its_segments(files: FileServer) -> None:
     command = [
         program("ffmpeg", "ffmpeg"), "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:r=48000", "-c:a", "aac",
-        "-f", "hls", "-hls_time", "1", "-hls_list_size", "4", str(files.folder / "live.m3u8"),
+        "-f", "hls", "-hls_time", "0.5", "-hls_list_size", "4", str(files.folder / "live.m3u8"),
     ]  # fmt: skip
     with subprocess.Popen(command) as encoder:
         try:
@@ -309,21 +309,23 @@ def test_a_live_playlist_plays_without_a_gap_between_its_segments(files: FileSer
                 time.sleep(0.1)
             tap = started(f"{files.url}/live.m3u8")
             until([tap], lambda tap: tap.state == "live", 5.0)
-            play([tap], 5.0)
+            play([tap], 3.0)
         finally:
             encoder.kill()
     assert len(tap.runs) == 1
-    until([tap], lambda tap: tap.state == "source lost", 12.0)
     tap.source.stop()
 
 
 def test_what_can_never_play_is_named_with_its_cure(files: FileServer, servers: list[Server]) -> None:
     make(files.folder / "mute.mp4", "-f", "lavfi", "-i", "testsrc=d=1:r=5:s=64x64", "-c:v", "mpeg4")
+    make(files.folder / "private.ts", "-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac")
+    (files.folder / "spy.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{files.folder}/private.ts\n#EXT-X-ENDLIST\n")
     (files.folder / "page.html").write_text("<html>no audio</html>" * 100)
     for url, sentence in {
         f"{files.url}/mute.mp4": r"has no audio track; turn audio on at the source",
         f"{files.url}/nothing.mp3": r"does not exist at its server \(404\); check the path",
         f"{files.url}/page.html": r"delivers nothing that is audio; check the URL",
+        f"{files.url}/spy.m3u8": r"delivers nothing that is audio; check the URL",  # it names a file of this machine
         f"{servers[1].url}-not": r"does not exist at its server \(404\); check the path",
         f"http://127.0.0.1:{free_port()}/a": r"refuses the connection; start its server",
     }.items():
@@ -381,7 +383,6 @@ def test_datagrams_of_mpeg_ts_and_of_rtp_play(tmp_path: Path) -> None:
         for sender in senders:
             sender.kill()
             sender.wait()
-    until(taps, lambda tap: tap.state == "source lost", NOTICED_S)
     for tap in taps:
         tap.source.stop()
 

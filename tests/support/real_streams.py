@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,19 @@ class _Processes:
         log.close()
         self._processes.append(process)
         return process
+
+    def feed(self, is_fed: Callable[[], bool], *command: str) -> None:
+        """Spawn what feeds the server, again where it ends too early, until `is_fed`."""
+        feeder = self.spawn(*command)
+
+        def fed() -> bool:
+            nonlocal feeder
+            if feeder.poll() is not None:
+                self._processes.remove(feeder)
+                feeder = self.spawn(*command)
+            return is_fed()
+
+        eventually(fed)
 
     def signal_all(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -149,12 +163,12 @@ class Icecast(_Processes):
         """Start it and its source client, and wait until the mount is there."""
         self.spawn(self._icecast, "-c", str(self._config))
         eventually(lambda: _accepts(self.port))
-        self.spawn(
+        self.feed(
+            lambda: _answers(self.port, "GET /noise.ogg HTTP/1.0"),
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), "-c:a", "flac", "-sample_fmt", "s16",
             "-frame_size", "1152", "-page_duration", "50000", "-content_type", "application/ogg", "-f", "ogg",
             f"icecast://source:{self.SOURCE_PASSWORD}@127.0.0.1:{self.port}/noise.ogg",
         )  # fmt: skip
-        eventually(lambda: _answers(self.port, "GET /noise.ogg HTTP/1.0"))
         return self
 
 
@@ -181,11 +195,11 @@ class RtspServer(_Processes):
         # Looked at from outside: at the end of any connection before the camera's, rtsp-server-perl 0.06 falls back to
         # its default RTP port, which another server on this machine may use.
         eventually(lambda: len(server.net_connections("tcp")) == 2)
-        self.spawn(
+        self.feed(
+            lambda: len(server.net_connections("udp")) > 0,
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be",
             "-f", "rtsp", "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
         )  # fmt: skip
-        eventually(lambda: len(server.net_connections("udp")) > 0)
         eventually(lambda: _answers(self.port, f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"))
         return self
 
