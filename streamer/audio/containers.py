@@ -31,7 +31,7 @@ class Part:
     start: int  # bytes
     end: int
     cut: bool = False  # its header announces more than is there
-    exact: bool = False  # a PCM WAV whose header agrees with the file
+    exact: bool = False  # a PCM WAV whose header agrees with the file, or a FLAC that states its length
 
     @property
     def size(self) -> int:
@@ -138,8 +138,11 @@ def adts_frame_bytes(head: bytes) -> int:
     return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
 
 
-def find_parts(path: Path) -> tuple[list[Part], int]:
-    """Return the recordings in a file, in order, and how many bytes at its end belong to none.
+def find_parts(path: Path, start: int = 0) -> tuple[list[Part], int]:
+    """Return the recordings in a file from byte `start` on, in order, and how many bytes at its end belong to none.
+
+    A FLAC at the beginning that states its length is not searched, which costs a quarter of decoding it: it reaches to
+    the end of the file here, and `find_next` finds what is behind it.
 
     Raises:
         OSError: it cannot be read.
@@ -147,7 +150,6 @@ def find_parts(path: Path) -> tuple[list[Part], int]:
     parts: list[Part] = []
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        start = 0
         while start < size:
             file.seek(start)
             kind = sniff(file.read(HEAD_BYTES))
@@ -157,6 +159,12 @@ def find_parts(path: Path) -> tuple[list[Part], int]:
             parts.append(part)
             start = part.end
     return parts, 0
+
+
+def find_next(path: Path, position: int) -> int:
+    """Return where a recording begins at or behind byte `position` of a FLAC, or the end of the file."""
+    with path.open("rb") as file:
+        return _next_beginning(file, "flac", position - 1, os.fstat(file.fileno()).st_size)
 
 
 def _part(file: BinaryIO, kind: str, start: int, size: int) -> Part:
@@ -174,6 +182,8 @@ def _part(file: BinaryIO, kind: str, start: int, size: int) -> Part:
     if kind == "ogg":
         return _pages(file, start, size)
     if kind in ("flac", "mp3", "aac", "amr"):
+        if kind == "flac" and start == 0 and _states_length(file):
+            return Part(kind, start, size, exact=True)
         end = _next_beginning(file, kind, start, size)
         return Part(kind, start, end, cut=kind == "mp3" and end - start < _mp3_bytes(file, start))
     return Part(kind, start, size)
@@ -280,6 +290,13 @@ def _mp3_bytes(file: BinaryIO, start: int) -> int:
         return 0
     offset = info + 8 + 4 * (frame[info + 7] & 1)  # behind the number of frames
     return tag_bytes + int.from_bytes(frame[offset : offset + 4], "big")
+
+
+def _states_length(file: BinaryIO) -> bool:
+    """Return whether the FLAC's STREAMINFO, its first block, has a number of samples (RFC 9639)."""
+    file.seek(0)
+    head = file.read(26)
+    return len(head) == 26 and bool(head[21] & 0x0F or any(head[22:26]))
 
 
 def _find(data: mmap.mmap, mark: bytes, kind: str, position: int) -> int:

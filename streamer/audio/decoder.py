@@ -93,6 +93,8 @@ class Decoder:
         if not self.rate_hz or not self.channels:
             self.close()
             raise UndecodableError("has an audio track without a known rate")
+        self.may_exceed = context.format is None or context.format.name.startswith(("flt", "dbl"))
+        self.end_byte: int | None = None
         self.refused = 0
         self.cut = False
         self.decoded_s = 0.0
