@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Generator
-from typing import Any
 
 import av
 import av.error
@@ -21,19 +20,28 @@ RTP_TOLERANCE = (0.75, 0.015)
 TOLERANCE = (3.0, 0.1)
 OGG_UNSURE_S = 1.0  # joined in the middle, Ogg knows its position from the second page on; what comes is whole anyway
 
-_OVER_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"  # no `file`: a playlist must not name files of this machine
+# Protocols that a source of each scheme may use. Only a session description is a file: no stream may name one, as a
+# playlist could that any server sends.
+_OVER_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"
+_OVER_RTSP = "rtsp,rtp,srtp,udp,tcp,tls,http,https"
+_OVER_RTMP = "rtmp,rtmpe,rtmps,rtmpt,rtmpts,ffrtmphttp,ffrtmpcrypt,tcp,tls,http,https"
 _CERTIFICATE_CURE = "if its certificate is self-signed, set SSL_CERT_FILE to a file with its authority"
 _UNSEEKABLE = (
     "has its index at its end, and its server cannot send a part of a file; make it anew with "
     "`ffmpeg -i OLD -c copy -movflags +faststart NEW`, or download it"
 )
 _PROTOCOLS = {
-    "rtsp": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
-    "rtsps": "rtsp,rtp,srtp,udp,tcp,tls,http,https",
+    "rtsp": _OVER_RTSP,
+    "rtsps": _OVER_RTSP,
     "http": _OVER_HTTP,
     "https": _OVER_HTTP,
     "sdp": "file,rtp,srtp,udp",
-    "rtp": "rtp,udp",
+    "rtp": "rtp,srtp,udp",
+    "udp": "udp",
+    "tcp": "tcp",
+    "srt": "srt,udp",
+    "rtmp": _OVER_RTMP,
+    "rtmps": _OVER_RTMP,
 }
 _HTTP_REASONS: dict[type[Exception], str] = {
     av.error.HTTPUnauthorizedError: "refuses the user or the password (401); write user@ in the URL and set "
@@ -182,9 +190,7 @@ def _is_rtsp(address: Address) -> bool:
 
 
 def _options(address: Address, over_tcp: bool) -> dict[str, str]:
-    options: dict[str, Any] = {"analyzeduration": str(ANALYZE_US)}
-    if address.scheme in _PROTOCOLS:
-        options["protocol_whitelist"] = _PROTOCOLS[address.scheme]
+    options = {"analyzeduration": str(ANALYZE_US), "protocol_whitelist": _PROTOCOLS[address.scheme]}
     if _is_rtsp(address):
         options["allowed_media_types"] = "audio"  # video is never set up, so the camera sends none
         options["rtsp_flags" if over_tcp else "rtsp_transport"] = "prefer_tcp" if over_tcp else "udp"
