@@ -61,6 +61,8 @@ class Embedder:
         self.quantizer = None if model.quantizer is None else model.quantizer.to(self.device)
         self.pooling = None if model.pooling is None else model.pooling.to(self.device).eval()
         identity = {"version": ROWS_VERSION, "reader": READER_VERSION, "model": model.sha256, **asdict(settings)}
+        if model.highpass_hz is not None:  # a head keeps its digest when its card is replaced
+            identity["highpass_hz"] = model.highpass_hz
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def whole(self, recordings: Sequence[Samples]) -> list[Rows]:

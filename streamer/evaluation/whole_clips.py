@@ -8,7 +8,7 @@ import numpy as np
 
 from streamer.arrays import Float32Array
 from streamer.audio.files import READER_VERSION
-from streamer.audio.level import LEVEL_VERSION
+from streamer.audio.front_end import front_end_identity
 from streamer.corpora.array_store import RaggedStore, fingerprint
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
@@ -39,9 +39,9 @@ def pool_clips(
     Clips of similar length are encoded together.
     """
     device = next(model.parameters()).device.type
-    store = RaggedStore(
-        work / f"heard-{fingerprint(model.sha256, LEVEL_VERSION, READER_VERSION, device)}", POOLED_DIM, np.float32
-    )
+    front_end = front_end_identity(model.highpass_hz)  # a head keeps its digest when its card is replaced
+    name = f"heard-{fingerprint(model.sha256, *front_end, READER_VERSION, device)}"
+    store = RaggedStore(work / name, POOLED_DIM, np.float32)
     left = sorted((clip for clip in clips if clip.key not in store), key=lambda clip: audio.frames(clip.key))
     encoder = ClipEncoder.from_audio(model, audio)
     for part in progress([left[at : at + _PART] for at in range(0, len(left), _PART)], f"encoding {corpus.name}"):

@@ -1,5 +1,7 @@
 """Rows of recordings equal those of the offline encoder and of the encodec package."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -86,3 +88,17 @@ def test_codes_and_what_they_keep_are_those_of_encodec(folder, tmp_path, encodec
     decoded = encodec.quantizer.decode(expected.transpose(0, 1))[0].T.numpy()
     np.testing.assert_allclose(kept.embeddings[kept.first_rows[-1] :], decoded, rtol=1e-5, atol=1e-5)
     assert kept.about["level"] is False
+
+
+def test_a_model_with_a_high_pass_has_rows_and_a_cache_of_its_own():
+    samples = np.random.default_rng(0).normal(0.1, 0.05, 24_000).astype(np.float32)
+    plain, filtered = (
+        Embedder(replace(model(), level_normalized=True, highpass_hz=cutoff_hz), EmbedSettings(level=True, pool="mean"))
+        for cutoff_hz in (None, 10.0)
+    )
+    assert plain.key != filtered.key
+    expected = filtered.whole([samples])[0]
+    apart = np.abs(plain.whole([samples])[0] - expected).max()
+    assert np.abs(filtered.whole([samples + np.float32(0.1)])[0] - expected).max() < 0.1 * apart
+    streamed = np.concatenate(list(filtered.streamed([samples[:5_000], samples[5_000:]])))
+    np.testing.assert_allclose(streamed, expected, atol=1e-5)
