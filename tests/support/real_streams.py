@@ -6,11 +6,13 @@ A server can be killed, frozen, thawed and started again on the same port.
 
 import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -61,18 +63,20 @@ class _Processes:
         self._processes.append(process)
         return process
 
-    def feed(self, is_fed: Callable[[], bool], *command: str) -> None:
-        """Spawn what feeds the server, again where it ends too early, until `is_fed`."""
-        feeder = self.spawn(*command)
+    def run_until(self, is_ready: Callable[[int], bool], *command: str) -> int:
+        """Spawn a program, again where it ends too early, until `is_ready(pid)`; return its pid."""
+        process = self.spawn(*command)
 
-        def fed() -> bool:
-            nonlocal feeder
-            if feeder.poll() is not None:
-                self._processes.remove(feeder)
-                feeder = self.spawn(*command)
-            return is_fed()
+        def ready() -> bool:
+            nonlocal process
+            if process.poll() is not None:  # its port was taken for a moment, or what it feeds was not there yet
+                self._processes.remove(process)
+                time.sleep(0.2)
+                process = self.spawn(*command)
+            return is_ready(process.pid)
 
-        eventually(fed)
+        eventually(ready)
+        return process.pid
 
     def signal_all(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -120,6 +124,26 @@ def _answers(port: int, request: str) -> bool:
         return False
 
 
+def _sockets(pid: int, kind: str) -> int:
+    try:
+        return len(psutil.Process(pid).net_connections(kind))
+    except psutil.Error:
+        return 0
+
+
+def _free_rtp_port() -> int:
+    """Return an even UDP port of 127.0.0.1 that is free, as the next ones are, below those that the system gives."""
+    for port in random.Random().sample(range(10_000, 20_000, 10), 1000):
+        try:
+            for each in range(port, port + 4):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                    probe.bind(("127.0.0.1", each))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no free UDP port")
+
+
 class Icecast(_Processes):
     """Icecast with one source client: `noise.ogg`, FLAC in Ogg. `passwords` closes the mount to everybody else."""
 
@@ -161,10 +185,9 @@ class Icecast(_Processes):
 
     def start(self) -> "Icecast":
         """Start it and its source client, and wait until the mount is there."""
-        self.spawn(self._icecast, "-c", str(self._config))
-        eventually(lambda: _accepts(self.port))
-        self.feed(
-            lambda: _answers(self.port, "GET /noise.ogg HTTP/1.0"),
+        self.run_until(lambda _: _accepts(self.port), self._icecast, "-c", str(self._config))
+        self.run_until(
+            lambda _: _answers(self.port, "GET /noise.ogg HTTP/1.0"),
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), "-c:a", "flac", "-sample_fmt", "s16",
             "-frame_size", "1152", "-page_duration", "50000", "-content_type", "application/ogg", "-f", "ogg",
             f"icecast://source:{self.SOURCE_PASSWORD}@127.0.0.1:{self.port}/noise.ogg",
@@ -181,26 +204,26 @@ class RtspServer(_Processes):
         self._ffmpeg = program("ffmpeg", "ffmpeg")
         self._noise = noise
         self.port, self._source_port = free_port(), free_port()
-        self._rtp_port = 20_000 + os.getpid() % 20_000 // 2 * 2
+        self._rtp_port = _free_rtp_port()
         self._picture = ["-f", "lavfi", "-i", "testsrc=r=5:s=64x64", "-c:v", "mpeg4"] if picture else []
         self.url = f"rtsp://127.0.0.1:{self.port}/noise"
 
     def start(self) -> "RtspServer":
         """Start the server, then the camera."""
-        server = psutil.Process(self.spawn(
+        # Looked at from outside: at the end of any connection before the camera's, rtsp-server-perl 0.06 falls back to
+        # its default RTP port, which another server on this machine may use.
+        server = self.run_until(
+            lambda pid: _sockets(pid, "tcp") == 2,
             self._server, "--clientport", str(self.port), "--serverport", str(self._source_port),
             "--client_listen_address", "127.0.0.1", "--source_listen_address", "127.0.0.1",
             "--rtp_start_port", str(self._rtp_port),
-        ).pid)  # fmt: skip
-        # Looked at from outside: at the end of any connection before the camera's, rtsp-server-perl 0.06 falls back to
-        # its default RTP port, which another server on this machine may use.
-        eventually(lambda: len(server.net_connections("tcp")) == 2)
-        self.feed(
-            lambda: len(server.net_connections("udp")) > 0,
+        )  # fmt: skip
+        describe = f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"
+        self.run_until(
+            lambda _: _sockets(server, "udp") > 0 and _answers(self.port, describe),
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be",
             "-f", "rtsp", "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
         )  # fmt: skip
-        eventually(lambda: _answers(self.port, f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"))
         return self
 
 
@@ -229,9 +252,9 @@ class FileServer(_Processes):
         """Start it, and wait until it answers."""
         if self._tls is None:
             options = [str(self.port), "--bind", "127.0.0.1", "-d", str(self.folder)]
-            self.spawn(sys.executable, "-m", "http.server", *options)
+            code = ["-m", "http.server"]
         else:
             options = [str(self.port), str(self.folder), str(self._tls.server_cert), str(self._tls.server_key)]
-            self.spawn(sys.executable, "-c", _HTTPS, *options)
-        eventually(lambda: _accepts(self.port))
+            code = ["-c", _HTTPS]
+        self.run_until(lambda _: _accepts(self.port), sys.executable, *code, *options)
         return self
