@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from streamer.audio.frame_headers import adts_frame_bytes, id3_tag_bytes, is_id3_tag, mpeg_frame_bytes
+
 HEAD_BYTES = 16  # enough to recognise every kind below
 _SIZE_UNKNOWN = 0x7FFF_F000  # a WAV that is written to a pipe has this size or more (sox), or 0xFFFFFFFF (ffmpeg)
 _OGG_HEADER_BYTES = 27  # of a page, before its table of segment lengths
@@ -91,51 +93,6 @@ def needs_seeking(head: bytes) -> bool:
             return False
         position += length
     return False
-
-
-def is_id3_tag(head: bytes) -> bool:
-    """Return whether `head` begins with an ID3v2 tag: its version, flags, and a size of four 7-bit bytes."""
-    return len(head) >= 10 and head[:3] == b"ID3" and head[3] < 0x10 and head[4] == 0 and max(head[6:10]) < 0x80
-
-
-def id3_tag_bytes(head: bytes) -> int:
-    """Return the length of the tag, its header included."""
-    return 10 + sum(byte << 7 * (3 - index) for index, byte in enumerate(head[6:10]))
-
-
-_KBPS = {  # MPEG audio: (version 1, layer) → kbit/s by index; 0: none given, or not allowed
-    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 0),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 0),
-    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
-    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256, 0),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
-    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
-}
-
-
-def mpeg_frame_bytes(head: bytes) -> int:
-    """Return how long the MPEG audio frame is that begins with `head` (ISO 11172-3, 13818-3); 0 where none does."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return 0
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)  # version 3: MPEG-1, 2: MPEG-2, 0: MPEG-2.5
-    rate_index, padding = head[2] >> 2 & 3, head[2] >> 1 & 1
-    if version == 1 or layer == 4 or rate_index == 3:
-        return 0
-    kbps = _KBPS[version == 3, layer][head[2] >> 4]
-    rate_hz = (44_100, 48_000, 32_000)[rate_index] // {3: 1, 2: 2, 0: 4}[version]
-    if not kbps:
-        return 0
-    if layer == 1:
-        return (12_000 * kbps // rate_hz + padding) * 4
-    half_frames = layer == 3 and version != 3  # 576 samples instead of 1,152
-    return (72_000 if half_frames else 144_000) * kbps // rate_hz + padding
-
-
-def adts_frame_bytes(head: bytes) -> int:
-    """Return how long the AAC frame is that begins with `head` (ADTS); 0 where none does."""
-    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
-        return 0
-    return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
 
 
 def find_parts(path: Path, start: int = 0) -> tuple[list[Part], int]:
@@ -323,8 +280,3 @@ def _junk(file: BinaryIO, start: int, size: int) -> int:
     rest = file.read(min(size - start, 1 << 20))
     is_tag = rest[:3] == b"TAG" or rest[:8] in (b"APETAGEX", b"LYRICSBE")
     return 0 if is_tag or not rest.strip(b"\0\r\n ") else size - start
-
-
-def is_tag_or_padding(packet: bytes) -> bool:
-    """Return whether a packet that a decoder refused is a tag or padding, and no audio."""
-    return packet[:3] in (b"ID3", b"TAG") or packet[:8] in (b"APETAGEX", b"LYRICSBE") or not packet.strip(b"\0")

@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfStream
 from av.error import FFmpegError
 
-from streamer.audio.containers import adts_frame_bytes, is_tag_or_padding, mpeg_frame_bytes
+from streamer.audio.frame_headers import adts_frame_bytes, is_tag_or_padding, mpeg_frame_bytes
 from streamer.errors import StreamerError
 
 Samples2D = npt.NDArray[np.float32]  # [n, channels]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.audio.byte_stream import WAIT_S, ByteStream, SpoolingReader, WaitingReader
-from streamer.audio.containers import mpeg_frame_bytes, needs_seeking, sniff, sniff_stream
+from streamer.audio.containers import needs_seeking, sniff, sniff_stream
+from streamer.audio.frame_headers import mpeg_frame_bytes
 from streamer.audio.resample import Block
 from streamer.audio.sanitize import Sanitizer
 from streamer.audio.source import Encoding, PcmFormat
@@ -206,7 +207,7 @@ class _Decoding:
             self._put(None)
 
     def _decode(self, decoder: "Decoder") -> None:
-        from streamer.audio.recording import Converter
+        from streamer.audio.part_decoders import Converter
 
         self.rate_hz, self.channels = float(decoder.rate_hz), decoder.channels
         converter = Converter(decoder.rate_hz, decoder.channels)

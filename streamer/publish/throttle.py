@@ -7,7 +7,7 @@ _EARLY = 0.95  # of an interval: the jitter of a sender with the same interval m
 
 
 class Throttle:
-    """Decides which events are sent, by the events' own time, so that real time and `--fast` send the same messages.
+    """Decides which events are sent, by the events' own time.
 
     A state is sent at once when it changes, and otherwise as a heartbeat; likewise health when its status changes; of
     the windows every n-th. Transitions and info are always sent. So a sender may pass every event it has.
