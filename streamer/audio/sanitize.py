@@ -6,6 +6,7 @@ One policy for every reader of recordings and pipes: the samples are replaced, c
 import numpy as np
 import numpy.typing as npt
 
+FULL_SCALE = 1.0
 LIMIT = 2.0  # 6 dB above full scale: decoders of lossy formats overshoot by less, and float masters do too
 _INTEGER_SHARE = 0.25  # of the samples that are not 0: speech as 16-bit integers exceeds the limit nearly always
 _LEAST_PEAK = 256.0  # less, and not whole numbers: no integers
@@ -19,7 +20,7 @@ class Sanitizer:
 
     Attributes:
         non_finite: samples that were NaN or infinite and became 0.
-        clipped: samples beyond ±2 that were clipped there.
+        clipped: samples of blocks that reach beyond ±2 that were clipped to ±1.
         scale: what the samples are divided by, if they are integers stored as floats; else 1.
     """
 
@@ -40,8 +41,11 @@ class Sanitizer:
         if self.scale == 1:
             self.scale = _integer_scale(repaired)
         repaired /= np.float32(self.scale)
-        self.clipped += int(np.count_nonzero(np.abs(repaired) > LIMIT))
-        return np.clip(repaired, -LIMIT, LIMIT, out=repaired)
+        sizes = np.abs(repaired)
+        if sizes.max() <= LIMIT:
+            return repaired
+        self.clipped += int(np.count_nonzero(sizes > FULL_SCALE))
+        return np.clip(repaired, -FULL_SCALE, FULL_SCALE, out=repaired)
 
     @property
     def notice(self) -> str:
@@ -54,7 +58,7 @@ class Sanitizer:
             changes.append(f"its float samples are integers and were divided by {self.scale:,}")
         if self.clipped:
             were = "sample was" if self.clipped == 1 else "samples were"
-            changes.append(f"{self.clipped:,} {were} far beyond full scale and clipped to ±{LIMIT:g}")
+            changes.append(f"{self.clipped:,} {were} far beyond full scale and clipped to ±{FULL_SCALE:g}")
         sentence = "; ".join(changes)
         return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
