@@ -148,31 +148,39 @@ def _part(file: BinaryIO, kind: str, start: int, size: int) -> Part:
 
 def _wav(file: BinaryIO, start: int, size: int) -> Part:
     """Walk the chunks of a WAV. Where its lengths cannot be true, it reaches to the end of the file."""
-    file.seek(start + 4)
-    riff_end = start + 8 + struct.unpack("<I", file.read(4))[0]
     position, pcm, data_end = start + 12, False, 0
-    while position + 8 <= size and not (data_end and position >= riff_end):
+    while position + 8 <= size:
         file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
+        head = file.read(48)
+        name, length = struct.unpack("<4sI", head[:8])
+        behind = position + 8 + length
+        if data_end and (sniff(head) or not _is_chunk_name(name) or behind > size):
+            break  # what follows is no chunk of this file
         if name == b"fmt ":
-            tag, _, _, _, _, bits = struct.unpack("<HHIIHH", file.read(16).ljust(16, b"\0"))
-            extended = file.read(10)[8:10] if tag == 0xFFFE else b""
-            # The bytes of a sample are whole: libsndfile and FFmpeg then read the same.
-            pcm = (tag in (1, 3) or extended in (b"\1\0", b"\3\0")) and bits % 8 == 0
+            pcm = _is_pcm(head[8:])
         elif name == b"data":
-            if length == 0 or length >= _SIZE_UNKNOWN:
+            if length == 0 or (length >= _SIZE_UNKNOWN and behind > size):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     return Part("wav", start, _find(data, b"RIFF", "wav", position + 8))
-            data_end = position + 8 + length
-            if data_end > size:
+            if behind > size:
                 return Part("wav", start, size, cut=True)
-        elif not name.isascii() or (not data_end and position + 8 + length > size):
+            data_end = behind
+        elif behind > size:
             return Part("wav", start, size)
-        elif data_end and (sniff(name + bytes(12)) or position + 8 + length > size):
-            break  # what follows is no chunk of this file
-        position += 8 + length + length % 2
-    end = min(size, max(position, data_end)) if data_end else size
+        position = behind + length % 2
+    end = min(size, position) if data_end else size
     return Part("wav", start, end, exact=bool(data_end) and pcm and start == 0 and end == size)
+
+
+def _is_chunk_name(name: bytes) -> bool:
+    return name.isascii() and name.decode("ascii").isprintable()
+
+
+def _is_pcm(head: bytes) -> bool:
+    """Return whether a WAV's format is integers or floats of whole bytes: libsndfile and FFmpeg then read the same."""
+    tag, _, _, _, _, bits = struct.unpack("<HHIIHH", head[:16].ljust(16, b"\0"))
+    extended = head[24:26] if tag == 0xFFFE else b""
+    return (tag in (1, 3) or extended in (b"\1\0", b"\3\0")) and bits % 8 == 0
 
 
 def _boxes(file: BinaryIO, start: int, size: int) -> Part:

@@ -84,6 +84,15 @@ def test_only_a_wav_whose_header_is_true_is_exact(tmp_path: Path) -> None:
     assert parts["float"][0][0].exact
 
 
+def test_chunks_behind_the_stated_end_of_a_wav_belong_to_it(tmp_path: Path) -> None:
+    """Tagging programs append covers without correcting the header."""
+    content = written("WAV", "PCM_16")
+    (tmp_path / "tagged").write_bytes(content + b"id3 \x00\x20\0\0" + bytes(range(256)) * 32)
+    (tmp_path / "two").write_bytes(content + content)
+    assert find_parts(tmp_path / "tagged") == ([Part("wav", 0, len(content) + 8_200, exact=True)], 0)
+    assert [part.size for part in find_parts(tmp_path / "two")[0]] == [len(content)] * 2
+
+
 def test_a_flac_is_searched_only_from_where_it_ended(tmp_path: Path) -> None:
     flac = written("FLAC")
     path = tmp_path / "two.flac"
