@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -84,7 +85,10 @@ class Decoder:
             self.close()
             raise NoTrackError(f"has no audio track {track}: it has {len(tracks)}, counted from 0; choose another")
         self._track: AudioStream = tracks[track]
-        context = self._track.codec_context
+        context: AudioCodecContext | None = self._track.codec_context  # None where there is no decoder
+        if context is None:
+            self.close()
+            raise UndecodableError("has an audio track in a codec that FFmpeg does not decode")
         context.thread_count = 1  # frames of audio are too short to be shared out
         self.tracks = len(tracks)
         self.codec = context.name

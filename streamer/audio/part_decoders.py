@@ -127,7 +127,7 @@ class SoundFileDecoder:
                 yield block[-(position - frames_read) :], rate_hz
         decoder.close()
         self.decoded_s = max(self.decoded_s, decoder.decoded_s)
-        self.refused, self.cut = decoder.refused, decoder.cut
+        self.refused, self.cut = max(1, decoder.refused), decoder.cut
 
 
 class Slice(io.RawIOBase):

@@ -6,6 +6,7 @@ is there is used, and `notice` and `damage` report the rest. A file that holds s
 the later ones are resampled to the first one's rate.
 """
 
+import contextlib
 import io
 import math
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from streamer.audio.decoder import Decoder
 
 MISSING_TOLERANCE_S = 0.5  # encoders state lengths that include their delay, or leave out an edit
+_LIBSNDFILE_ALONE = {".htk", ".mat", ".sds", ".xi", ".wve", ".mpc"}  # not MP3: its decoder prints on the terminal
 _READ_AHEAD = 65_536  # bytes: more than libFLAC reads ahead
 _JUNK_BYTES = 4_096  # at the end of a file, that are no recording: fewer are not reported
 
@@ -118,7 +120,8 @@ class Recording:
             StreamerError: nothing reads it.
         """
         if part.exact and not self._track:
-            return SoundFileDecoder(self._path)
+            with contextlib.suppress(soundfile.LibsndfileError):  # a header that it does not like
+                return SoundFileDecoder(self._path)
         from streamer.audio.decoder import Decoder, NoTrackError, UndecodableError
 
         whole = part.start == 0 and part.end == os.path.getsize(self._path)
@@ -129,11 +132,9 @@ class Recording:
         except NoTrackError as error:
             raise UsageError(f"{str(self._path)!r} {error}.") from error
         except UndecodableError as error:
-            if part.start == 0:  # HTK, SDS and others that libsndfile alone reads
-                try:
+            if part.start == 0 and self._path.suffix.lower() in _LIBSNDFILE_ALONE:
+                with contextlib.suppress(soundfile.LibsndfileError):
                     return SoundFileDecoder(self._path)
-                except (soundfile.LibsndfileError, TypeError):  # TypeError: *.raw has no header
-                    pass
             if part.cut:
                 what = "is cut short, and what says how to decode it is missing; get a whole copy of it."
             else:
