@@ -116,6 +116,7 @@ def test_chunking_does_not_change_what_is_detected_in_the_slowed_audio(detector,
 
 def run_through(detector: VoiceActivityDetector, plain: list[float], slowed: list[float]) -> list[bool]:
     """Return whether each chunk is speech, where the network returns these; 1 and 2 slowed chunks end in it in turn."""
+    detector._high_results.extend([False] * len(plain))
     for probability in slowed:
         detector._slowed_results.extend([probability] * (2 - (len(detector._slowed_results) % 3 == 0)))
     return [detector._classify(probability).is_speech for probability in plain]
@@ -132,6 +133,7 @@ def test_in_the_slowed_audio_speech_needs_a_higher_probability(detector):
 
 
 def test_a_chunk_takes_the_larger_probability_of_the_slowed_chunks_that_end_in_it(detector):
+    detector._high_results.extend([False] * 4)
     detector._slowed_results.extend([0.1, 0.2, 0.9, 0.3, 0.4, 0.5])  # ends 512 | 1024 1536 | 2048 | 2560 3072
     assert [detector._classify(0.0).slowed_probability for _ in range(4)] == [0.1, 0.9, 0.3, 0.5]
 
@@ -222,3 +224,33 @@ def test_the_network_is_that_of_the_packaged_model(loaded):
     with torch.inference_mode():
         expected = [float(model(torch.from_numpy(chunk), 16_000)) for chunk in audio.reshape(-1, VAD_CHUNK)]
     assert ours == pytest.approx(expected, abs=1e-6)
+
+
+def glide() -> np.ndarray:
+    """2 s of a harmonic tone that glides about 600 Hz: a scream, to which the network gives moderate probabilities."""
+    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    phase = 2 * np.pi * np.cumsum(600 * 2 ** (0.15 * np.sin(2 * np.pi * 1.3 * t))) / SAMPLE_RATE
+    return (0.05 * sum(np.sin(k * phase) / k for k in range(1, 12))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("suspicion", "speech"), [(0.25, True), (0.1, False)])
+def test_a_high_gliding_pitch_is_speech_where_the_network_suspects_it(detector, monkeypatch, suspicion, speech):
+    real = detector._network.step
+
+    def step(features: torch.Tensor, lstm: torch.Tensor) -> tuple[list[float], torch.Tensor]:
+        return [suspicion] * len(features), real(features, lstm)[1]
+
+    monkeypatch.setattr(detector._network, "step", step)
+    chunks = detector.step(glide())
+    assert not any(chunk.is_speech for chunk in chunks[:9])
+    assert all(chunk.is_speech is speech for chunk in chunks[32:])
+    assert detector.speaking is speech
+
+
+def test_a_high_gliding_pitch_is_found_in_any_chunking(detector, monkeypatch):
+    monkeypatch.setattr("streamer.audio.vad.SUSPICION", 0.0)
+    whole = [chunk.is_speech for chunk in detector.step(glide())]
+    detector.reset()
+    pieces = [c.is_speech for i in range(0, len(glide()), 700) for c in detector.step(glide()[i : i + 700])]
+    assert pieces == whole
+    assert any(whole)
