@@ -90,7 +90,7 @@ def test_the_help_waits_for_nothing_heavy() -> None:
             "soxr",
             "encodec",
         ),
-        *("silero_vad", "matplotlib", "soundfile", "sklearn"),
+        *("silero_vad", "matplotlib", "soundfile", "av", "sklearn"),
     )
     code = f"import sys, streamer, streamer.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

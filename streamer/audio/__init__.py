@@ -6,5 +6,6 @@ Sound from the network is `address` (the URL), `network` and `sockets` (what ope
 
 Invariants: a source writes one ring from one thread of its own and never waits for the reader, unless it reads with
 `fast`; positions count samples at 24 kHz since the stream began and never jump; what was lost is counted exactly, or
-announced as a gap; times come from capture clocks and never run backwards.
+announced as a gap; times come from capture clocks and never run backwards. Every recording, played or read whole, goes
+through `recording.Recording`, with one policy for defects.
 """
