@@ -161,8 +161,11 @@ class Board:
         label = held.label if held else None
         lost = window.dropped_samples > 0
         record.window = window
-        record.timeline.append(TimelinePoint(window.time, label, held.confidence if held else None, lost))
-        while record.timeline and record.timeline[0].time < window.time - self._timeline_s:
+        shown = window.time
+        if shown < self._wall() - self._timeline_s:
+            shown = self._wall()  # a recording with a start time: it is shown as it is played
+        record.timeline.append(TimelinePoint(shown, label, held.confidence if held else None, lost))
+        while record.timeline and record.timeline[0].time < shown - self._timeline_s:
             record.timeline.popleft()
         if lost:
             self._write("loss", name, f"lost {window.dropped_samples / 24:.0f} ms of audio", window.time)

@@ -49,6 +49,15 @@ def test_the_newest_of_everything_is_in_the_snapshot() -> None:
     assert snapshot.info.labels == ("happy",)
 
 
+def test_a_recording_with_a_start_time_is_shown_on_the_timeline_as_it_is_played() -> None:
+    b = board()
+    b.event(replace(WINDOW, time=3.0))
+    (view,) = b.snapshot().streams
+    assert [point.time for point in view.timeline] == [1000.0]
+    assert view.window is not None
+    assert view.window.time == 3.0
+
+
 def test_the_timeline_holds_the_tracked_label_and_forgets_what_is_too_old() -> None:
     b = board()
     for i in range(100):

@@ -103,7 +103,10 @@ def _headline(view: View, stream: StreamView) -> Line:
         return (("no speech" if stream.status == "silence" else "no emotion is clear enough", "muted"),)
     ink = label_ink(view.labels.index(state.label)) if state.label in view.labels else "strong"
     sure = "" if state.confidence is None else f" {state.confidence:.2f}"
-    lasting = duration(view.snapshot.time - state.since)
+    now = view.snapshot.time
+    if stream.window is not None and stream.window.time < now - view.timeline_s:
+        now = stream.window.time  # a recording with a start time, or a stream that sends no more
+    lasting = duration(now - state.since)
     return (("▌", ink), (printable(state.label), "strong"), (f"{sure}  for {lasting}", "muted"))
 
 
