@@ -10,15 +10,10 @@ from av.stream import Discard
 from streamer.audio.address import Address
 from streamer.audio.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, ConnectionLostError, Received
 from streamer.audio.decoder import to_float
+from streamer.audio.timestamps import Timestamps
 
 HLS_TIMEOUT_S = 20.0  # segments come every 2 to 10 s, and the supervisor sees by itself that nothing is left to play
 ANALYZE_US = 1_000_000  # how much audio FFmpeg looks at before it names the codec; its default is 5 s
-# How far a timestamp may lie beside the end of the frame before, in frames and at least in seconds. Of RTP a lost
-# packet is noticed: its timestamps were seen to jitter by 5 ms of 20 ms. Other formats come over connections that lose
-# nothing; the first AAC frames of MPEG-TS are one frame off, and what counts is a segment of HLS that was skipped.
-RTP_TOLERANCE = (0.75, 0.015)
-TOLERANCE = (3.0, 0.1)
-OGG_UNSURE_S = 1.0  # joined in the middle, Ogg knows its position from the second page on; what comes is whole anyway
 
 # Protocols that a source of each scheme may use. Only a session description is a file: no stream may name one, as a
 # playlist could that any server sends.
@@ -155,10 +150,7 @@ class AvConnection:
         """Decode packet by packet; what the decoder refuses is skipped, and the frames after it are `broken`."""
         stream = self._container.streams.audio[0]
         refused = False
-        due_s: float | None = None  # timestamp of the next frame if it follows directly
-        format_name = self._container.format.name
-        unsure_s = OGG_UNSURE_S if "ogg" in format_name else 0.0
-        frames_off, seconds_off = RTP_TOLERANCE if format_name in ("rtsp", "sdp", "rtp") else TOLERANCE
+        timestamps = Timestamps(self._container.format.name)
         for packet in self._container.demux(stream):
             refused = refused or packet.is_corrupt
             try:
@@ -172,17 +164,9 @@ class AvConnection:
                 if not frame.samples or not frame.sample_rate:
                     continue
                 length_s = frame.samples / frame.sample_rate
-                tolerance_s = max(frames_off * length_s, seconds_off)
-                broken = refused or (unsure_s <= 0 and _jumps(due_s, frame.time, tolerance_s))
+                broken = timestamps.breaks(frame.time, length_s) or refused
                 refused = False
-                unsure_s -= length_s
-                due_s = None if frame.time is None else frame.time + length_s
                 yield Received(to_float(frame), float(frame.sample_rate), broken)
-
-
-def _jumps(due_s: float | None, time_s: float | None, tolerance_s: float) -> bool:
-    """Return whether a frame's timestamp says that it does not follow the frame before it."""
-    return due_s is not None and time_s is not None and abs(time_s - due_s) > tolerance_s
 
 
 def _is_rtsp(address: Address) -> bool:

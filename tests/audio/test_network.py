@@ -208,14 +208,17 @@ def test_twenty_kills_and_twenty_freezes_in_a_row(
 
 
 def test_a_wrong_password_is_named_and_no_secret_is_shown(
-    tmp_path: Path, noise: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     caplog.set_level(logging.DEBUG)
-    server = Icecast(tmp_path / "icecast", noise[0], passwords={"eva": "s3cret"}).start()
+    server = FileServer(tmp_path / "files", login="eva:s3cret").start()
     shown = []
     try:
-        url = server.url.replace("//", "//eva@") + "?token=t0ken"
+        make(server.folder / "a.wav", "-f", "lavfi", "-i", "sine=d=9")
+        url = server.url.replace("//", "//eva@") + "/a.wav?token=t0ken"
         for password in ("wr0ng", "s3cret"):
             monkeypatch.setenv("STREAMER_SOURCE_PASSWORD", password)
             tap = started(url)

@@ -4,7 +4,6 @@ Everything sends the same noise without loss (FLAC or L16), so that a test can s
 A server can be killed, frozen, thawed and started again on the same port.
 """
 
-import hashlib
 import os
 import random
 import shutil
@@ -57,26 +56,31 @@ class _Processes:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / "servers.log").open("ab")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        log.close()
+        with (self.folder / "servers.log").open("ab") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
         return process
 
     def run_until(self, is_ready: Callable[[int], bool], *command: str) -> int:
-        """Spawn a program, again where it ends too early, until `is_ready(pid)`; return its pid."""
-        process = self.spawn(*command)
+        """Spawn a program and wait until `is_ready(pid)`; return its pid. Whatever ended too early is started again:
+        a port was taken for a moment, or what it feeds was not there yet."""
+        place = len(self._processes)
+        self.spawn(*command)
 
         def ready() -> bool:
-            nonlocal process
-            if process.poll() is not None:  # its port was taken for a moment, or what it feeds was not there yet
-                self._processes.remove(process)
-                time.sleep(0.2)
-                process = self.spawn(*command)
-            return is_ready(process.pid)
+            for index, process in enumerate(self._processes):
+                if process.poll() is not None:
+                    time.sleep(0.2)
+                    again = self.spawn(*process.args)  # type: ignore[arg-type, misc]
+                    self._processes.remove(again)
+                    self._processes[index] = again
+            return is_ready(self._processes[place].pid)
 
-        eventually(ready)
-        return process.pid
+        try:
+            eventually(ready, 30.0)
+        except AssertionError:
+            raise AssertionError(f"{command[0]} does not get ready: {self.log()}") from None
+        return self._processes[place].pid
 
     def signal_all(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -115,11 +119,11 @@ def _accepts(port: int) -> bool:
 
 
 def _answers(port: int, request: str) -> bool:
-    """Whether the answer to `request` is 200, or 401 of a stream that is there and closed."""
+    """Whether the answer to `request` is 200."""
     try:
         with socket.create_connection(("127.0.0.1", port), 0.5) as connection:
             connection.sendall(f"{request}\r\n\r\n".encode())
-            return connection.recv(100).split()[1] in (b"200", b"401")
+            return connection.recv(100).split()[1] == b"200"
     except (OSError, IndexError):
         return False
 
@@ -145,25 +149,20 @@ def _free_rtp_port() -> int:
 
 
 class Icecast(_Processes):
-    """Icecast with one source client: `noise.ogg`, FLAC in Ogg. `passwords` closes the mount to everybody else."""
+    """Icecast with one source client: `noise.ogg`, FLAC in Ogg.
+
+    It is watched from outside until it is ready, and started again where it ends before that. Its mount is open.
+    """
 
     SOURCE_PASSWORD = "hackme"
 
-    def __init__(self, folder: Path, noise: Path, passwords: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, noise: Path) -> None:
         super().__init__(folder)
         self._icecast = program("icecast2", "icecast2")
         self._ffmpeg = program("ffmpeg", "ffmpeg")
         self._noise = noise
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/noise.ogg"
-        self._mount = ""
-        if passwords:
-            users = folder / "htpasswd"
-            users.write_text("".join(f"{u}:{hashlib.md5(p.encode()).hexdigest()}\n" for u, p in passwords.items()))
-            self._mount = (
-                f'<mount type="normal"><mount-name>/noise.ogg</mount-name><authentication type="htpasswd">'
-                f'<option name="filename" value="{users}"/></authentication></mount>'
-            )
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         change = "<changeowner><user>nobody</user><group>nogroup</group></changeowner>" if root else ""
         if root:  # it drops its rights, and must still read the test's folder
@@ -177,7 +176,7 @@ class Icecast(_Processes):
             <authentication><source-password>{self.SOURCE_PASSWORD}</source-password>
             <admin-user>admin</admin-user><admin-password>hackme</admin-password></authentication>
             <hostname>localhost</hostname>
-            <listen-socket><port>{self.port}</port><bind-address>127.0.0.1</bind-address></listen-socket>{self._mount}
+            <listen-socket><port>{self.port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
             <paths><logdir>/tmp</logdir><webroot>{folder}</webroot><adminroot>{folder}</adminroot></paths>
             <logging><accesslog>-</accesslog><errorlog>-</errorlog><loglevel>2</loglevel></logging>
             <security><chroot>0</chroot>{change}</security></icecast>"""
@@ -185,7 +184,8 @@ class Icecast(_Processes):
 
     def start(self) -> "Icecast":
         """Start it and its source client, and wait until the mount is there."""
-        self.run_until(lambda _: _accepts(self.port), self._icecast, "-c", str(self._config))
+        self.run_until(lambda pid: _sockets(pid, "tcp") > 0, self._icecast, "-c", str(self._config))
+        time.sleep(0.2)
         self.run_until(
             lambda _: _answers(self.port, "GET /noise.ogg HTTP/1.0"),
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), "-c:a", "flac", "-sample_fmt", "s16",
@@ -212,7 +212,7 @@ class RtspServer(_Processes):
         """Start the server, then the camera."""
         # Looked at from outside: at the end of any connection before the camera's, rtsp-server-perl 0.06 falls back to
         # its default RTP port, which another server on this machine may use.
-        server = self.run_until(
+        self.run_until(
             lambda pid: _sockets(pid, "tcp") == 2,
             self._server, "--clientport", str(self.port), "--serverport", str(self._source_port),
             "--client_listen_address", "127.0.0.1", "--source_listen_address", "127.0.0.1",
@@ -220,41 +220,50 @@ class RtspServer(_Processes):
         )  # fmt: skip
         describe = f"DESCRIBE {self.url} RTSP/1.0\r\nCSeq: 1"
         self.run_until(
-            lambda _: _sockets(server, "udp") > 0 and _answers(self.port, describe),
+            lambda _: _sockets(self._processes[0].pid, "udp") > 0 and _answers(self.port, describe),
             self._ffmpeg, "-v", "error", "-re", "-i", str(self._noise), *self._picture, "-c:a", "pcm_s16be",
             "-f", "rtsp", "-rtsp_transport", "udp", f"rtsp://127.0.0.1:{self._source_port}/noise",
         )  # fmt: skip
         return self
 
 
-_HTTPS = """
-import http.server, ssl, sys
-port, folder, certificate, key = sys.argv[1:]
-handler = lambda *given: http.server.SimpleHTTPRequestHandler(*given, directory=folder)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(certificate, key)
-server.socket = context.wrap_socket(server.socket, server_side=True)
+_FILE_SERVER = """
+import base64, http.server, ssl, sys
+port, folder, login, *certificate_and_key = sys.argv[1:]
+token = "Basic " + base64.b64encode(login.encode()).decode()
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if login and self.headers["Authorization"] != token:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="files"')
+            self.end_headers()
+        else:
+            super().do_GET()
+
+server = http.server.ThreadingHTTPServer(
+    ("127.0.0.1", int(port)), lambda *given: Handler(*given, directory=folder)
+)
+if certificate_and_key:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate_and_key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
 
 
 class FileServer(_Processes):
-    """Python's own HTTP server for the files of a folder; over TLS where it has certificates."""
+    """An HTTP server for the files of a folder; for one user, where a `login` is given; over TLS, with certificates."""
 
-    def __init__(self, folder: Path, tls: Certificates | None = None) -> None:
+    def __init__(self, folder: Path, tls: Certificates | None = None, login: str = "") -> None:
         super().__init__(folder)
-        self._tls = tls
         self.port = free_port()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._arguments = [str(self.port), str(folder), login]
+        if tls:
+            self._arguments += [str(tls.server_cert), str(tls.server_key)]
 
     def start(self) -> "FileServer":
         """Start it, and wait until it answers."""
-        if self._tls is None:
-            options = [str(self.port), "--bind", "127.0.0.1", "-d", str(self.folder)]
-            code = ["-m", "http.server"]
-        else:
-            options = [str(self.port), str(self.folder), str(self._tls.server_cert), str(self._tls.server_key)]
-            code = ["-c", _HTTPS]
-        self.run_until(lambda _: _accepts(self.port), sys.executable, *code, *options)
+        self.run_until(lambda _: _accepts(self.port), sys.executable, "-c", _FILE_SERVER, *self._arguments)
         return self
