@@ -1,7 +1,7 @@
 """Decode one recording with FFmpeg's libraries (PyAV), packet by packet.
 
 PyAV's own decoding loop ends at the first packet that a decoder refuses. Here such a packet is skipped and counted, as
-the program `ffmpeg` does. Importing this module loads 30 MB of libraries in 0.15 s, so it is imported where a recording
+the program `ffmpeg` does. Importing this module takes 19 MB and 0.06 to 0.14 s, so it is imported where a recording
 is opened, and nowhere else.
 
 An MP3 without an info frame (Xing, LAME) does not state its encoder's delay: it starts 1,105 samples late (576 of the
