@@ -6,9 +6,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from streamer.audio.microphone import Microphone
-from streamer.audio.open import SourceOptions, SourceSpec, open_source, parse_source
-from streamer.audio.source import Source
 from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
@@ -18,6 +15,9 @@ from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
+from streamer.sources.microphone import Microphone
+from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source
+from streamer.sources.source import Source
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.build import Pipeline
@@ -251,7 +251,7 @@ class Monitor:
 
     def devices(self) -> tuple[str, ...]:
         """Return the names of the input devices; empty where PortAudio or a device is missing."""
-        from streamer.audio.devices import list_devices
+        from streamer.sources.devices import list_devices
 
         try:
             return tuple(dict.fromkeys(device.title for device in list_devices()))

@@ -8,8 +8,8 @@ from streamer.analysis.cache import RowCache
 from streamer.analysis.discover import Recording
 from streamer.analysis.embedder import Embedder
 from streamer.arrays import Samples
-from streamer.audio.files import Facts, UnreadableError, read_blocks, read_facts, read_whole
 from streamer.constants import SAMPLE_RATE
+from streamer.decoding.files import Facts, UnreadableError, read_blocks, read_facts, read_whole
 
 LONG_SAMPLES = 60 * SAMPLE_RATE  # 60 s; longer recordings are streamed, so that memory does not grow with their length
 

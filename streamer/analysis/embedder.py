@@ -15,10 +15,10 @@ from streamer.analysis.aggregate import RunningPool
 from streamer.analysis.embedding_model import EmbeddingModel
 from streamer.analysis.settings import EmbedSettings
 from streamer.arrays import Float32Array, Samples
-from streamer.audio.files import READER_VERSION
 from streamer.audio.front_end import FrontEnd
 from streamer.codec import StreamingEncoder
 from streamer.codec.quantizer import DEFAULT_BANDWIDTH
+from streamer.decoding.files import READER_VERSION
 from streamer.errors import UsageError
 
 Rows = Float32Array | npt.NDArray[np.int16]

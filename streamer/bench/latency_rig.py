@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamer.audio.microphone import Microphone
 from streamer.bench.latency import Conditions, LatencyReport, report
 from streamer.bench.local_broker import LocalBroker
 from streamer.bench.program import end
@@ -25,6 +24,7 @@ from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
+from streamer.sources.microphone import Microphone
 
 PLAYER_RATE = 48_000  # Hz
 BLOCK_S = 0.01  # audio written to the player at once

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from streamer.audio.open import DEMO
 from streamer.bench.figures import Criterion, all_met
 from streamer.bench.local_broker import LocalBroker
 from streamer.bench.program import Program, end
@@ -32,6 +31,7 @@ from streamer.bench.virtual_microphone import VirtualMicrophone
 from streamer.config import Settings
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.errors import StreamerError
+from streamer.sources.open import DEMO
 
 START_S = 60.0  # for the first window
 LOADED_START_S = 240.0  # the same, under a load that is more than the machine can serve

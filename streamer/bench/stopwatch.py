@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.portaudio import InputStream, PortAudio
 from streamer.audio.ring import Chunk, RingBuffer
 from streamer.constants import SAMPLE_RATE
 from streamer.events import Event, Window
 from streamer.pipeline.inference import Inference, Stage
+from streamer.sources.portaudio import InputStream, PortAudio
 
 CLICK_LEVEL = 0.25  # a click is played at 0.8; the virtual microphone holds nothing else
 CLICK_APART = SAMPLE_RATE // 5  # samples within which a click still rings

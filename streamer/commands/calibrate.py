@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from streamer.audio.open import SourceSpec
     from streamer.config import AudioConfig, Settings, StreamConfig
     from streamer.emotion.profile import VoiceProfile
     from streamer.feed.snapshot import StreamView
     from streamer.monitor import Monitor
     from streamer.pipeline.profiles import EnrolmentResult
+    from streamer.sources.open import SourceSpec
 
 POLL_S = 0.1  # between two updates of the progress line
 BAR_CELLS = 24  # what is left of 80 columns beside the text
@@ -138,7 +138,7 @@ def _select(
     settings: Settings, source: str | None, name: str | None
 ) -> tuple[SourceSpec, str | None, AudioConfig | StreamConfig]:
     """Return the source to capture, the stream's name, and the table that describes it."""
-    from streamer.audio.open import SourceSpec, check_recording, parse_source
+    from streamer.sources.open import SourceSpec, check_recording, parse_source
 
     tables = {table.name: table for table in settings.stream}
     chosen: AudioConfig | StreamConfig = settings.audio

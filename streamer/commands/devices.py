@@ -11,7 +11,7 @@ def devices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from streamer.audio.devices import list_devices
+    from streamer.sources.devices import list_devices
 
     found = list_devices()
     console = Console()

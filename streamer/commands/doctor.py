@@ -88,8 +88,8 @@ def examine(settings: Settings, file: Path | None) -> Iterator[Finding]:
 
 def _network_sources(settings: Settings) -> Iterator[Finding]:
     """Open every URL among the sources once; a wrong source is a finding of its own."""
-    from streamer.audio.open import open_once, parse_source
     from streamer.config import StreamConfig
+    from streamer.sources.open import open_once, parse_source
 
     for table in settings.stream or (settings.audio,):
         what = f"source {table.name}" if isinstance(table, StreamConfig) else "source"
@@ -103,7 +103,7 @@ def _network_sources(settings: Settings) -> Iterator[Finding]:
 
 
 def _microphone(settings: Settings) -> Finding:
-    from streamer.audio.devices import find_device, list_devices
+    from streamer.sources.devices import find_device, list_devices
 
     devices = list_devices()
     default = find_device(None, devices)

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
 
-from streamer.audio.source import Encoding
 from streamer.commands.options import SOURCES, ConfigFile, LogFile, ModelCheckpoint, ModelDevice, Mqtt, given_tables
 from streamer.commands.stderr import notice
 from streamer.errors import UsageError
+from streamer.sources.source import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from streamer.audio.open import SourceSpec
-    from streamer.audio.source import PcmFormat
     from streamer.config import AudioConfig, Settings, StreamConfig
     from streamer.monitor import Monitor
+    from streamer.sources.open import SourceSpec
+    from streamer.sources.source import PcmFormat
 
 
 def run(
@@ -68,8 +68,8 @@ def run(
       streamer run interview.mp4 --start-time 2026-11-22T16:30:00+01:00
       arecord -t raw -f S16_LE -r 24000 -c 1 | streamer run -
     """
-    from streamer.audio.source import PcmFormat
     from streamer.config import load
+    from streamer.sources.source import PcmFormat
 
     if source is not None and more:
         refuse_several([source, *more])
@@ -115,7 +115,7 @@ def parse_start_time(text: str | None) -> float | None:
 
 def refuse_several(sources: Sequence[str]) -> NoReturn:
     """Raise UsageError, with the shell line that monitors one recording after the other."""
-    from streamer.audio.open import loop_over
+    from streamer.sources.open import loop_over
 
     raise UsageError(
         f"{len(sources)} sources were named, and `streamer run` takes one recording at a time; for all of them: "
@@ -194,7 +194,7 @@ def _add_sources(
     """Add the named source, or those of the [[stream]] tables."""
     from dataclasses import replace
 
-    from streamer.audio.open import check_recording, open_source, parse_source
+    from streamer.sources.open import check_recording, open_source, parse_source
 
     wanted: list[tuple[str | None, SourceSpec, AudioConfig | StreamConfig]] = [
         (stream.name, parse_source(stream.source), stream) for stream in settings.stream

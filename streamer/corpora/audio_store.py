@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.files import READER_VERSION, read_recording
 from streamer.constants import FRAME_SAMPLES
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.corpus import Clip
+from streamer.decoding.files import READER_VERSION, read_recording
 from streamer.errors import StreamerError, UsageError
 from streamer.progress import Progress
 

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.arrays import Samples
-from streamer.audio.files import READER_VERSION
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore, fingerprint_of_weights
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip
+from streamer.decoding.files import READER_VERSION
 from streamer.emotion.labels import LABELS
 from streamer.evaluation.cross_validation import Folds
 from streamer.progress import Progress

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.files import read_recording
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.augment import NON_SPEECH, buzz, gain, generator, rms
 from streamer.corpora.corpus import SUFFIXES
+from streamer.decoding.files import read_recording
 from streamer.errors import UsageError
 from streamer.evaluation.through_worker import ROWS, WorkerHarness
 from streamer.events import EmotionStarted, Window

@@ -15,7 +15,6 @@ import torch
 
 from streamer.arrays import Float64Array, Samples
 from streamer.audio.ring import RingBuffer
-from streamer.audio.source import SourceStatus
 from streamer.config import ModelConfig, Settings, WindowConfig
 from streamer.constants import FRAME_RATE, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
@@ -29,6 +28,7 @@ from streamer.pipeline.build import build_inference, stream_settings
 from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.progress import Progress
+from streamer.sources.source import SourceStatus
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from streamer import __version__
-from streamer.audio.source import Source
 from streamer.codec.cpu.pack import check_supported
 from streamer.codec.device import choose_device
 from streamer.config import Settings
@@ -24,6 +23,7 @@ from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfi
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import MAX_HOPS, Worker
 from streamer.publish.publisher import Publisher
+from streamer.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)

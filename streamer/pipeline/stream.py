@@ -9,12 +9,12 @@ import numpy as np
 from streamer.arrays import Samples
 from streamer.audio.meter import LevelMeter, rms_and_peak_dbfs
 from streamer.audio.ring import Chunk
-from streamer.audio.source import Source, SourceState, SourceStatus
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.emotion.tracker import ClaimRule, Observation, Tracker, TrackerOutput, TrackerSettings
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Status, Window
 from streamer.feed.snapshot import Level
 from streamer.pipeline.counters import Counters
+from streamer.sources.source import Source, SourceState, SourceStatus
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.inference import WindowResult

@@ -11,12 +11,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from streamer.audio.clock import SYSTEM, Clock
-from streamer.audio.source import Source
 from streamer.errors import UsageError
 from streamer.events import Event
 from streamer.pipeline.profiles import VoiceProfiles
 from streamer.pipeline.sink import WorkerSink
 from streamer.pipeline.stream import StreamRuntime, StreamSettings
+from streamer.sources.source import Source
 
 if TYPE_CHECKING:  # it loads torch, and the screen is there before that is through
     from streamer.pipeline.inference import Inference, WindowResult

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from streamer.arrays import Float32Array
-from streamer.audio.files import READER_VERSION
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip
+from streamer.decoding.files import READER_VERSION
 from streamer.errors import UsageError
 from streamer.extras import install_command
 from streamer.progress import Progress

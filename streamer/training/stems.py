@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from streamer.arrays import Samples
-from streamer.audio.files import READER_VERSION
 from streamer.audio.front_end import front_end_identity, normalize_batch
 from streamer.codec import Encoder
 from streamer.constants import SAMPLE_RATE
@@ -14,6 +13,7 @@ from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_o
 from streamer.corpora.augment import Augmentation, generator, non_speech
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
+from streamer.decoding.files import READER_VERSION
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.progress import Progress
 from streamer.training.encoder_parts import STEM_DIMS, lower_layers

@@ -16,7 +16,7 @@ from streamer.analysis.discover import Recording, find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, embed_recordings, plan_batches
 from streamer.analysis.embedder import BATCH_SIZES, Embedder
 from streamer.analysis.settings import EmbedSettings
-from streamer.audio.files import Facts, UnreadableError, read_facts
+from streamer.decoding.files import Facts, UnreadableError, read_facts
 from streamer.errors import StreamerError
 from tests.analysis.embedding import embed
 from tests.analysis.made import Watcher, checkpoint, model, sound, write
@@ -125,7 +125,7 @@ def test_only_where_nothing_could_be_embedded_it_is_an_error(tmp_path):
 def test_a_long_recording_is_read_in_blocks_and_never_whole(tmp_path, monkeypatch):
     """What a two-hour file takes: with the limit lowered, for the time of a test."""
     monkeypatch.setattr("streamer.analysis.embed.LONG_SAMPLES", 12_000)
-    monkeypatch.setattr("streamer.audio.files.BLOCK_S", 0.5)
+    monkeypatch.setattr("streamer.decoding.files.BLOCK_S", 0.5)
     monkeypatch.setattr("streamer.analysis.embed.read_whole", lambda *_: pytest.fail("it was read whole"))
     path = tmp_path / "long.flac"
     soundfile.write(path, sound(2.5, rate=8_000), 8_000)

@@ -9,7 +9,7 @@ import torch
 
 from streamer.analysis.embedder import Embedder
 from streamer.analysis.settings import EmbedSettings
-from streamer.audio.files import read_blocks, read_whole
+from streamer.decoding.files import read_blocks, read_whole
 from tests.analysis.embedding import embed
 from tests.analysis.made import checkpoint, model, write
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamer.audio.clock import BackOff, CaptureClock, RateMeter, WallClock
-from tests.audio.fake_sounddevice import FakeClock
+from tests.sources.fake_sounddevice import FakeClock
 
 
 def test_late_callbacks_shift_no_time() -> None:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from streamer.audio.clock import SYSTEM, WallClock
-from streamer.audio.connection import Received
 from streamer.audio.downmix import EVIDENCE_FRAMES, Downmix
-from streamer.audio.network_writer import NetworkWriter
 from streamer.audio.resample import to_mono
 from streamer.audio.ring import RingBuffer
 from streamer.constants import SAMPLE_RATE
-from tests.audio.playing import noise
+from streamer.sources.connection import Received
+from streamer.sources.network_writer import NetworkWriter
+from tests.sources.playing import noise
 
 BLOCK = 480
 

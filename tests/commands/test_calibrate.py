@@ -12,11 +12,11 @@ import soundfile
 import torch
 from typer.testing import CliRunner, Result
 
-from streamer.audio.open import DEMO
 from streamer.cli import app
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.profile import ProfileError, load_profile, profile_folder, stored_names
 from streamer.errors import StreamerError, UsageError
+from streamer.sources.open import DEMO
 from tests.support.vowels import high_voice
 
 runner = CliRunner()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.audio.files import READER_VERSION
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.array_store import RaggedStore
 from streamer.corpora.audio_store import AudioStore, require_whole
 from streamer.corpora.corpus import Clip, clips_of, read_corpora, read_corpus
+from streamer.decoding.files import READER_VERSION
 from streamer.errors import StreamerError, UsageError
 from tests.support.training_corpus import write_corpus
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import soundfile
 
-from streamer.audio.files import read_whole
-from streamer.audio.open import DEMO
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus, read_corpora
+from streamer.decoding.files import read_whole
 from streamer.emotion.checkpoint import load_checkpoint
 from streamer.evaluation.evaluate import evaluate
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.results import Evaluation
 from streamer.evaluation.through_worker import WorkerHarness
+from streamer.sources.open import DEMO
 from streamer.training import predict
 from tests.support.training_corpus import write_corpus
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from streamer.audio.files import read_whole
-from streamer.audio.open import DEMO
 from streamer.constants import SAMPLE_RATE
+from streamer.decoding.files import read_whole
 from streamer.errors import UsageError
 from streamer.evaluation.false_alarms import SOUNDS, measure_false_alarms
 from streamer.evaluation.through_worker import WorkerHarness
+from streamer.sources.open import DEMO
 from tests.evaluation.conftest import SEED, silent
 
 pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.audio.open import DEMO
+from streamer.sources.open import DEMO
 from tests.live.program import Streamer, events
 from tests.support.real_audio import VirtualMicrophone
 from tests.support.real_broker import Listener, Mosquitto

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import torch
 
-from streamer.audio.open import DEMO
 from streamer.emotion.model import EmotionDetectionModel
+from streamer.sources.open import DEMO
 from tests.live.program import LIVELY, Streamer, events, write_config
 from tests.support.real_broker import Listener, Mosquitto, eventually, retained
 

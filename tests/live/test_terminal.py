@@ -8,8 +8,8 @@ from typing import BinaryIO
 import pytest
 import soundfile
 
-from streamer.audio.open import DEMO
 from streamer.publish.broker import EmbeddedBroker
+from streamer.sources.open import DEMO
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]

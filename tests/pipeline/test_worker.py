@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.audio.source import SourceState
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Window
 from streamer.feed.board import Board
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
+from streamer.sources.source import SourceState
 from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource
 
 HOP_SAMPLES = 18 * 320  # samples

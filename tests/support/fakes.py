@@ -7,12 +7,12 @@ from typing import Unpack
 import numpy as np
 
 from streamer.audio.ring import RingBuffer
-from streamer.audio.source import SourceState, SourceStatus
 from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 from streamer.events import Event, Status
 from streamer.feed.board import Board
 from streamer.feed.snapshot import StreamDetails
 from streamer.pipeline.inference import WindowResult
+from streamer.sources.source import SourceState, SourceStatus
 
 
 @dataclass
