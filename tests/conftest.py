@@ -19,6 +19,7 @@ def missing(part: str, cure: str) -> None:
     pytest.skip(message)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests, which share fixtures, in one process, and all tests with real devices or brokers in one."""
     for item in items:

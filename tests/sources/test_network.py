@@ -169,6 +169,7 @@ def test_killed_and_frozen_servers_are_noticed_and_come_back_with_every_sample_a
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("which", [0, 1], ids=["http", "rtsp"])
 def test_twenty_kills_and_twenty_freezes_in_a_row(
