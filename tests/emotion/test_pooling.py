@@ -31,7 +31,7 @@ def test_mean_and_deviation_are_those_of_the_weighted_frames():
     assert weights.sum().item() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(("place", "lag"), enumerate(LAGS))
+@pytest.mark.parametrize(("place", "lag"), list(enumerate(LAGS)))
 def test_movement_is_the_weighted_root_mean_square_of_differences(place, lag):
     x = frames(50)
     with torch.no_grad():
