@@ -13,6 +13,8 @@ from streamer.decoding.files import read_blocks, read_whole
 from tests.analysis.embedding import embed
 from tests.analysis.made import checkpoint, model, write
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 
 def test_each_recording_has_its_own_offline_embedding(folder, tmp_path):
     """Batches of unequal lengths, each clip mirrored at its own end."""

@@ -9,6 +9,8 @@ from streamer.audio.vad import CHUNK, VAD_CHUNK, VAD_CONTEXT, VadChunk, VoiceAct
 from streamer.constants import SAMPLE_RATE
 from tests.support.vowels import high_voice, vowels
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():

@@ -19,6 +19,8 @@ from streamer.errors import StreamerError, UsageError
 from streamer.sources.open import DEMO
 from tests.support.vowels import high_voice
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 runner = CliRunner()
 
 

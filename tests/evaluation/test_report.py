@@ -15,6 +15,8 @@ from streamer.evaluation.results import Evaluation
 from streamer.evaluation.through_worker import WorkerHarness, stream_clips
 from tests.evaluation.conftest import SEED, silent
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 
 def test_the_report_is_written_as_json_and_text_and_pictures(evaluation: Evaluation, tmp_path: Path) -> None:
     written = write_report(evaluation, tmp_path / "report")

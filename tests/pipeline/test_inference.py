@@ -10,6 +10,8 @@ from streamer.constants import FRAME_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 HOP_FRAMES, WINDOW_FRAMES = 18, 75
 HOP_SAMPLES = HOP_FRAMES * FRAME_SAMPLES
 

@@ -19,6 +19,8 @@ from streamer.sources.source import PcmFormat
 from tests.decoding.test_recording_kinds import ffmpeg
 from tests.sources.playing import FAST, noise, play, read_to_end, wait_for
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 PCM = PcmFormat("s16le", SAMPLE_RATE, 1)
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE)).astype(np.float32)
 

@@ -11,6 +11,8 @@ from streamer.training.learner import TrainingState
 from streamer.training.trainer import train_epoch
 from tests.training.small_run import QUICK, prepared, silent
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 
 def test_the_kept_weights_are_the_moving_average_over_steps(corpus: Path, work: Path) -> None:
     recipe = replace(QUICK, averaging=0.9)

@@ -17,6 +17,8 @@ from streamer.training.teacher import WhisperTeacher
 from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_probes
 from tests.training.small_run import silent
 
+pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
+
 
 @pytest.fixture(scope="module")
 def teacher() -> WhisperTeacher:

@@ -60,7 +60,7 @@ def attention_heights(weights: Sequence[float], window_frames: int, columns: int
         if end <= start or not even:
             heights.append(None)
         else:
-            density = (before(end) - before(start)) / ((end - start) * even)
+            density = (before(end) - before(start)) / even / (end - start)  # their product could be 0
             heights.append(density / (1 + density))
     return heights
 

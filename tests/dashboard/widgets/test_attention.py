@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamer.dashboard.drawing import line_width
@@ -11,6 +11,7 @@ def test_even_attention_stands_at_half_height_everywhere() -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=300), st.integers(1, 120))
+@example([5e-324], 2)  # the smallest weight there is
 def test_attention_stays_within_the_strip(weights: list[float], columns: int) -> None:
     heights = attention_heights(weights, len(weights), columns)
     assert len(heights) == columns
