@@ -16,6 +16,7 @@ from streamer.commands.analyze import analyze
 from streamer.commands.bench import bench
 from streamer.commands.broker import broker
 from streamer.commands.calibrate import calibrate
+from streamer.commands.config import config
 from streamer.commands.devices import devices
 from streamer.commands.doctor import doctor
 from streamer.commands.embed import embed
@@ -26,7 +27,7 @@ from streamer.commands.train import train
 from streamer.commands.watch import watch
 from streamer.errors import StreamerError
 
-COMMANDS = (run, watch, calibrate, devices, doctor, info, broker, bench, train, evaluate, embed, analyze)
+COMMANDS = (run, watch, calibrate, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze)
 
 app = typer.Typer(
     name="streamer",

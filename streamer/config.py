@@ -2,14 +2,16 @@
 
 Later wins: built-in defaults, the file, variables (`STREAMER_WINDOW__HOP_S=0.48`), flags. The file is `--config`, else
 `STREAMER_CONFIG`, else `config.toml` in the working folder, else the one in the platform's configuration folder.
-Anything wrong is one line that names the file (or variable, or flag), the key, the value and what is allowed.
+Everything that is wrong is said at once, a line each, which names the file (or variable, or flag), the key, the value
+and what is allowed.
 """
 
+import difflib
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,14 +27,16 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streamer.config_errors import Complaint, Location, complaints, quoted_numbers
 from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, FRAME_RATE
 from streamer.errors import UsageError
+from streamer.names import slugify
+from streamer.toml_errors import read_toml
 
 PREFIX = "STREAMER_"
 RING_HOPS = 3  # the ring's least length: with so many hops waiting the worker sees that it is behind
-_VARIABLE = "a variable"
+_VARIABLE = PREFIX + "{key}"
 _NO_SETTINGS = (PREFIX + "CONFIG", PREFIX + "SOURCE_PASSWORD")  # variables that stand for no key of the file
 
 
@@ -49,6 +53,23 @@ def _whole_frames(seconds: float) -> float:
         near = max(1, round(frames)) / FRAME_RATE
         raise ValueError(f"a whole number of 1/{FRAME_RATE} s frames is needed; the nearest is {near:.6g}")
     return seconds
+
+
+def _torch_device(name: str) -> str:
+    """Refuse a word that is no device of torch's, in words instead of in a regular expression."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        word = name.lower().replace("gpu", "cuda")
+        near = difflib.get_close_matches(word, ("auto", "cpu", "mps", "cuda"), n=1)
+        meant = f'did you mean "{near[0]}"? Else, ' if near else ""
+        raise ValueError(f'{meant}it must be "auto", "cpu", "mps", "cuda" or "cuda:N", N counting GPUs from 0')
+    return name
+
+
+def _stream_name(name: str) -> str:
+    """Refuse a name that could not stand in a topic as it is."""
+    if name != slugify(name, empty="-"):
+        raise ValueError(f'lower-case letters, digits, - and _ make a name; "{slugify(name)}" would be one')
+    return name
 
 
 Frames = Annotated[float, AfterValidator(_whole_frames)]
@@ -92,7 +113,7 @@ class ModelConfig(_Table):
     """The [model] table: the checkpoint, where it runs, and how."""
 
     checkpoint: str = "bundled"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_torch_device)] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     threshold: Literal["auto"] | Share = "auto"
@@ -149,22 +170,14 @@ class DashboardConfig(_Table):
 class StreamConfig(_Table):
     """One [[stream]] table: one of several sources at once."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    name: Annotated[str, AfterValidator(_stream_name)]
     source: str
     source_password_file: str = ""
     channel: Literal["mix"] | Annotated[int, Field(ge=0, le=255)] = "mix"
 
 
-class Settings(BaseSettings):
+class Settings(_Table):
     """All of config.toml."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
 
     audio: AudioConfig = AudioConfig()
     window: WindowConfig = WindowConfig()
@@ -195,17 +208,25 @@ class Settings(BaseSettings):
             raise ValueError(f"two [[stream]] tables are both named {twice[0]!r}")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`load` has merged file, variables and flags, so that it can say where a wrong value came from."""
-        return (init_settings,)
+
+class SettingsError(UsageError):
+    """One or more settings are wrong; the message holds a line for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(problems[0] if len(problems) == 1 else f"{len(problems)} settings are wrong:{lines}")
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings in force, and how they came about."""
+
+    settings: Settings
+    file: Path | None  # that was read; None: there is none
+    layers: tuple[tuple[str, Mapping[str, Any]], ...]  # the file, the variables and the flags, by name
+    problems: tuple[str, ...] = ()  # what is wrong, a sentence each
+    replaced: tuple[Location, ...] = ()  # keys with the default in place of what is wrong
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
@@ -216,27 +237,82 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         flags: nested tables of what the command line set, `{"model": {"device": "cpu"}}`.
 
     Raises:
-        UsageError: the file cannot be read or parsed, or a key, type or value is not allowed.
+        UsageError: the file cannot be read or parsed, or keys, types or values are not allowed.
     """
-    path = file_in_force(config)
-    file = (str(path), _read(path)) if path else ("config.toml", {})
-    layers = [file, (_VARIABLE, _variables()), ("flag", dict(flags or {}))]
-    merged: dict[str, Any] = {}
-    for _, layer in layers:
+    loaded = load_with_problems(config, flags)
+    if loaded.problems:
+        raise SettingsError(loaded.problems)
+    return loaded.settings
+
+
+def load_with_problems(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """Return the settings in force, with the defaults in the place of what is wrong, and what that is.
+
+    Args:
+        config, flags: as for `load`.
+    """
+    path, problems, tables = file_in_force(config), [], {}
+    if path is not None:
+        try:
+            tables = read_toml(path, PREFIX + "CONFIG" if config is None and _named() else "")
+        except UsageError as error:
+            problems.append(str(error))
+    variables, unknown = _variables()
+    problems += unknown
+    layers = ((str(path or "config.toml"), tables), (_VARIABLE, variables), ("flag", dict(flags or {})))
+    settings, wrong = _validated(layers)
+    texts = tuple(complaint.text for complaint in wrong)
+    return Loaded(settings, path, layers, (*problems, *texts), tuple(complaint.location for complaint in wrong))
+
+
+def _validated(layers: tuple[tuple[str, Mapping[str, Any]], ...]) -> tuple[Settings, list[Complaint]]:
+    """Return the settings of `layers` without what is wrong, and the complaints about that."""
+    name, file = layers[0]
+    found = quoted_numbers(name, file, Settings)
+    merged = _without(file, [complaint.location for complaint in found])
+    for _, layer in layers[1:]:
         merged = _merge(merged, layer)
-    try:
-        return Settings(**merged)
-    except ValidationError as error:
-        raise UsageError(_sentence(error, layers)) from None
+    while True:
+        try:
+            return Settings(**merged), found
+        except ValidationError as error:
+            new = complaints(error, layers, Settings)
+            found += new
+            before, merged = merged, _without(merged, [complaint.location for complaint in new])
+            if merged == before:  # never, as far as known: each complaint is about a key
+                return Settings(), found
+
+
+def _without(tables: Mapping[str, Any], locations: list[Location]) -> dict[str, Any]:
+    """Return a copy of `tables` without the keys at `locations`; of a [[stream]] table the whole is left out."""
+    kept: dict[str, Any] = {}
+    for table, content in tables.items():
+        wrong = [location[:2] for location in locations if location[:1] == (table,)]
+        if not wrong:
+            kept[table] = content
+        elif any(len(location) == 1 for location in wrong):
+            continue
+        elif isinstance(content, Mapping):
+            kept[table] = {key: value for key, value in content.items() if (table, key) not in wrong}
+        else:
+            indices = {location[1] for location in wrong}
+            kept[table] = [one for index, one in enumerate(content) if index not in indices]
+    if () in locations:  # two [[stream]] tables of one name
+        kept.pop("stream", None)
+    return kept
 
 
 def file_in_force(config: Path | None = None) -> Path | None:
     """Return the file that `load` reads; None where there is none and the built-in defaults hold."""
     if config is not None:
         return config
-    if os.environ.get(PREFIX + "CONFIG"):
+    if _named():
         return Path(os.environ[PREFIX + "CONFIG"])
     return next((path for path in usual_places() if path.is_file()), None)
+
+
+def _named() -> bool:
+    return bool(os.environ.get(PREFIX + "CONFIG"))
 
 
 def usual_places() -> tuple[Path, ...]:
@@ -244,27 +320,21 @@ def usual_places() -> tuple[Path, ...]:
     return (Path("config.toml"), platformdirs.user_config_path("streamer") / "config.toml")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such configuration file; check --config or {PREFIX}CONFIG.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a UTF-8 text file ({error}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: is not valid TOML: {error}.") from None
-
-
-def _variables() -> dict[str, Any]:
-    """Return `STREAMER_WINDOW__HOP_S=0.48` as `{"window": {"hop_s": "0.48"}}`."""
+def _variables() -> tuple[dict[str, Any], list[str]]:
+    """Return `STREAMER_WINDOW__HOP_S=0.48` as `{"window": {"hop_s": "0.48"}}`, and what is wrong with others."""
+    tables: dict[str, Any] = {}
+    unknown = []
     for variable in sorted(os.environ):
-        table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
-        known = table in Settings.model_fields and table != "stream" and key
-        if variable.startswith(PREFIX) and variable not in _NO_SETTINGS and not known:
-            raise UsageError(
+        if not variable.upper().startswith(PREFIX) or variable in _NO_SETTINGS:
+            continue
+        table, _, key = variable[len(PREFIX) :].lower().partition("__")
+        if table in Settings.model_fields and table != "stream" and key:
+            tables.setdefault(table, {})[key] = os.environ[variable]
+        else:
+            unknown.append(
                 f"{variable}: no such setting; variables are named {PREFIX}TABLE__KEY, as in {PREFIX}WINDOW__HOP_S."
             )
-    return EnvSettingsSource(Settings)()
+    return tables, unknown
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,50 +343,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
-
-
-_Layers = list[tuple[str, dict[str, Any]]]
-
-
-def _sentence(error: ValidationError, layers: _Layers) -> str:
-    """Return one line for the first of pydantic's errors: where, which key, which value, what is allowed."""
-    first = error.errors()[0]
-    # A union's branch name ("constrained-int") is part of pydantic's location, but of no key.
-    location = [part for part in first["loc"] if isinstance(part, int) or re.fullmatch(r"[a-z][a-z0-9_]*", str(part))]
-    location = [part for part in location if part not in ("int", "float", "str")]
-    origin = _origin(location, layers)
-    key = ".".join(str(part) for part in location) or "[[stream]]"
-    if first["type"] == "extra_forbidden":
-        return f"{origin}: {key}: no such key; allowed here are {_allowed(location[:-1])}."
-    if first["type"] == "missing":
-        return f"{origin}: {key}: this key is missing."
-    complaints = [e for e in error.errors() if e["loc"][: len(location)] == first["loc"][: len(location)]]
-    allowed = "; or ".join(dict.fromkeys(e["msg"].removeprefix("Value error, ") for e in complaints))
-    value = "" if isinstance(first["input"], Mapping | BaseModel) else f" = {_shown(first['input'])}"
-    return f"{origin}: {key}{value} is not allowed: {allowed[0].lower()}{allowed[1:]}."
-
-
-def _shown(value: Any) -> str:
-    """Return `value` as it may be shown: URLs without credentials and query."""
-    text = re.sub(r"://[^\s'\"]*@", "://…@", repr(value))
-    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1…", text)
-
-
-def _origin(location: list[Any], layers: _Layers) -> str:
-    """Return the layer that the key at `location` came from, topmost first."""
-    for name, layer in reversed(layers):
-        node: Any = layer
-        for part in location:
-            inside = (isinstance(node, Mapping) and part in node) or isinstance(node, list | tuple)
-            node = node[part] if inside else None
-        if location and node is not None:
-            return PREFIX + "__".join(map(str, location)).upper() if name == _VARIABLE else name
-    return layers[0][0]
-
-
-def _allowed(table: list[Any]) -> str:
-    names = [part for part in table if isinstance(part, str)]
-    model: Any = Settings
-    if names:
-        model = StreamConfig if names[0] == "stream" else Settings.model_fields[names[0]].annotation
-    return ", ".join(model.model_fields)

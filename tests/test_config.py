@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import RING_HOPS, Settings, load
+from streamer.config import RING_HOPS, Settings, load, load_with_problems
 from streamer.errors import UsageError
 from streamer.pipeline.worker import BEHIND_HOPS
 
@@ -64,10 +64,10 @@ def test_a_password_is_not_printed() -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("[window]\nhop = 0.24\n", ["my.toml", "window.hop", "no such key", "window_s, hop_s"]),
-        ("[windows]\nhop_s = 0.24\n", ["my.toml", "windows", "no such key", "window, model"]),
+        ("[window]\nhop = 0.24\n", ["my.toml", "window.hop", "no such key", "did you mean hop_s?"]),
+        ("[windows]\nhop_s = 0.24\n", ["my.toml", "windows", "no such table", "did you mean window?"]),
         ("[window]\nhop_s = 0.25\n", ["my.toml", "window.hop_s", "0.25", "1/75 s", "0.253333"]),
-        ("[window]\nhop_s = -0.24\n", ["my.toml", "window.hop_s", "-0.24", "greater than"]),
+        ("[window]\nhop_s = -0.24\n", ["my.toml", "window.hop_s", "-0.24", "at least 0.0133333"]),
         ("[window]\nhop_s = inf\n", ["my.toml", "window.hop_s", "inf", "seconds"]),
         ('[window]\nhop_s = "fast"\n', ["my.toml", "window.hop_s", "'fast'", "number"]),
         ("[window]\nwindow_s = 0.2\n", ["my.toml", "window", "hop_s = 0.24", "window_s = 0.2"]),
@@ -76,11 +76,18 @@ def test_a_password_is_not_printed() -> None:
             ["my.toml", "window", "audio.ring_s = 8", "hop_s = 2.8", "set audio.ring_s to 8.4 or more"],
         ),
         ("[audio]\nring_s = 1\n[window]\nhop_s = 0.4\n", ["my.toml", "set audio.ring_s to 1.2 or more"]),
-        ('[model]\ndevice = "gpu"\n', ["my.toml", "model.device", "'gpu'", "cuda"]),
-        ("[model]\nthreshold = 2\n", ["my.toml", "model.threshold", "2", "auto", "less than or equal to 1"]),
+        ('[model]\ndevice = "gpu"\n', ["my.toml", "model.device", "'gpu'", 'did you mean "cuda"?', '"cuda:N"']),
+        ("[model]\nthreshold = 2\n", ["my.toml", "model.threshold", "2", "auto", "at most 1"]),
         ("[tracker]\nenter = 0.2\nexit = 0.3\n", ["my.toml", "tracker", "exit = 0.3", "enter = 0.2"]),
         ('[audio]\nchannel = "left"\n', ["my.toml", "audio.channel", "'left'", "mix"]),
         ('[[stream]]\nname = "Desk!"\nsource = "mic"\n', ["my.toml", "stream.0.name", "'Desk!'"]),
+        ('[[stream]]\nname = "Küche"\nsource = "mic"\n', ["my.toml", "stream.0.name", '"kuche" would be one']),
+        ('[stream]\nname = "a"\nsource = "mic"\n', ["my.toml", "stream", "[[stream]]"]),
+        ("window = 3\n", ["my.toml", "window", "a table", "[window]"]),
+        ("[audio]\nhop_s = 0.24\n", ["my.toml", "audio.hop_s", "belongs into [window]"]),
+        ('[model]\nthreads = "4"\n', ["my.toml", "model.threads", "in quotes", "threads = 4"]),
+        ('[model]\ncalibration = "false"\n', ["my.toml", "model.calibration", "calibration = false"]),
+        ('[model]\nprecision = "float23"\n', ["my.toml", "model.precision", 'did you mean "float32"?']),
         ('[[stream]]\nname = "desk"\n', ["my.toml", "stream.0.source", "missing"]),
         ('[[stream]]\nname="a"\nsource="mic"\n[[stream]]\nname="a"\nsource="demo"\n', ["my.toml", "both named 'a'"]),
         ("[window\n", ["my.toml", "not valid TOML", "line 1"]),
@@ -93,6 +100,7 @@ def test_a_wrong_file_is_one_line_with_file_key_value_and_what_is_allowed(
         load(write(tmp_path, text))
     message = str(caught.value)
     assert "\n" not in message
+    assert "^" not in message, "a regular expression is no help"
     assert [part for part in parts if part not in message] == []
 
 
@@ -150,13 +158,67 @@ def test_a_wrong_flag_is_named() -> None:
         load(flags={"model": {"threads": 0}})
 
 
-def test_a_file_that_is_not_there_is_said() -> None:
-    with pytest.raises(UsageError, match="no such configuration file"):
+def test_all_mistakes_are_said_at_once_each_with_its_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, '[window]\nhop = 0.24\n[model]\nthreads = "4"\nthreshold = 2\n[mqt]\nurl = "off"\n')
+    monkeypatch.setenv("STREAMER_HOP_S", "1")
+    monkeypatch.setenv("STREAMER_DASHBOARD__REFRESH_HZ", "many")
+    with pytest.raises(UsageError) as caught:
+        load(path, {"model": {"device": "gpu"}})
+    head, *lines = str(caught.value).splitlines()
+    assert head == "7 settings are wrong:"
+    wanted = ("STREAMER_HOP_S", "model.threads", "window.hop", "STREAMER_DASHBOARD__REFRESH_HZ", "flag: model.device")
+    assert [
+        part for part in (*wanted, "model.threshold", "mqt: no such table") if sum(part in x for x in lines) != 1
+    ] == []
+
+
+def test_what_is_wrong_is_replaced_by_the_default_so_that_the_rest_can_be_looked_at(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[window]\nhop_s = 0.25\nwindow_s = 2.4\n[mqtt]\nprefix = "mine"\nbroker = "x"\n'
+        '[[stream]]\nname = "A!"\nsource = "mic"\n[[stream]]\nname = "b"\nsource = "demo"\n',
+    )
+    loaded = load_with_problems(path)
+    assert len(loaded.problems) == 3
+    assert (loaded.settings.window.hop_s, loaded.settings.window.window_s) == (0.24, 2.4)
+    assert loaded.settings.mqtt.prefix == "mine"
+    assert [stream.name for stream in loaded.settings.stream] == ["b"]
+
+
+@pytest.mark.parametrize("text", ["4", "off", "0.5", "true"])
+def test_a_text_setting_may_look_like_a_number(tmp_path: Path, text: str) -> None:
+    assert load(write(tmp_path, f'[mqtt]\nprefix = "{text}"\npassword = "{text}"\n')).mqtt.prefix == text
+
+
+def test_a_file_that_is_not_there_is_said_with_what_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="no such configuration file; check the path"):
         load(Path("nowhere.toml"))
+    monkeypatch.setenv("STREAMER_CONFIG", str(tmp_path / "no" / "nowhere.toml"))
+    with pytest.raises(UsageError, match="is no folder either; check STREAMER_CONFIG"):
+        load()
 
 
-def test_bytes_that_are_no_text_are_said(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_said_with_the_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(UsageError, match=r"a folder, and a settings file is wanted, such as .*config\.toml"):
+        load(tmp_path)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="UTF-8"):
+    path.write_bytes(b"\xef\xbb\xbf[window]\r\nhop_s = 0.48\r\n")
+    assert load(path).window.hop_s == 0.48
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        ("[window]".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+        (b"[window]\n# k\xfcche\n", "line 2 is not UTF-8"),
+    ],
+)
+def test_another_encoding_is_said_with_the_cure(tmp_path: Path, data: bytes, part: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=part):
         load(path)

@@ -92,7 +92,7 @@ def test_the_defaults_that_commands_repeat_are_those_of_the_library() -> None:
         assert surface["evaluate"]["--" + name.replace("_", "-")]["default"] == getattr(options, name), name
 
 
-@pytest.mark.parametrize("command", json.loads(FROZEN.read_text()) if FROZEN.exists() else [])
+@pytest.mark.parametrize("command", json.loads(FROZEN.read_text() or "{}") if FROZEN.exists() else [])
 def test_every_option_has_a_help_text(command: str) -> None:
     callback = {info.name or name_of(info.callback): info.callback for info in app.registered_commands}[command]
     assert callback is not None
