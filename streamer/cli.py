@@ -23,6 +23,7 @@ from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
 from streamer.commands.info import info
 from streamer.commands.run import run
+from streamer.commands.stderr import notice
 from streamer.commands.train import train
 from streamer.commands.watch import watch
 from streamer.errors import StreamerError
@@ -78,7 +79,7 @@ def main() -> None:
     try:
         app()
     except StreamerError as error:
-        print(f"streamer: {error}", file=sys.stderr)
+        notice(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from streamer.monitor import Monitor
     from streamer.sources.open import SourceSpec
     from streamer.sources.source import PcmFormat
+
+logger = logging.getLogger(__name__)
 
 
 def run(
@@ -149,7 +153,6 @@ def run_monitor(
     """
     from contextlib import ExitStack
 
-    from streamer.commands.terminal_session import open_log, show
     from streamer.monitor import Monitor
     from streamer.publish.jsonlines import JsonLines
     from streamer.publish.open import open_mqtt
@@ -171,14 +174,28 @@ def run_monitor(
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
             monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
         stack.callback(monitor.stop)
-        if headless:
-            _wait(monitor)
-        else:
-            for line in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
-                notice(line)
-            show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, failed=monitor.failed)
+        _until_the_end(monitor, settings, headless=headless, log_file=log_file)
     if monitor.failure is not None:
         raise monitor.failure
+
+
+def _until_the_end(monitor: Monitor, settings: Settings, *, headless: bool, log_file: Path | None) -> None:
+    """Start the monitor and wait for the end of the run, in front of the dashboard unless `headless`."""
+    from streamer.commands.hangup import on_hangup
+    from streamer.commands.terminal_session import open_log, show
+
+    hung_up = threading.Event()
+    on_hangup(end=hung_up.set, reload=lambda: None)
+    if headless:
+        monitor.start()
+        _wait(monitor, hung_up)
+        return
+    for line in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
+        notice(line)
+    leave = (monitor.failed, hung_up)
+    if not show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, leave=leave):
+        logger.warning("The terminal is gone; this goes on without a screen until SIGTERM.")
+        _wait(monitor, hung_up)
 
 
 def _add_sources(
@@ -240,10 +257,10 @@ def _pipe_apart_from_the_keyboard() -> BinaryIO:
     return audio
 
 
-def _wait(monitor: Monitor) -> None:
-    """Wait for the end of a headless run.
+def _wait(monitor: Monitor, hung_up: threading.Event) -> None:
+    """Wait for the end of a run without a screen.
 
-    SIGTERM ends it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
+    SIGTERM and `hung_up` end it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
     """
     import signal
 
@@ -251,11 +268,10 @@ def _wait(monitor: Monitor) -> None:
         monitor.ended.set()
 
     signal.signal(signal.SIGTERM, terminated)
-    monitor.start()
     printed: set[str] = set()
     over = False
     while not over:
-        over = monitor.ended.wait(0.2)
+        over = monitor.ended.wait(0.2) or hung_up.is_set()
         for line in sorted(monitor.notices() - printed):
             notice(line)
             printed.add(line)

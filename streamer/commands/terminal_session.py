@@ -1,14 +1,18 @@
 """Put the dashboard on the terminal and take it off again, whatever happens in between."""
 
 import logging
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.feed.snapshot import CaptureControls, Feed
+
+_KEYBOARD = 0  # the descriptor that Textual reads
 
 
 def show(
@@ -18,9 +22,9 @@ def show(
     *,
     controls: CaptureControls | None = None,
     start: Callable[[], None],
-    failed: threading.Event | None = None,
-) -> None:
-    """Run the dashboard until `q`, Ctrl-C, SIGTERM, or until `failed` is set.
+    leave: Sequence[threading.Event] = (),
+) -> bool:
+    """Run the dashboard until `q`, Ctrl-C, SIGTERM, or until one of `leave` is set; return False if the terminal went.
 
     `start` is called once native text cannot reach the screen any more; it returns at once.
 
@@ -40,22 +44,26 @@ def show(
                 f"dashboard.theme = {table.theme!r}: no such theme; there are {', '.join(app.available_themes)}."
             )
         app.theme = table.theme
-    over = threading.Event()
+    over, gone = threading.Event(), threading.Event()
 
-    def watch_for_failure(failed: threading.Event) -> None:
+    def watch_for_the_end() -> None:
         while not over.wait(0.1):
-            if failed.is_set():
-                app.call_from_thread(app.exit)
-                return
+            if not os.isatty(_KEYBOARD):
+                gone.set()
+            if gone.is_set() or any(event.is_set() for event in leave):
+                with suppress(RuntimeError):  # it is not running yet: the next time
+                    app.call_from_thread(app.exit)
+                    return
 
     with native_stderr_to(log_file):
         start()
-        if failed is not None:
-            threading.Thread(target=watch_for_failure, args=(failed,), name="failure watch", daemon=True).start()
+        threading.Thread(target=watch_for_the_end, name="screen watch", daemon=True).start()
         try:
             app.run()
         finally:
             over.set()
+    crashed_with_it = bool(app.return_code) and not os.isatty(_KEYBOARD)
+    return not (gone.is_set() or crashed_with_it)
 
 
 def open_log(path: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,7 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
     Raises:
         UsageError: no URL was given and no monitor on this machine runs the embedded broker.
     """
+    from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
     from streamer.feed.watch import WatchFeed
     from streamer.publish.broker_files import find_broker
@@ -64,7 +66,9 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
     broker = mqtt_settings(settings.mqtt, url)
     feed = WatchFeed(str(broker.broker))
     subscriber = Subscriber(broker, feed, node)
+    hung_up = threading.Event()
+    on_hangup(end=hung_up.set, reload=hung_up.set)
     try:
-        show(feed, settings, open_log(log_file), start=subscriber.start)
+        show(feed, settings, open_log(log_file), start=subscriber.start, leave=(hung_up,))
     finally:
         subscriber.close()

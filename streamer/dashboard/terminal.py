@@ -10,10 +10,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamer.errors import StreamerError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 STDOUT, STDERR = 1, 2
 
@@ -67,7 +71,21 @@ def _open_log(logfile: Path) -> int:
         ) from error
 
 
+class _Screen(FileIO):
+    """A terminal that takes what is drawn on it, also once it is gone.
+
+    Textual's writing thread ends with the first error, and whoever draws then waits for it for ever.
+    """
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(memoryview(data).cast("B"))
+
+
 def _terminal(fd: int) -> TextIOWrapper:
-    return os.fdopen(
-        fd, "w", encoding=sys.__stderr__.encoding if sys.__stderr__ else "utf-8", errors="backslashreplace"
+    encoding = sys.__stderr__.encoding if sys.__stderr__ else "utf-8"
+    return TextIOWrapper(
+        BufferedWriter(_Screen(fd, "w")), encoding=encoding, errors="backslashreplace", line_buffering=True
     )

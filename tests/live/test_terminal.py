@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +12,7 @@ import soundfile
 
 from streamer.publish.broker import EmbeddedBroker
 from streamer.sources.open import DEMO
+from tests.support.real_broker import Listener, Mosquitto, eventually
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
@@ -47,7 +50,7 @@ def test_raw_pcm_from_a_pipe_leaves_the_keyboard_to_the_dashboard(tmp_path: Path
         assert terminal.wait() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_clean_terminal_too(tmp_path: Path, number: signal.Signals) -> None:
     with streamer("run", "demo", "--mqtt", "off", "--log-file", str(tmp_path / "log")) as terminal:
         terminal.shows("demo")
@@ -86,3 +89,52 @@ def test_a_second_terminal_shows_the_same_from_the_broker(tmp_path: Path) -> Non
             assert first.wait() == 0
     finally:
         broker.stop()
+
+
+NOHUP = ("sh", "-c", 'trap "" HUP; exec "$@"', "nohup")  # nohup itself would redirect the output
+
+
+@pytest.mark.parametrize("wrapper", [(), NOHUP])
+def test_a_watcher_whose_terminal_is_closed_ends(tmp_path: Path, wrapper: tuple[str, ...]) -> None:
+    command = ("watch", "mqtt://127.0.0.1:9", "--log-file", str(tmp_path / "log"))
+    with Terminal(*wrapper, sys.executable, "-m", "streamer", *command) as terminal:
+        terminal.shows("127.0.0.1:9")
+        terminal.hang_up()
+        assert terminal.process.wait(10) == 0
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[tuple[str, Listener]]:
+    """A broker's URL, and what arrives there."""
+    with ExitStack() as stack:
+        broker = Mosquitto(tmp_path).start()
+        stack.callback(broker.stop)
+        listener = Listener(broker.port, ["streamer/#"])
+        stack.callback(listener.close)
+        yield broker.url, listener
+
+
+def test_a_monitor_whose_terminal_is_closed_ends_in_order(tmp_path: Path, heard: tuple[str, Listener]) -> None:
+    url, listener = heard
+    with streamer("run", "demo", "--mqtt", url, "--log-file", str(tmp_path / "log")) as terminal:
+        terminal.shows("LIVE")
+        terminal.hang_up()
+        assert terminal.process.wait(10) == 0
+    eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
+
+
+def test_a_monitor_that_ignores_the_hangup_goes_on_without_a_screen_until_sigterm(
+    tmp_path: Path, heard: tuple[str, Listener]
+) -> None:
+    (url, listener), log = heard, tmp_path / "log"
+    command = ("run", "demo", "--mqtt", url, "--log-file", str(log))
+    with Terminal(*NOHUP, sys.executable, "-m", "streamer", *command) as terminal:
+        terminal.shows("LIVE")
+        terminal.hang_up()
+        eventually(lambda: "goes on without a screen" in log.read_text(), 10)
+        before = len(listener.payloads("/window"))
+        eventually(lambda: len(listener.payloads("/window")) > before + 8, 20)
+        terminal.process.terminate()
+        assert terminal.process.wait(10) == 0
+    eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
+    assert "Traceback" not in log.read_text()

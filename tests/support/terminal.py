@@ -88,6 +88,12 @@ class Terminal:
         os.write(self._fd, keys.encode())
         return before
 
+    def hang_up(self) -> None:
+        """Close the terminal, as closing its window does."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        self._thread.join(PATIENCE_S)
+
     def wait(self, within_s: float = PATIENCE_S) -> int:
         """Return the exit code, once the program has ended and all its output is read."""
         code = self.process.wait(within_s)
@@ -102,4 +108,5 @@ class Terminal:
             self.process.kill()
             self.process.wait(PATIENCE_S)
         self._thread.join(2.0)
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
