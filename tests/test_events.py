@@ -3,7 +3,8 @@
 import json
 import math
 from dataclasses import fields
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -115,6 +116,7 @@ labels = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_s
 # To the millisecond, as on the wire.
 times = st.integers(0, 4_102_444_800_000).map(lambda ms: ms / 1000)
 shares = st.integers(0, 10_000).map(lambda n: n / 10_000)
+figures = st.integers(0, 10**6).map(lambda n: n / 10)
 levels = st.integers(-1200, 60).map(lambda n: n / 10)
 seconds = st.floats(0, 1e7)
 counts = st.integers(0, 2**53)
@@ -122,8 +124,9 @@ streams = st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)
 _BY_NAME = {
     "stream": streams, "time": times, "since": times, "label": labels, "previous": labels, "id": labels,
     "confidence": shares, "peak_confidence": shares, "speech": shares, "ring_fill": shares, "real_time_factor": shares,
-    "rms_dbfs": levels, "peak_dbfs": levels, "latency_ms": levels, "latency_p50_ms": levels, "latency_p95_ms": levels,
-    "effective_rate_hz": levels, "start_s": seconds, "end_s": seconds, "window_s": seconds, "hop_s": seconds,
+    "rms_dbfs": levels, "peak_dbfs": levels, "latency_ms": figures, "latency_p50_ms": figures,
+    "latency_p95_ms": figures, "effective_rate_hz": figures,
+    "start_s": seconds, "end_s": seconds, "window_s": seconds, "hop_s": seconds,
     "duration_s": st.integers(0, 10**8).map(lambda ms: ms / 1000), "probs": st.dictionaries(labels, shares),
     "status": st.sampled_from(STATUSES), "device": labels, "warming": st.booleans(), "version": labels, "model": labels,
     "model_sha256": labels, "labels": st.lists(labels).map(tuple), "streams": st.lists(streams).map(tuple),
@@ -132,11 +135,11 @@ _BY_NAME = {
 
 
 def _any(cls: type[Event]) -> st.SearchStrategy[Event]:
-    def values(name: str, declared: str) -> st.SearchStrategy[Any]:
+    def values(name: str, declared: Any) -> st.SearchStrategy[Any]:
         given_name = _BY_NAME.get(name, counts)
-        return st.none() | given_name if "None" in declared else given_name
+        return st.none() | given_name if NoneType in get_args(declared) else given_name
 
-    return st.builds(cls, **{f.name: values(f.name, str(f.type)) for f in fields(cls)})
+    return st.builds(cls, **{f.name: values(f.name, f.type) for f in fields(cls)})
 
 
 @settings(deadline=None)

@@ -48,7 +48,9 @@ class View:
     def waiting_text(self) -> str:
         """Why there is nothing to show yet, in one line."""
         if self.watching:
-            return f"waiting for a monitor on {self.snapshot.broker.url} …"
+            broker = self.snapshot.broker
+            malformed = f" ({count(broker.malformed)} malformed messages)" if broker.malformed else ""
+            return f"waiting for a monitor on {broker.url} …{malformed}"
         return "loading the model …"
 
 

@@ -25,6 +25,7 @@ from streamer.feed.snapshot import (
 )
 
 LOG_LINES = 500
+TIMELINE_POINTS = 50_000  # of a stream; an hour at four windows a second has 15,000
 _TROUBLE = {
     "no device",
     "mic lost",
@@ -47,7 +48,7 @@ class _Record:
     state: State | None = None
     attention: tuple[float, ...] | None = None
     health: Health | None = None
-    timeline: deque[TimelinePoint] = field(default_factory=deque)
+    timeline: deque[TimelinePoint] = field(default_factory=lambda: deque(maxlen=TIMELINE_POINTS))
     calibrated: bool = False
     enrolment: EnrolmentView | None = None
 
@@ -161,9 +162,12 @@ class Board:
         label = held.label if held else None
         lost = window.dropped_samples > 0
         record.window = window
-        shown = window.time
-        if shown < self._wall() - self._timeline_s:
-            shown = self._wall()  # a recording with a start time: it is shown as it is played
+        now = self._wall()
+        shown = min(window.time, now)  # the clock of another machine may be ahead
+        if shown < now - self._timeline_s:
+            shown = now  # a recording with a start time: it is shown as it is played
+        while record.timeline and record.timeline[-1].time > now:  # this machine's clock was set back
+            record.timeline.pop()
         record.timeline.append(TimelinePoint(shown, label, held.confidence if held else None, lost))
         while record.timeline and record.timeline[0].time < shown - self._timeline_s:
             record.timeline.popleft()

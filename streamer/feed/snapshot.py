@@ -92,6 +92,7 @@ class BrokerView:
     sent: int | None
     queued: int | None
     shed: int | None  # messages given up, never silently
+    malformed: int = 0  # messages received that are no events
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,23 @@
 """Receive events from an MQTT broker, for `streamer watch`."""
 
 import asyncio
+import logging
 from typing import Protocol
 
 import aiomqtt
 
 from streamer.errors import StreamerError
 from streamer.events import Event, Info, MalformedEventError, from_json
+from streamer.names import printable
 from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.topics import KINDS, OFFLINE, ONLINE, check_node
 
-MAX_PAYLOAD = 64 * 1024  # bytes; an event of fifty labels has about two thousand
-_MAX_REPORTED_TOPICS = 1_000
+MAX_NODE = 200  # characters of a node's name, as `check_node` allows
+_SHOWN_TOPIC = 300  # characters of a topic in a report
 _REFUSED = 128  # the return code of a subscription that the broker does not grant
+
+logger = logging.getLogger(__name__)
 
 
 class SubscriptionRefusedError(StreamerError):
@@ -36,7 +40,7 @@ class Sink(Protocol):
         ...
 
     def on_malformed(self, topic: str, reason: str) -> None:
-        """Take the reason why a message on `topic` is malformed; called once for each topic."""
+        """Take the reason why a message on `topic` is malformed; called for every such message."""
         ...
 
 
@@ -58,7 +62,6 @@ class Subscriber:
         self._node = "+" if node is None else node
         self._sink = sink
         self._malformed = 0
-        self._reported: set[str] = set()
         self._link = MqttLink(
             settings,
             self._session,
@@ -103,18 +106,21 @@ class Subscriber:
                 self._deliver(topic, payload if isinstance(payload, bytes) else b"")
             except MalformedEventError as error:
                 self._report(topic, str(error))
+            except Exception as error:  # one message, be it retained, must not end every session that begins
+                logger.exception("A message on %s cannot be shown.", printable(topic))
+                self._report(topic, f"The message cannot be shown ({type(error).__name__}).")
 
     def _deliver(self, topic: str, payload: bytes) -> None:
         node, *rest = topic.removeprefix(f"{self._prefix}/").split("/")
         if not payload:
             return  # a retained message was cleared
+        if len(node) > MAX_NODE or not node.isprintable():
+            raise MalformedEventError("The node's name is too long, or not printable.")
         if rest == ["availability"]:
             if payload not in (ONLINE, OFFLINE):
                 raise MalformedEventError("An availability is neither online nor offline.")
             self._sink.on_availability(node, payload == ONLINE)
             return
-        if len(payload) > MAX_PAYLOAD:
-            raise MalformedEventError(f"The message has {len(payload)} bytes, more than {MAX_PAYLOAD}.")
         event = from_json(payload)
         if rest != (["info"] if isinstance(event, Info) else [event.stream, event.type]):
             raise MalformedEventError(f"A message of type {event.type} does not belong on this topic.")
@@ -122,9 +128,7 @@ class Subscriber:
 
     def _report(self, topic: str, reason: str) -> None:
         self._malformed += 1
-        if topic not in self._reported and len(self._reported) < _MAX_REPORTED_TOPICS:
-            self._reported.add(topic)
-            self._sink.on_malformed(topic, reason)
+        self._sink.on_malformed(printable(topic)[:_SHOWN_TOPIC], reason)
 
 
 async def _until(event: asyncio.Event) -> None:

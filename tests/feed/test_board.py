@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 
 from streamer.events import EmotionEnded, EmotionStarted, Health, Info, State, Window
-from streamer.feed.board import LOG_LINES, Board
+from streamer.feed.board import LOG_LINES, TIMELINE_POINTS, Board
 from streamer.feed.snapshot import BrokerView
 
 WINDOW = Window(
@@ -59,13 +59,42 @@ def test_a_recording_with_a_start_time_is_shown_on_the_timeline_as_it_is_played(
 
 
 def test_the_timeline_holds_the_tracked_label_and_forgets_what_is_too_old() -> None:
-    b = board()
+    clock = iter(range(1000, 10_000))
+    b = Board(["desk"], timeline_s=60.0, wall=lambda: float(next(clock)))
+    next(clock)
     for i in range(100):
         b.event(replace(STATE, label="happy" if i % 2 else None))
         b.event(replace(WINDOW, seq=i, time=1000.0 + i))
     (view,) = b.snapshot().streams
     assert [p.time for p in view.timeline] == [1000.0 + i for i in range(39, 100)]
     assert {p.label for p in view.timeline} == {"happy", None}
+
+
+def test_a_window_from_the_future_is_shown_as_it_arrives_and_leaves_the_timeline_like_any_other() -> None:
+    now = 1000.0
+    b = Board(["desk"], timeline_s=60.0, wall=lambda: now)
+    b.event(replace(WINDOW, time=5e9))
+    for _ in range(200):
+        now += 1.0
+        b.event(replace(WINDOW, time=now))
+    (view,) = b.snapshot().streams
+    assert [point.time for point in view.timeline] == [1140.0 + i for i in range(61)]
+
+
+def test_the_timeline_goes_on_after_the_clock_was_set_back() -> None:
+    now = 1000.0
+    b = Board(["desk"], timeline_s=60.0, wall=lambda: now)
+    b.event(replace(WINDOW, time=1000.0))
+    now = 500.0
+    b.event(replace(WINDOW, time=500.0))
+    assert [point.time for point in b.snapshot().streams[0].timeline] == [500.0]
+
+
+def test_a_flood_of_windows_is_not_kept_whole() -> None:
+    b = board()
+    for _ in range(TIMELINE_POINTS + 10):
+        b.event(WINDOW)
+    assert len(b.snapshot().streams[0].timeline) == TIMELINE_POINTS
 
 
 def test_lost_audio_is_marked_on_the_timeline_and_logged() -> None:

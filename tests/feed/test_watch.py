@@ -6,7 +6,7 @@ import pytest
 
 from streamer.events import EmotionEnded, EmotionStarted, Info, Status
 from streamer.feed.snapshot import CaptureControls
-from streamer.feed.watch import WatchFeed
+from streamer.feed.watch import MAX_NODES, MAX_STREAMS, WatchFeed
 from tests.feed.test_board import HEALTH, STATE, WINDOW
 
 
@@ -145,3 +145,35 @@ def test_a_stream_that_comes_back_is_shown_again() -> None:
     f.on_event("attic", info("desk"))
     f.on_event("attic", WINDOW)
     assert [(view.name, view.status) for view in f.snapshot().streams] == [("attic/desk", "live")]
+
+
+def test_malformed_messages_are_counted_and_the_first_of_each_topic_is_logged() -> None:
+    f = feed()
+    f.on_link("online", "")
+    for topic in ("a", "a", "b"):
+        f.on_malformed(topic, "not JSON")
+    snapshot = f.snapshot()
+    assert (snapshot.broker.status, snapshot.broker.malformed) == ("online", 3)
+    assert [line.text for line in snapshot.log if line.kind == "note"] == ["a: not JSON", "b: not JSON"]
+
+
+def test_many_streams_and_monitors_are_bounded_and_what_is_left_out_is_said_once() -> None:
+    f = feed()
+    for number in range(2 * MAX_STREAMS):
+        f.on_event("attic", replace(WINDOW, stream=f"s{number}"))
+    for number in range(2 * MAX_NODES):
+        f.on_event(f"node{number}", WINDOW)
+    assert len(f.snapshot().streams) == MAX_STREAMS
+    assert len([line for line in f.snapshot().log if "--node" in line.text]) == 1
+
+
+def test_a_monitor_that_is_offline_makes_room_for_a_new_one() -> None:
+    f = feed()
+    for number in range(MAX_STREAMS):
+        f.on_event(f"node{number % 2}", replace(WINDOW, stream=f"s{number}"))
+    f.on_availability("node1", False)
+    f.on_event("new", WINDOW)
+    shown = {view.name for view in f.snapshot().streams}
+    assert "new/desk" in shown
+    assert "node0/s0" in shown
+    assert "node1/s1" not in shown

@@ -1,5 +1,6 @@
 """From a microphone to a subscriber: real PortAudio, real PulseAudio, real Mosquitto, the real program."""
 
+import json
 import time
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from jsonschema import Draft202012Validator
 
+from streamer.events.schema import SCHEMA_FILE
 from streamer.sources.open import DEMO
 from tests.live.program import Streamer, events
 from tests.support.real_audio import VirtualMicrophone
@@ -15,6 +18,7 @@ from tests.support.real_broker import Listener, Mosquitto
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 LOUD_DBFS = -40.0
+SCHEMA = Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 
 
 @pytest.fixture
@@ -48,6 +52,9 @@ def test_a_burst_played_at_a_known_moment_lies_in_windows_of_that_time(tmp_path:
             assert played - 0.3 <= seconds(loud[0]) <= played + 0.24 + 0.3
             assert played + 1.0 - 0.3 <= seconds(loud[-1]) <= played + 1.0 + 0.24 + 0.3
             assert [w["seq"] for w in windows] == list(range(windows[0]["seq"], windows[0]["seq"] + len(windows)))
+            for kind in ("window", "state", "health", "info"):
+                assert events(listener, kind)
+                assert [error for message in events(listener, kind) for error in SCHEMA.iter_errors(message)] == []
             assert program.end() == 0
             assert listener.payloads("/availability")[-1] == "offline"
     finally:

@@ -1,9 +1,12 @@
 """The real program in a pseudo-terminal: what a person sees, the keys, and the terminal afterwards."""
 
+import json
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +15,9 @@ import soundfile
 
 from streamer.publish.broker import EmbeddedBroker
 from streamer.sources.open import DEMO
-from tests.support.real_broker import Listener, Mosquitto, eventually
+from tests.support.real_broker import Listener, Mosquitto, eventually, program
 from tests.support.terminal import Terminal
+from tests.test_events import CONTRACT
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
 LEAVES_THE_SCREEN = b"\x1b[?1049l"  # back from the alternate screen
@@ -138,3 +142,30 @@ def test_a_monitor_that_ignores_the_hangup_goes_on_without_a_screen_until_sigter
         assert terminal.process.wait(10) == 0
     eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
     assert "Traceback" not in log.read_text()
+
+
+def test_hostile_messages_are_counted_on_the_watchers_screen_and_end_nothing(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path).start()
+    wire = json.loads(CONTRACT["window"][1])
+    started = json.loads(CONTRACT["emotion_started"][1])
+    hostile = [wire | {"time": "9999-12-31T23:59:59Z"}, wire | {"dropped_samples": 10**400}]
+    hostile += [wire | {"rms_dbfs": 1e308}, wire | {"time": "0001-01-01T00:00:00+14:00"}]
+    try:
+        for number, message in enumerate(hostile):
+            _publish(broker, f"streamer/n/s{number}/window", message | {"stream": f"s{number}"}, "-r")
+        _publish(broker, "streamer/n/desk/transition", started | {"time": "9999-12-31T23:59:59-01:00"}, "-r")
+        with streamer("watch", broker.url, "--log-file", str(tmp_path / "log")) as terminal:
+            shown = terminal.shows("malformed")
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            _publish(broker, "streamer/n/desk/window", wire | {"time": now})
+            terminal.shows("LIVE", since=shown)
+            terminal.press("q")
+            assert terminal.wait() == 0
+            assert "Traceback" not in terminal.text
+    finally:
+        broker.stop()
+
+
+def _publish(broker: Mosquitto, topic: str, message: dict[str, object], *options: str) -> None:
+    where = ["-h", "127.0.0.1", "-p", str(broker.port), "-t", topic, "-q", "1"]
+    subprocess.run([program("mosquitto_pub"), *where, *options, "-m", json.dumps(message)], check=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import UsageError
-from streamer.events import Event, to_json
+from streamer.events import MAX_BYTES, Event, to_json
 from streamer.publish.link import LinkStatus, Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
-from streamer.publish.subscriber import MAX_PAYLOAD, Subscriber
+from streamer.publish.subscriber import Subscriber
 from tests.support.event_samples import INFO, health, state, transition, window
 from tests.support.real_broker import Mosquitto, eventually, program
 
@@ -123,14 +123,14 @@ def test_a_prefix_of_several_words_is_understood(
 
 
 @pytest.mark.real
-def test_what_is_not_understood_is_counted_and_reported_once_per_topic(
+def test_what_is_not_understood_is_counted_and_reported(
     broker: Mosquitto, watch: Callable[..., tuple[Notes, Subscriber]]
 ) -> None:
     notes, subscriber = watch()
     bad: list[tuple[str, str | bytes]] = [
         ("streamer/n/desk/window", "{}"),
         ("streamer/n/desk/window", b"\xff\xfe"),
-        ("streamer/n/desk/window", "x" * (MAX_PAYLOAD + 1)),
+        ("streamer/n/desk/window", "x" * (MAX_BYTES + 1)),
         ("streamer/n/desk/window", to_json(state())),
         ("streamer/n/desk/window", to_json(window(stream="door"))),
         ("streamer/n/desk/window", to_json(INFO)),
@@ -144,8 +144,47 @@ def test_what_is_not_understood_is_counted_and_reported_once_per_topic(
     publish(broker, "streamer/n/desk/window", to_json(window()))
     eventually(lambda: notes.events == [("n", window())])
     eventually(lambda: subscriber.malformed == len(bad))
-    assert [topic for topic, _ in notes.malformed] == list(dict.fromkeys(topic for topic, _ in bad))
+    assert [topic for topic, _ in notes.malformed] == [topic for topic, _ in bad]
     assert notes.availability == []
+
+
+class FailsOnce(Notes):
+    """A sink with a defect that one event shows."""
+
+    def on_event(self, node: str, event: Event) -> None:
+        super().on_event(node, event)
+        if len(self.events) == 1:
+            raise OverflowError("int too large to convert to float")
+
+
+@pytest.mark.real
+def test_an_event_that_cannot_be_shown_ends_no_session(broker: Mosquitto) -> None:
+    notes = FailsOnce()
+    subscriber = Subscriber(MqttSettings(url=broker.url), notes, None, QUICK)
+    with contextlib.closing(subscriber):
+        subscriber.start()
+        eventually(lambda: bool(notes.links))
+        for number in range(3):
+            publish(broker, "streamer/n/desk/window", to_json(window(number)))
+        eventually(lambda: len(notes.events) == 3)
+        assert notes.malformed == [("streamer/n/desk/window", "The message cannot be shown (OverflowError).")]
+        assert notes.links == [("online", "")]
+
+
+@pytest.mark.real
+def test_a_retained_message_out_of_bounds_does_not_blind_the_next_watcher(
+    broker: Mosquitto, watch: Callable[..., tuple[Notes, Subscriber]]
+) -> None:
+    wire = json.loads(to_json(window()))
+    for name, value in {"time": "9999-12-31T23:59:59-14:00", "dropped_samples": 10**400, "rms_dbfs": 1e308}.items():
+        publish(broker, f"streamer/n/{name}/window", json.dumps(wire | {"stream": name, name: value}), "-r")
+    publish(broker, "streamer/a\u202eb/info", to_json(INFO), "-r")
+    publish(broker, "streamer/n/desk/window", to_json(window()), "-r")
+    notes, subscriber = watch()
+    eventually(lambda: ("n", window()) in notes.events)
+    eventually(lambda: subscriber.malformed == 4)
+    assert all(topic.isprintable() for topic, _ in notes.malformed)
+    assert [status for status, _ in notes.links] == ["online"]
 
 
 @pytest.mark.real

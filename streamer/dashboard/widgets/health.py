@@ -135,9 +135,10 @@ def _broker(view: View) -> Line:
 
 def _messages(view: View) -> Line:
     broker = view.snapshot.broker
+    malformed: Line = ((" malformed ", "muted"), (count(broker.malformed), "bad strong")) if broker.malformed else ()
 
     if broker.sent is None and broker.queued is None and broker.shed is None:
-        return ((view.absent, "muted"),)
+        return ((view.absent, "muted"), *malformed)
 
     def figure(number: int | None, bad: bool = False) -> Span:
         if number is None:
@@ -147,5 +148,5 @@ def _messages(view: View) -> Line:
     return (
         ("sent ", "muted"), figure(broker.sent),
         (" queued ", "muted"), figure(broker.queued),
-        (" shed ", "muted"), figure(broker.shed, bad=True),
+        (" shed ", "muted"), figure(broker.shed, bad=True), *malformed,
     )  # fmt: skip

@@ -31,6 +31,13 @@ def test_messages_given_up_are_counted_loudly() -> None:
     assert ("12", "bad strong") in [span for _, line in health_items(view) for span in line]
 
 
+def test_malformed_messages_are_counted_beside_what_the_broker_does_not_carry() -> None:
+    view = view_of(watching=True)
+    broker = replace(BROKER, sent=None, queued=None, shed=None, malformed=1234)
+    lines = texts(table(health_items(replace(view, snapshot=replace(view.snapshot, broker=broker)))))
+    assert "messages  not sent malformed 1,234" in lines
+
+
 def test_a_broker_that_is_away_is_shown_with_its_reason() -> None:
     view = view_of()
     broker = replace(BROKER, status="offline", detail="Connection refused.")
