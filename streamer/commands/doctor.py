@@ -1,147 +1,116 @@
-"""`streamer doctor`: check what the monitor needs, and say how to fix what does not work."""
+"""`streamer doctor`: try what `streamer run` will do, and say how to fix what does not work."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from streamer.commands.options import ConfigFile
-from streamer.errors import StreamerError
+from streamer.commands.options import ConfigFile, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from streamer.config import Settings
+    from streamer.commands.checks.finding import Finding, Verdict
+    from streamer.config import Loaded
 
-Verdict = Literal["ok", "note", "bad"]
 _SIGNS: dict[Verdict, str] = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Result of one check, with the cure where it did not pass."""
+def doctor(config: ConfigFile = None, as_json: Json = False) -> None:
+    """Try microphone, model, GPU and broker; say how to fix each.
 
-    check: str
-    verdict: Verdict
-    text: str
-
-
-def doctor(config: ConfigFile = None) -> None:
-    """Check microphone, model, GPU and broker; say how to fix each.
+    Opens every source and listens for two seconds, times the model, logs in to the broker, and writes where things are
+    written. Nothing that was heard is kept. Exit code 1 if anything fails.
 
     \b
-    Example:
-      streamer doctor --config my.toml
+    Examples:
+      streamer doctor
+      streamer doctor --config my.toml --json
     """
-    raise typer.Exit(run_doctor(config))
+    raise typer.Exit(run_doctor(config, as_json=as_json))
 
 
-def run_doctor(config: Path | None) -> int:
-    """Print one line per check; return exit code 0 if all passed, else 1.
-
-    Raises:
-        UsageError: the settings are wrong, so that nothing else can be checked.
-    """
+def run_doctor(config: Path | None, *, as_json: bool = False) -> int:
+    """Print one line per check, or JSON; return exit code 0 if all passed, else 1."""
+    import json
     import platform
+    from dataclasses import asdict
 
     from rich.console import Console
     from rich.markup import escape
 
     from streamer import __version__
-    from streamer.config import file_in_force, load
+    from streamer.config import load_with_problems
 
     console = Console(highlight=False)
-    console.print(f"streamer {__version__} on Python {platform.python_version()}, {platform.platform()}")
-    failed = 0
-    for finding in examine(load(config), file_in_force(config)):
-        console.print(f" {_SIGNS[finding.verdict]} [bold]{finding.check}[/]: {escape(finding.text)}", soft_wrap=True)
-        failed += finding.verdict == "bad"
-    if failed:
-        checks = "1 check" if failed == 1 else f"{failed} checks"
-        console.print(f"{checks} failed; `streamer run demo` works without a microphone.")
+    about = f"streamer {__version__} on Python {platform.python_version()}, {platform.platform()}"
+    if not as_json:
+        console.print(about)
+    found = []
+    for finding in examine(load_with_problems(config)):
+        found.append(finding)
+        if not as_json:
+            console.print(
+                f" {_SIGNS[finding.verdict]} [bold]{finding.check}[/]: {escape(finding.text)}", soft_wrap=True
+            )
+    failed = sum(finding.verdict == "bad" for finding in found)
+    if as_json:
+        print(json.dumps({"ok": not failed, "about": about, "checks": [asdict(one) for one in found]}, indent=2))
     else:
-        console.print("All checks passed.")
+        console.print(_verdict(found))
     return min(failed, 1)
 
 
-def examine(settings: Settings, file: Path | None) -> Iterator[Finding]:
-    """Yield every finding as soon as it is known."""
+def _verdict(found: Sequence[Finding]) -> str:
+    failed = [finding.check for finding in found if finding.verdict == "bad"]
+    if not failed:
+        return "All checks passed."
+    if set(failed) == {"microphone"}:
+        return "1 check failed; `streamer run demo` works without a microphone."
+    return (
+        f"{len(failed)} checks failed; each line says what helps."
+        if failed[1:]
+        else "1 check failed; its line says what helps."
+    )
+
+
+def examine(loaded: Loaded) -> Iterator[Finding]:
+    """Yield every finding as soon as it is known; what is wrong in the settings hides none of the others."""
+    from functools import partial
+
+    from streamer.commands.checks.broker import check_broker
+    from streamer.commands.checks.finding import guarded
+    from streamer.commands.checks.machine import check_extras, check_folders, check_portaudio, check_terminal
+    from streamer.commands.checks.model import check_model
+    from streamer.commands.checks.sources import check_sources
+
+    settings = loaded.settings
+    yield from _settings(loaded)
+    checks: dict[str, Callable[[], Iterable[Finding]]] = {
+        "portaudio": partial(check_portaudio, settings),
+        "sources": partial(check_sources, settings),
+        "model": partial(check_model, settings),
+        "broker": partial(check_broker, settings),
+        "folders": check_folders,
+        "terminal": partial(check_terminal, settings),
+        "extras": check_extras,
+    }
+    for name, check in checks.items():
+        yield from guarded(name, check)
+
+
+def _settings(loaded: Loaded) -> Iterator[Finding]:
+    """Yield every mistake in the settings, or where they come from."""
+    from streamer.commands.checks.finding import Finding
     from streamer.config import usual_places
 
-    where = (
-        str(file)
-        if file
-        else f"built-in defaults; a settings file can be placed at {' or '.join(map(str, usual_places()))}"
-    )
+    for problem in loaded.problems:
+        yield Finding("settings", "bad", problem)
+    if loaded.problems:
+        yield Finding("settings", "note", "what is wrong counts as the default in the checks below.")
+        return
+    places = " or ".join(map(str, usual_places()))
+    where = str(loaded.file) if loaded.file else f"built-in defaults; a settings file can be placed at {places}"
     yield Finding("settings", "ok", where)
-    yield from _network_sources(settings)
-    checks = {"microphone": _microphone, "model": _model, "compute": _compute, "broker": _broker}
-    for name, check in checks.items():
-        try:
-            yield check(settings)
-        except StreamerError as error:
-            yield Finding(name, "bad", str(error))
-
-
-def _network_sources(settings: Settings) -> Iterator[Finding]:
-    """Open every URL among the sources once; a wrong source is a finding of its own."""
-    from streamer.config import StreamConfig
-    from streamer.sources.open import open_once, parse_source
-
-    for table in settings.stream or (settings.audio,):
-        what = f"source {table.name}" if isinstance(table, StreamConfig) else "source"
-        try:
-            address = parse_source(table.source).address
-            if address is not None:
-                open_once(address, table.source_password_file)
-                yield Finding(what, "ok", f"{address.label} can be opened")
-        except StreamerError as error:
-            yield Finding(what, "bad", str(error))
-
-
-def _microphone(settings: Settings) -> Finding:
-    from streamer.sources.devices import find_device, list_devices
-
-    devices = list_devices()
-    default = find_device(None, devices)
-    return Finding("microphone", "ok", f"{default.name} at {default.rate_hz:,.0f} Hz (input devices: {len(devices)})")
-
-
-def _model(settings: Settings) -> Finding:
-    from streamer.emotion.checkpoint import load_checkpoint
-
-    card = load_checkpoint(settings.model.checkpoint).card
-    return Finding("model", "ok", f"{card.name}: {', '.join(card.labels)}")
-
-
-def _compute(settings: Settings) -> Finding:
-    import platform
-
-    import torch
-
-    from streamer.codec.device import choose_device
-
-    device = choose_device(settings.model.device)
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return Finding("compute", "ok", f"torch {torch.__version__} on {device} ({name})")
-
-
-def _broker(settings: Settings) -> Finding:
-    from streamer.publish.broker_files import find_broker
-    from streamer.publish.check import check_connection
-    from streamer.publish.open import mqtt_settings
-
-    url = settings.mqtt.url
-    if url == "off":
-        return Finding("broker", "note", "MQTT is off (mqtt.url); events go to the dashboard only.")
-    if url == "embedded":
-        running = find_broker()
-        return Finding(
-            "broker", "ok", f"embedded; {f'one runs at {running}' if running else 'it starts with the monitor'}"
-        )
-    wanted = mqtt_settings(settings.mqtt, url)
-    check_connection(wanted)
-    return Finding("broker", "ok", f"{wanted.broker} accepts the connection")

@@ -111,6 +111,10 @@ class PortAudio:
         """Raise PortAudioMissingError where the library is not installed."""
         self._load()
 
+    def version(self) -> str:
+        """Return the library's version as one line."""
+        return str(self._load().get_portaudio_version()[1])
+
     def refresh(self) -> bool:
         """Restart PortAudio to update its device list; return False where a stream is open, which that would end."""
         sd = self._load()
