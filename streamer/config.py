@@ -159,6 +159,12 @@ class MqttConfig(_Table):
     health_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
 
 
+class MetricsConfig(_Table):
+    """The [metrics] table: where Prometheus finds its figures."""
+
+    listen: str = "off"
+
+
 class DashboardConfig(_Table):
     """The [dashboard] table: what the screen shows, and how often."""
 
@@ -185,6 +191,7 @@ class Settings(_Table):
     voice: VoiceConfig = VoiceConfig()
     tracker: TrackerConfig = TrackerConfig()
     mqtt: MqttConfig = MqttConfig()
+    metrics: MetricsConfig = MetricsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     stream: tuple[StreamConfig, ...] = ()
 

@@ -75,11 +75,12 @@ CONTRACT: dict[str, tuple[Event, str]] = {
         Health(
             stream="desk", time=TIME, status="live", device="Yeti", effective_rate_hz=47996.2, real_time_factor=0.18,
             latency_p50_ms=43.0, latency_p95_ms=61.0, ring_fill=0.04, overflow_events=0, dropped_samples=0,
-            skipped_windows=0,
+            skipped_windows=0, compute_s=12.3,
         ),
         '{"schema":1,"type":"health","stream":"desk","time":"2026-11-22T16:30:05.120Z","status":"live",'
         '"device":"Yeti","effective_rate_hz":47996.2,"real_time_factor":0.18,"latency_p50_ms":43.0,'
-        '"latency_p95_ms":61.0,"ring_fill":0.04,"overflow_events":0,"dropped_samples":0,"skipped_windows":0}',
+        '"latency_p95_ms":61.0,"ring_fill":0.04,"overflow_events":0,"dropped_samples":0,"skipped_windows":0,'
+        '"compute_s":12.3}',
     ),
     "info": (
         Info(
@@ -197,7 +198,7 @@ def test_an_info_from_before_voice_profiles_is_read() -> None:
 @every_kind
 def test_a_missing_field_is_named(kind: str) -> None:
     wire = json.loads(CONTRACT[kind][1])
-    for name in wire.keys() - {"schema", "type", "event_type", "calibrated"}:
+    for name in wire.keys() - {"schema", "type", "event_type", "calibrated", "compute_s"}:
         with pytest.raises(MalformedEventError, match=f"lacks the field '{name}'"):
             from_json(json.dumps({k: v for k, v in wire.items() if k != name}))
 

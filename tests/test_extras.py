@@ -77,7 +77,7 @@ def test_a_copy_that_was_never_installed_gets_the_distributions_name_too(
 def test_the_project_file_uses_the_same_name() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     assert project["name"] == extras.DISTRIBUTION
-    assert f"{extras.DISTRIBUTION}[train,analysis,bench]" in project["optional-dependencies"]["dev"]
+    assert f"{extras.DISTRIBUTION}[train,analysis,bench,metrics]" in project["optional-dependencies"]["dev"]
 
 
 def test_no_text_installs_the_strangers_package_that_is_called_streamer() -> None:

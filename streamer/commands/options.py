@@ -15,6 +15,10 @@ ConfigFile = Annotated[
 Mqtt = Annotated[
     str | None, typer.Option(metavar="URL|embedded|off", help="Broker to publish to. Default: mqtt.url, embedded.")
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(metavar="[ADDRESS:]PORT", help="Serve metrics to Prometheus there. Default: metrics.listen, off."),
+]
 LogFile = Annotated[
     Path | None,
     typer.Option(help="File for warnings while the dashboard is shown. Default: in the user's log folder."),

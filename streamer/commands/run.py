@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
 
 import typer
 
-from streamer.commands.options import SOURCES, ConfigFile, LogFile, ModelCheckpoint, ModelDevice, Mqtt, given_tables
+from streamer.commands.options import (
+    SOURCES,
+    ConfigFile,
+    LogFile,
+    Metrics,
+    ModelCheckpoint,
+    ModelDevice,
+    Mqtt,
+    given_tables,
+)
 from streamer.commands.stderr import notice
 from streamer.errors import UsageError
 from streamer.sources.source import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
     from types import FrameType
 
     from streamer.config import AudioConfig, Settings, StreamConfig
@@ -37,6 +47,7 @@ def run(
     headless: Annotated[bool, typer.Option("--headless", help="Print JSON lines instead of the dashboard.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model runs.")] = False,
     mqtt: Mqtt = None,
+    metrics: Metrics = None,
     device: ModelDevice = None,
     checkpoint: ModelCheckpoint = None,
     threads: Annotated[
@@ -81,6 +92,7 @@ def run(
         audio={"source": source, "channel": channel},
         model={"device": device, "checkpoint": checkpoint, "threads": threads},
         mqtt={"url": mqtt},
+        metrics={"listen": metrics},
     )
     run_monitor(
         load(config, flags),
@@ -155,7 +167,6 @@ def run_monitor(
 
     from streamer.monitor import Monitor
     from streamer.publish.jsonlines import JsonLines
-    from streamer.publish.open import open_mqtt
 
     if not headless and not sys.stdout.isatty():
         notice("There is no terminal, so this prints JSON lines, as --headless does.")
@@ -165,11 +176,7 @@ def run_monitor(
         _add_sources(
             monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
         )
-        mqtt = open_mqtt(settings.mqtt, stack)
-        if mqtt is not None:
-            monitor.publish_to(mqtt)
-            if settings.mqtt.url == "embedded":
-                notice(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
+        _open_publishers(monitor, settings, stack)
         if headless:
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
             monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
@@ -196,6 +203,23 @@ def _until_the_end(monitor: Monitor, settings: Settings, *, headless: bool, log_
     if not show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, leave=leave):
         logger.warning("The terminal is gone; this goes on without a screen until SIGTERM.")
         _wait(monitor, hung_up)
+
+
+def _open_publishers(monitor: Monitor, settings: Settings, stack: ExitStack) -> None:
+    """Open what the settings say that events go to, beside the screen or standard output."""
+    from streamer.publish.open import open_metrics, open_mqtt
+
+    mqtt = open_mqtt(settings.mqtt, stack)
+    if mqtt is not None:
+        monitor.publish_to(mqtt)
+        if settings.mqtt.url == "embedded":
+            notice(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
+    metrics = open_metrics(settings.metrics, mqtt)
+    if metrics is not None:
+        stack.callback(metrics.close)
+        monitor.publish_to(metrics)
+        reach = "" if metrics.is_for_this_machine else " to everyone who reaches this address, without a password"
+        notice(f"Metrics for Prometheus are served on {metrics.url}{reach}.")
 
 
 def _add_sources(

@@ -20,14 +20,17 @@ def problems(loaded: Loaded) -> tuple[str, ...]:
 
 def refused(settings: Settings) -> list[str]:
     """Return why `streamer run` would refuse `settings`, a sentence for each table that it would."""
+    from streamer.publish.open import metrics_listen
+
     checks: list[tuple[str, Callable[[], object]]] = [("[mqtt]", partial(check_mqtt, settings))]
+    checks.append(("[metrics]", partial(metrics_listen, settings.metrics)))
     checks += [(source_title(table), partial(check_source, table)) for table in named_sources(settings)]
     found = []
     for where, check in checks:
         try:
             check()
         except StreamerError as error:
-            found.append(f"{where} {error}" if where == "[mqtt]" else f"{where} source: {error}")
+            found.append(f"{where} {error}" if where in ("[mqtt]", "[metrics]") else f"{where} source: {error}")
     return found
 
 

@@ -115,6 +115,7 @@ class Health:
     overflow_events: Count  # PortAudio's flag: audio was lost before it reached the program, length unknown
     dropped_samples: Count  # samples the ring overwrote before they were read, exact
     skipped_windows: Count  # windows not emitted because the worker was behind
+    compute_s: Seconds | None = None  # the stream's part of the time that the model took, since it began
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ class Counters:
 
     overwritten: int = 0  # samples that the ring overwrote
     skipped: int = 0  # windows
+    compute_s: float = 0.0  # the stream's part of what the steps cost
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=500))
     _compute_s: float = 0.0
     _audio_s: float = 0.0
 
-    def record_cost(self, compute_s: float, audio_s: float) -> None:
-        """Add what a step over `audio_s` seconds of audio cost."""
+    def record_cost(self, compute_s: float, audio_s: float, share: float) -> None:
+        """Add what a step cost that took `audio_s` seconds of this stream, and `share` of its audio from it."""
+        self.compute_s += share * compute_s
         keep = math.exp(-audio_s / MEMORY_S)
         self._compute_s = self._compute_s * keep + compute_s
         self._audio_s = self._audio_s * keep + audio_s

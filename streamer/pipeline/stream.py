@@ -129,9 +129,9 @@ class StreamRuntime:
         self._time = max(self._time, self._wall_time(chunk.start, wall))
         return self._transition_events(self._tracker.reset(self._time))
 
-    def record_cost(self, compute_s: float, samples: int) -> None:
-        """Record what a step over so many samples cost."""
-        self._counters.record_cost(compute_s, samples / SAMPLE_RATE)
+    def record_cost(self, compute_s: float, samples: int, share: float) -> None:
+        """Record what a step cost that took so many samples of this stream, which were `share` of all that it took."""
+        self._counters.record_cost(compute_s, samples / SAMPLE_RATE, share)
 
     def window_events(self, result: "WindowResult", wall: float) -> WindowEvents:
         """Return the events of one window."""
@@ -207,6 +207,7 @@ class StreamRuntime:
             overflow_events=source.overflow_events,
             dropped_samples=counters.overwritten,
             skipped_windows=counters.skipped,
+            compute_s=counters.compute_s,
         )
 
     def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:

@@ -206,8 +206,9 @@ class Worker:
         began = self._clock.monotonic()
         results = self._inference.step(audio, newest_only=behind) if audio else []
         compute_s = self._clock.monotonic() - began
+        everything = max(1, sum(map(len, audio.values())))
         for row, samples in audio.items():
-            self._rows[row].record_cost(compute_s, len(samples))
+            self._rows[row].record_cost(compute_s, len(samples), len(samples) / everything)
         for result in results:
             self._emit(self._rows[result.row], result)
         return bool(audio)

@@ -1,12 +1,20 @@
-"""Open the MQTT publisher that the `[mqtt]` table of config.toml describes."""
+"""Open the publishers that the tables of config.toml describe: MQTT, metrics."""
 
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamer.config import MqttConfig
+from streamer.config import MetricsConfig, MqttConfig
+from streamer.errors import UsageError
+from streamer.extras import install_command
+from streamer.publish.listen import Listen
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.topics import default_node
+
+if TYPE_CHECKING:  # it loads prometheus_client, which is an extra
+    from streamer.publish.metrics_server import MetricsServer
 
 
 def open_mqtt(table: MqttConfig, stack: ExitStack) -> MqttPublisher | None:
@@ -55,3 +63,36 @@ def mqtt_settings(table: MqttConfig, url: str) -> MqttSettings:
         state_every_s=table.heartbeat_s,
         health_every_s=table.health_s,
     )
+
+
+def open_metrics(table: MetricsConfig, mqtt: MqttPublisher | None) -> "MetricsServer | None":
+    """Return the server of metrics, not started yet; None where it is `off`.
+
+    Args:
+        table: says where it listens.
+        mqtt: has its counters served too; None: there is no broker.
+
+    Raises:
+        UsageError: that is no address, or prometheus-client is missing.
+        StreamerError: the port is in use.
+    """
+    listen = metrics_listen(table)
+    if listen is None:
+        return None
+    from streamer.publish.metrics_server import MetricsServer
+
+    return MetricsServer(listen, mqtt.stats if mqtt else None)
+
+
+def metrics_listen(table: MetricsConfig) -> Listen | None:
+    """Return where the metrics are to be served; None where they are `off`.
+
+    Raises:
+        UsageError: that is no address, or prometheus-client is missing.
+    """
+    if table.listen == "off":
+        return None
+    listen = Listen.parse(table.listen, "metrics.listen")
+    if find_spec("prometheus_client") is None:
+        raise UsageError(f"Metrics need prometheus-client, which is not installed; {install_command('metrics')}.")
+    return listen

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Window
 from streamer.feed.board import Board
+from streamer.pipeline.inference import WindowResult
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import Worker
 from streamer.sources.source import SourceState
@@ -309,6 +311,23 @@ def test_streams_are_encoded_in_one_step_and_a_stalled_one_holds_up_no_other() -
     bench.worker.tick()
     assert bench.inference.steps == [{0: HOP_SAMPLES, 1: HOP_SAMPLES}, {0: HOP_SAMPLES}]
     assert (len(bench.of(Window, "desk")), len(bench.of(Window, "door"))) == (2, 1)
+
+
+def test_streams_share_the_cost_of_a_step_by_their_audio() -> None:
+    desk, door = FakeSource("desk"), FakeSource("door")
+    bench = Bench(desk, door)
+    step = bench.inference.step
+
+    def slow(*arguments: Any, **options: Any) -> list[WindowResult]:
+        bench.clock.now += 0.3
+        return step(*arguments, **options)
+
+    bench.inference.step = slow  # type: ignore[method-assign]
+    bench.feed(2, desk)
+    bench.feed(1, door)
+    bench.worker.tick()
+    costs = {e.stream: e.compute_s for e in bench.events if isinstance(e, Health)}
+    assert costs == pytest.approx({"desk": 0.2, "door": 0.1})
 
 
 def test_the_ids_of_two_streams_never_meet() -> None:

@@ -1,0 +1,35 @@
+"""The real program's figures, as Prometheus fetches them."""
+
+import re
+import shutil
+import subprocess
+import urllib.request
+
+import pytest
+
+from tests.conftest import missing
+from tests.live.program import Streamer
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
+
+
+def test_a_running_monitor_serves_figures_that_prometheus_own_linter_accepts() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing("promtool", "it is in Debian's package prometheus")
+    with Streamer("run", "demo", "--headless", "--mqtt", "off", "--metrics", "0") as program:
+        program.until(lambda: len(program.of("window")) > 12 and len(program.of("health")) > 1)
+        (url,) = re.findall(r"http://\S+/metrics", "".join(program.errors))
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        program.end()
+    done = subprocess.run([str(promtool), "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    windows, compute = (
+        float(re.findall(rf'^streamer_{name}_total{{stream="demo"}} (\S+)', text, re.M)[0])
+        for name in ("windows", "compute_seconds")
+    )
+    assert windows > 12
+    assert 0 < compute < 0.24 * windows
+    holds = re.findall(r'^streamer_stream_status{state="(.*)",stream="demo"} 1.0$', text, re.M)
+    assert holds == [program.of("health")[-1]["status"]]
