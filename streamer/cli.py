@@ -22,13 +22,16 @@ from streamer.commands.doctor import doctor
 from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
 from streamer.commands.info import info
+from streamer.commands.record import record
 from streamer.commands.run import run
 from streamer.commands.stderr import notice
 from streamer.commands.train import train
 from streamer.commands.watch import watch
 from streamer.errors import StreamerError
 
-COMMANDS = (run, watch, calibrate, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze)
+COMMANDS = (
+    run, watch, record, calibrate, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
+)  # fmt: skip
 
 app = typer.Typer(
     name="streamer",

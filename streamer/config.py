@@ -173,6 +173,16 @@ class DashboardConfig(_Table):
     theme: str = "auto"
 
 
+class RecordConfig(_Table):
+    """The [record] table: events kept in daily files and, only where asked for, clips of the audio."""
+
+    folder: str = ""
+    window_every: Annotated[int, Field(ge=1, le=10_000)] = 1
+    max_mb: Annotated[int, Field(ge=8, le=10_000_000)] = 2_000
+    clips: bool = False
+    clips_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+
+
 class StreamConfig(_Table):
     """One [[stream]] table: one of several sources at once."""
 
@@ -193,6 +203,7 @@ class Settings(_Table):
     mqtt: MqttConfig = MqttConfig()
     metrics: MetricsConfig = MetricsConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    record: RecordConfig = RecordConfig()
     stream: tuple[StreamConfig, ...] = ()
 
     @field_validator("window")

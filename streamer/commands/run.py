@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NoReturn
 
 import typer
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from streamer.sources.source import PcmFormat
 
 logger = logging.getLogger(__name__)
+
+Output = Literal["screen", "lines", "nothing"]  # of a monitor on standard output: the dashboard, JSON lines, nothing
 
 
 def run(
@@ -97,7 +99,7 @@ def run(
     run_monitor(
         load(config, flags),
         one_source=source is not None,
-        headless=headless,
+        output="lines" if headless else "screen",
         fast=fast,
         pcm=PcmFormat(pcm_format, rate, channels),
         recording=RecordingOptions(track, parse_start_time(start_time)),
@@ -143,7 +145,7 @@ def run_monitor(
     settings: Settings,
     *,
     one_source: bool,
-    headless: bool,
+    output: Output,
     fast: bool,
     pcm: PcmFormat,
     recording: RecordingOptions,
@@ -154,7 +156,7 @@ def run_monitor(
     Args:
         settings: everything else.
         one_source: a source was named on the command line, so the [[stream]] tables are not opened.
-        headless: print JSON lines instead of the dashboard.
+        output: what standard output gets.
         fast: read files and pipes as fast as the model runs.
         pcm: format of the bytes on standard input, where they are no recording.
         recording: which track, and since when.
@@ -165,19 +167,23 @@ def run_monitor(
     """
     from contextlib import ExitStack
 
+    from streamer.commands.recording import record_events
     from streamer.monitor import Monitor
     from streamer.publish.jsonlines import JsonLines
 
-    if not headless and not sys.stdout.isatty():
+    if output == "screen" and not sys.stdout.isatty():
         notice("There is no terminal, so this prints JSON lines, as --headless does.")
-        headless = True
+        output = "lines"
+    headless = output != "screen"
     with ExitStack() as stack:
         monitor = Monitor(settings, meters=not headless)
         _add_sources(
             monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
         )
         _open_publishers(monitor, settings, stack)
-        if headless:
+        if settings.record.folder:
+            record_events(monitor, settings.record, stack, fast=fast, headless=headless)
+        if output == "lines":
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
             monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
         stack.callback(monitor.stop)

@@ -4,6 +4,7 @@ The local worker and `streamer watch` put the same events on the board; only the
 (`StreamDetails`: level, attention, smoothed probabilities, voice profiles).
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -106,6 +107,14 @@ class Board:
                 self._write_status(stream, record, status, detail)
             record.status, record.detail = status, detail
             record.device = device or record.device
+
+    def recall(self, stream: str, points: Sequence[TimelinePoint]) -> None:
+        """Put a recorded past of `stream` on its timeline, before all that this run has heard."""
+        with self._lock:
+            timeline = self._records.setdefault(stream, _Record()).timeline
+            first = timeline[0].time if timeline else math.inf
+            since = self._wall() - self._timeline_s
+            timeline.extendleft(point for point in reversed(points) if since <= point.time < first)
 
     def forget(self, stream: str) -> None:
         """Remove a stream from the screen; its lines in the log stay."""
