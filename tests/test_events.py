@@ -54,7 +54,7 @@ CONTRACT: dict[str, tuple[Event, str]] = {
     "state": (
         State(stream="desk", time=TIME, label="happy", confidence=0.66, since=TIME - 5.12),
         '{"schema":1,"type":"state","stream":"desk","time":"2026-11-22T16:30:05.120Z","label":"happy",'
-        '"confidence":0.66,"since":"2026-11-22T16:30:00.000Z"}',
+        '"confidence":0.66,"since":"2026-11-22T16:30:00.000Z","leaning":null,"leaning_confidence":null}',
     ),
     "emotion_started": (
         EmotionStarted(
@@ -131,7 +131,7 @@ _BY_NAME = {
     "duration_s": st.integers(0, 10**8).map(lambda ms: ms / 1000), "probs": st.dictionaries(labels, shares),
     "status": st.sampled_from(STATUSES), "device": labels, "warming": st.booleans(), "version": labels, "model": labels,
     "model_sha256": labels, "labels": st.lists(labels).map(tuple), "streams": st.lists(streams).map(tuple),
-    "calibrated": st.lists(streams).map(tuple),
+    "calibrated": st.lists(streams).map(tuple), "leaning": labels, "leaning_confidence": shares,
 }  # fmt: skip
 
 
@@ -198,7 +198,8 @@ def test_an_info_from_before_voice_profiles_is_read() -> None:
 @every_kind
 def test_a_missing_field_is_named(kind: str) -> None:
     wire = json.loads(CONTRACT[kind][1])
-    for name in wire.keys() - {"schema", "type", "event_type", "calibrated", "compute_s"}:
+    added_later = {"calibrated", "compute_s", "leaning", "leaning_confidence"}
+    for name in wire.keys() - {"schema", "type", "event_type"} - added_later:
         with pytest.raises(MalformedEventError, match=f"lacks the field '{name}'"):
             from_json(json.dumps({k: v for k, v in wire.items() if k != name}))
 

@@ -115,6 +115,7 @@ class TrackerOutput:
     smoothed: Probabilities | None  # None until there was speech, and after `hang_s` without any
     ended: Ended | None  # comes before `started` where both happen
     started: Started | None
+    leaning: str | None = None  # the likeliest label while none is held; None without speech, too
 
 
 @dataclass
@@ -227,6 +228,12 @@ class Tracker:
         self._since = time
         return ended
 
+    def _leaning(self) -> str | None:
+        """Return the likeliest label of the newest window's speech while no emotion is held."""
+        if self._open or not self._smoothed or self._smoothed_s != self._clock_s:
+            return None
+        return max(self._smoothed, key=self._smoothed.__getitem__)
+
     def _output(self, ended: Ended | None, started: Started | None) -> TrackerOutput:
         assert self._since is not None
         return TrackerOutput(
@@ -236,4 +243,5 @@ class Tracker:
             smoothed=dict(self._smoothed) if self._smoothed is not None else None,
             ended=ended,
             started=started,
+            leaning=self._leaning(),
         )

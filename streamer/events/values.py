@@ -64,6 +64,8 @@ class State:
     label: Label | None
     confidence: Share | None
     since: Moment
+    leaning: Label | None = None  # the likeliest label while none is held; None in silence, too
+    leaning_confidence: Share | None = None  # its smoothed probability
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,10 @@ class StreamRuntime:
             events.append(
                 EmotionStarted(self.name, self._open_id, new.time, new.label, new.previous, new.confidence, new.start_s)
             )
-        events.append(State(self.name, self._time, output.label, output.confidence, output.since))
+        leaning = output.leaning
+        leaning_confidence = output.smoothed[leaning] if leaning and output.smoothed else None
+        held = State(self.name, self._time, output.label, output.confidence, output.since, leaning, leaning_confidence)
+        events.append(held)
         return events
 
     def _status_word(self, source: SourceStatus, monotonic: float) -> Status:

@@ -26,7 +26,7 @@ class Throttle:
             case Window():
                 return event.seq % self._window_every == 0
             case State():
-                return self._changed_or_due(event, (event.label, event.since))
+                return self._changed_or_due(event, (event.label, event.since, event.leaning))
             case Health():
                 return self._changed_or_due(event, event.status)
         return True

@@ -258,3 +258,20 @@ def test_it_does_not_flicker(windows):
         if output.started and output.started.previous:
             before = max(start for start in begun if start < output.started.start_s)
             assert output.started.start_s - before >= SETTINGS.dwell_s - 1e-9
+
+
+def test_without_a_held_emotion_the_likeliest_label_is_leaned_to() -> None:
+    tracker = Tracker(RULE, SETTINGS)
+    outputs = run(tracker, (5, probs(happy=0.45)), (10, probs(happy=0.9)), (3, None))
+    assert outputs[0].label is None
+    assert outputs[0].leaning == "happy"
+    assert outputs[14].label == "happy"
+    assert outputs[14].leaning is None, "a label is claimed"
+
+
+@pytest.mark.parametrize("observation", [observe(1, None), observe(1, probs(happy=0.45), speech=0.1)])
+def test_nothing_is_leaned_to_while_nobody_speaks(observation: Observation) -> None:
+    tracker = Tracker(RULE, SETTINGS)
+    assert tracker.update(observe(0, probs(happy=0.45))).leaning == "happy"
+    assert tracker.update(observation).leaning is None
+    assert tracker.reset(1001.0).leaning is None
