@@ -10,7 +10,7 @@ from streamer.constants import SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE // 50  # 480 samples: 20 ms, short enough that a syllable moves the needle
 HOLD_BLOCKS = 75  # 1.5 s of peak hold
-NOISE_BLOCKS = 500  # 10 s, over whose tenth percentile the noise floor is taken
+KEPT_BLOCKS = 500  # 10 s, over whose tenth percentile the noise floor is taken
 FULL_SCALE = 0.999  # 16-bit converters clip at 32,767 / 32,768
 FLOOR_DBFS = -120.0
 
@@ -38,13 +38,22 @@ class Reading:
     clipped: int  # blocks of 20 ms with a sample at full scale, since the start
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The levels of the last 10 s together."""
+
+    rms_dbfs: float
+    peak_dbfs: float
+    noise_dbfs: float
+
+
 @dataclass(slots=True)
 class LevelMeter:
     """Measures audio in blocks of 20 ms, passed to `feed` in chunks of any size."""
 
     _pending: Samples = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    _rms: deque[float] = field(default_factory=lambda: deque(maxlen=NOISE_BLOCKS))
-    _peaks: deque[float] = field(default_factory=lambda: deque(maxlen=HOLD_BLOCKS))
+    _rms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
+    _peaks: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_BLOCKS))
     _clipped: int = 0
 
     def feed(self, samples: Samples) -> None:
@@ -66,7 +75,21 @@ class LevelMeter:
         return Reading(
             rms_dbfs=sum(recent_rms) / len(recent_rms),
             peak_dbfs=max(list(self._peaks)[-5:]),
-            hold_dbfs=max(self._peaks),
-            noise_dbfs=float(np.percentile(self._rms, 10)),
+            hold_dbfs=max(list(self._peaks)[-HOLD_BLOCKS:]),
+            noise_dbfs=self._noise_dbfs(),
             clipped=self._clipped,
         )
+
+    def summary(self) -> Summary | None:
+        """Return the levels of the last 10 s, or of less where there is less; None before the first block."""
+        if not self._rms:
+            return None
+        power = np.mean(np.power(10.0, np.asarray(self._rms) / 10.0))
+        return Summary(
+            rms_dbfs=max(FLOOR_DBFS, 10.0 * float(np.log10(power))),
+            peak_dbfs=max(self._peaks),
+            noise_dbfs=self._noise_dbfs(),
+        )
+
+    def _noise_dbfs(self) -> float:
+        return float(np.percentile(self._rms, 10))

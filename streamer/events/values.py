@@ -95,6 +95,7 @@ class EmotionEnded:
     label: Label
     duration_s: Seconds
     peak_confidence: Share
+    reason: Label | None = None  # None: it was over; "restart": the monitor died while it lasted, and was started again
 
 
 Transition = EmotionStarted | EmotionEnded
@@ -118,6 +119,9 @@ class Health:
     dropped_samples: Count  # samples the ring overwrote before they were read, exact
     skipped_windows: Count  # windows not emitted because the worker was behind
     compute_s: Seconds | None = None  # the stream's part of the time that the model took, since it began
+    rms_dbfs: Decibels | None = None  # of the last 10 s of audio; None while nothing is captured
+    peak_dbfs: Decibels | None = None  # of the last 10 s
+    noise_dbfs: Decibels | None = None  # noise floor: the tenth percentile of the level over the last 10 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,14 @@ class Info:
     hop_s: Seconds
     streams: Streams
     calibrated: Streams = ()  # those of them whose voice profile is in use
+    threshold: Share | None = None  # the probability from which a window claims a label
+    enter: Share | None = None  # the smoothed probability from which an emotion may start
+    exit: Share | None = None  # below which it ends
+    torch_device: Name | None = None  # where the model runs
+    started: Moment | None = None  # when the monitor was started
+    window_every: Count = 1  # every n-th window is published over MQTT
+    heartbeat_s: Seconds = 10.0  # between repeats of an unchanged state over MQTT
+    health_s: Seconds = 30.0  # between health messages over MQTT
 
 
 Event = Window | State | EmotionStarted | EmotionEnded | Health | Info

@@ -10,11 +10,11 @@ from typing import Any
 from streamer.events.values import SCHEMA, EmotionEnded, EmotionStarted, Event
 from streamer.names import printable
 
-_TIMES = {"time", "since"}
+_TIMES = {"time", "since", "started"}
 _DECIMALS = {
     "confidence": 4, "peak_confidence": 4, "speech": 4, "ring_fill": 4, "real_time_factor": 4,
-    "rms_dbfs": 1, "peak_dbfs": 1, "latency_ms": 1, "latency_p50_ms": 1, "latency_p95_ms": 1,
-    "effective_rate_hz": 1, "duration_s": 3, "compute_s": 3,
+    "rms_dbfs": 1, "peak_dbfs": 1, "noise_dbfs": 1, "latency_ms": 1, "latency_p50_ms": 1, "latency_p95_ms": 1,
+    "effective_rate_hz": 1, "duration_s": 3, "compute_s": 3, "threshold": 4, "enter": 4, "exit": 4,
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,6 +53,8 @@ def to_json(event: Event) -> str:
 
 def _plain(name: str, value: Any) -> Any:
     """Convert `value` to what json can write; numpy's scalars, which json refuses, become Python's."""
+    if value is None:
+        return None
     if name in _TIMES:
         return iso_time(value)
     if isinstance(value, Mapping):
@@ -61,7 +63,7 @@ def _plain(name: str, value: Any) -> Any:
         return list(value)
     if isinstance(value, str):
         return printable(value)  # a file's name may hold what is no Unicode, which strict readers of JSON refuse
-    if value is None or isinstance(value, bool):
+    if isinstance(value, bool):
         return value
     if isinstance(value, Integral):
         return int(value)

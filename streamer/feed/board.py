@@ -81,6 +81,7 @@ class Board:
         with self._lock:
             if isinstance(event, Info):
                 self._info = event
+                self._torch_device = event.torch_device or self._torch_device
                 return
             name = stream or event.stream
             if isinstance(event, EmotionStarted):

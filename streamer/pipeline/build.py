@@ -1,8 +1,9 @@
 """Build from the settings what needs torch: the model on its device, the batch of rows, and their description."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -72,7 +73,13 @@ def build_pipeline(
         lambda stream, text: board.log("note", text, stream),
         enabled=settings.model.calibration and each.neutral_mean is not None,
     )
-    sink = BoardSink(board, publishers, lambda names: describe(settings, inference, names, profiles.in_use), meters)
+    started = time.time()
+    sink = BoardSink(
+        board,
+        publishers,
+        lambda names: replace(describe(settings, inference, names, profiles.in_use), started=started),
+        meters,
+    )
     profiles = VoiceProfiles(inference, each, sink, store, on_enrolled)
     for source in sources:
         profiles.load(source.name)
@@ -140,6 +147,7 @@ def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamS
 
 def describe(settings: Settings, inference: Inference, streams: Sequence[str], calibrated: Collection[str]) -> Info:
     """Return the retained `info` message: what is running, and which streams have a voice profile in use."""
+    each = stream_settings(settings, inference.model)
     return Info(
         version=__version__,
         model=_card(inference.model).name,
@@ -150,6 +158,13 @@ def describe(settings: Settings, inference: Inference, streams: Sequence[str], c
         hop_s=settings.window.hop_s,
         streams=tuple(streams),
         calibrated=tuple(name for name in streams if name in calibrated),
+        threshold=each.rule.threshold,
+        enter=each.tracker.enter,
+        exit=each.tracker.exit,
+        torch_device=str(inference.device),
+        window_every=settings.mqtt.window_every,
+        heartbeat_s=settings.mqtt.heartbeat_s,
+        health_s=settings.mqtt.health_s,
     )
 
 

@@ -167,11 +167,17 @@ class StreamRuntime:
     def level(self, monotonic: float) -> Level | None:
         """Meter what came in since the last call; None while nothing is captured."""
         self._metered_at = monotonic
+        self._feed_meter()
+        reading = self._meter.reading() if self._captures else None
+        return None if reading is None else Level(**asdict(reading))
+
+    def _feed_meter(self) -> None:
         samples, self._metered = self.source.ring.recent(self._metered)
         self._meter.feed(samples)
-        captures = self.source.status().state in ("live", "no signal")
-        reading = self._meter.reading() if captures else None
-        return None if reading is None else Level(**asdict(reading))
+
+    @property
+    def _captures(self) -> bool:
+        return self.source.status().state in ("live", "no signal")
 
     def status(self, monotonic: float) -> tuple[Status, str, str]:
         """Return the status word, its sentence, and the device's name."""
@@ -194,6 +200,8 @@ class StreamRuntime:
         """Return a health event now; its status word is the one that `status` returned last."""
         source, counters, ring = self.source.status(), self._counters, self.source.ring
         p50, p95 = counters.latency_percentiles_ms()
+        self._feed_meter()  # also where no screen asks for levels
+        levels = self._meter.summary() if self._captures else None
         return Health(
             stream=self.name,
             time=wall,
@@ -208,6 +216,9 @@ class StreamRuntime:
             dropped_samples=counters.overwritten,
             skipped_windows=counters.skipped,
             compute_s=counters.compute_s,
+            rms_dbfs=levels.rms_dbfs if levels else None,
+            peak_dbfs=levels.peak_dbfs if levels else None,
+            noise_dbfs=levels.noise_dbfs if levels else None,
         )
 
     def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:

@@ -70,3 +70,16 @@ def test_clipping_is_counted_in_blocks() -> None:
     reading = meter.reading()
     assert reading is not None
     assert reading.clipped == 5
+
+
+def test_the_summary_is_of_ten_seconds_together() -> None:
+    meter = LevelMeter()
+    assert meter.summary() is None
+    meter.feed(sine(1.0, 1.0))  # forgotten by the end
+    meter.feed(sine(5.0, 0.5))
+    meter.feed(sine(5.0, 0.005))
+    summary = meter.summary()
+    assert summary is not None
+    assert summary.rms_dbfs == pytest.approx(-9.03 - 3.01, abs=0.02)  # half of the time half of the amplitude
+    assert summary.peak_dbfs == pytest.approx(-6.02, abs=0.02)
+    assert summary.noise_dbfs == pytest.approx(-49.03, abs=0.02)

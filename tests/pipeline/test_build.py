@@ -37,6 +37,11 @@ def test_an_exit_above_the_checkpoints_enter_is_refused(model: EmotionDetectionM
 
 
 def test_the_info_lists_streams_and_those_with_a_profile_in_their_order(model: EmotionDetectionModel) -> None:
-    info = describe(Settings(), SimpleNamespace(model=model), ("hall", "desk", "door"), {"door", "hall", "gone"})
+    info = describe(
+        Settings(), SimpleNamespace(model=model, device="cpu"), ("hall", "desk", "door"), {"door", "hall", "gone"}
+    )
     assert (info.streams, info.calibrated) == (("hall", "desk", "door"), ("hall", "door"))
     assert (info.labels, info.model_sha256, info.hop_s) == (model.labels, model.sha256, 0.24)
+    assert (info.threshold, info.torch_device, info.heartbeat_s, info.health_s) == (info.enter, "cpu", 10.0, 30.0)
+    assert info.enter is not None
+    assert info.exit == pytest.approx(0.75 * info.enter)
