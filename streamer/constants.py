@@ -8,3 +8,4 @@ STARTUP_SAMPLES = STARTUP_FRAMES * FRAME_SAMPLES  # 7 x 320 = 2,240 samples = 93
 DEFAULT_WINDOW_S = 3.0  # 225 frames; `window.window_s` of config.toml
 DEFAULT_HOP_S = 0.24  # 18 frames, 5,760 samples; `window.hop_s` of config.toml
 EMBEDDING_DIM = 128  # channels of an EnCodec embedding
+POOLED_DIM = 5 * EMBEDDING_DIM  # a pooled window: mean, deviation, and movement over three spans, of each channel

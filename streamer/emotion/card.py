@@ -5,13 +5,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from streamer.constants import EMBEDDING_DIM, SAMPLE_RATE
+from streamer.constants import EMBEDDING_DIM, POOLED_DIM, SAMPLE_RATE
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Embedding = Annotated[tuple[Finite, ...], Field(min_length=EMBEDDING_DIM, max_length=EMBEDDING_DIM)]
+Pooled = Annotated[tuple[Finite, ...], Field(min_length=POOLED_DIM, max_length=POOLED_DIM)]
+PooledSpread = Annotated[tuple[Positive, ...], Field(min_length=POOLED_DIM, max_length=POOLED_DIM)]
 
 
 def _all_different(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,6 +55,20 @@ class Speakers:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamHistory:
+    """Constants of the running mean that is subtracted from a stream's pooled windows; `streamer.emotion.history`."""
+
+    mean: Pooled  # of the training streams' windows: where every history begins
+    spread: PooledSpread  # deviation of the means of the training streams, the unit of the distance
+    prior_s: Positive  # `mean` weighs as much as so many seconds of speech
+    memory_s: Positive  # time constant, in seconds of speech, by which older speech is forgotten
+    # A stream at the distance d divides its logits by exp(offset + slope * d) more; not below 1.
+    log_temperature_offset: Finite
+    log_temperature_slope: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    unfamiliar: Positive  # distance from which a screen says that voice, room or language are unfamiliar
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointCard:
     """Everything but the weights. Stored as JSON in the checkpoint's metadata; unknown fields are ignored."""
 
@@ -75,6 +91,8 @@ class CheckpointCard:
     highpass_hz: Annotated[float, Field(gt=0, lt=SAMPLE_RATE / 2)] | None = (
         None  # before the level normaliser; None: off
     )
+
+    history: StreamHistory | None = None  # None: every window is classified on its own
 
     def calibration_for(self, window_s: float) -> Calibration:
         """Return the calibration of the window length nearest to `window_s`."""

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from streamer.audio.front_end import normalize
 from streamer.codec import Encoder
-from streamer.emotion.card import CheckpointCard
+from streamer.constants import POOLED_DIM
+from streamer.emotion.card import CheckpointCard, StreamHistory
 from streamer.emotion.checkpoint import load_checkpoint
 from streamer.emotion.labels import LABELS
-from streamer.emotion.pooling import POOLED_DIM, AttentionPooling
+from streamer.emotion.pooling import AttentionPooling
 
 
 class Classifier(nn.Linear):
@@ -40,6 +41,7 @@ class EmotionDetectionModel(nn.Module):
         temperature: scalar tensor that `classify` divides logits by.
         labels: names of the classes in order.
         highpass_hz: cutoff of the high-pass before the level normaliser; None: there is none.
+        history: constants of the running mean of a stream's windows; None: each window is classified on its own.
         card: the checkpoint's; None for a model that was not loaded.
         sha256: of the checkpoint's file; None likewise.
 
@@ -61,6 +63,7 @@ class EmotionDetectionModel(nn.Module):
         known = num_classes == len(LABELS)
         self.labels = LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
         self.highpass_hz: float | None = None
+        self.history: StreamHistory | None = None
         self.card: CheckpointCard | None = None
         self.sha256: str | None = None
 
@@ -81,7 +84,7 @@ class EmotionDetectionModel(nn.Module):
         checkpoint.check_against(model.state_dict())
         model.load_state_dict(dict(checkpoint.tensors))
         model.temperature.fill_(card.calibration_for(window_s or card.window_s).temperature)
-        model.labels, model.highpass_hz = card.labels, card.highpass_hz
+        model.labels, model.highpass_hz, model.history = card.labels, card.highpass_hz, card.history
         model.card, model.sha256 = card, checkpoint.sha256
         return model.eval()
 
@@ -129,6 +132,9 @@ class EmotionDetectionModel(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Classify raw audio `[B, 1, T]` into calibrated logits `[B, num_classes]`, pooled over all of its frames.
+
+        A clip on its own is what a stream's first full window is: it has no history to be compared with. The worker
+        subtracts the stream's running mean from the windows that follow (`streamer.emotion.history`).
 
         Raises:
             ValueError: `audio` is not `[B, 1, T]` of floats.

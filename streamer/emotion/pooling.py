@@ -17,7 +17,6 @@ from streamer.constants import EMBEDDING_DIM
 
 HIDDEN_DIM = 64
 LAGS = (2, 6, 18)  # frames: movement over 27, 80 and 240 ms
-POOLED_DIM = (2 + len(LAGS)) * EMBEDDING_DIM  # mean, deviation and movement of each of 128 channels: 640
 WINDOW_FRAMES = 225  # 3.0 s x 75 frames a second
 VARIANCE_FLOOR = 1e-5  # keeps the root's gradient finite where all frames are alike
 

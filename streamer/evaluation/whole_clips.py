@@ -8,13 +8,13 @@ import numpy as np
 
 from streamer.arrays import Float32Array
 from streamer.audio.front_end import front_end_identity
+from streamer.constants import POOLED_DIM
 from streamer.corpora.array_store import RaggedStore, fingerprint
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.decoding.files import READER_VERSION
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.evaluation.cross_validation import Folds, merge_folds, refit_probabilities
 from streamer.evaluation.protocol import Protocol
 from streamer.progress import Progress

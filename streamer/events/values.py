@@ -32,6 +32,9 @@ Status = Literal[
 ]  # fmt: skip
 STATUSES: tuple[Status, ...] = get_args(Status)
 
+# Of a stream to the model: too little heard yet, like the training streams, or unlike all of them.
+Familiarity = Literal["new", "known", "unfamiliar"]
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
-from streamer.events import EmotionEnded, EmotionStarted, Event, Health, Info, State, Status, Window
+from streamer.events import EmotionEnded, EmotionStarted, Event, Familiarity, Health, Info, State, Status, Window
 from streamer.feed.snapshot import (
     BrokerView,
     EnrolmentView,
@@ -52,6 +52,7 @@ class _Record:
     timeline: deque[TimelinePoint] = field(default_factory=lambda: deque(maxlen=TIMELINE_POINTS))
     calibrated: bool = False
     enrolment: EnrolmentView | None = None
+    familiarity: Familiarity | None = None
 
 
 class Board:
@@ -210,4 +211,5 @@ def _view(name: str, record: _Record) -> StreamView:
         timeline=tuple(record.timeline),
         calibrated=record.calibrated,
         enrolment=record.enrolment,
+        familiarity=record.familiarity,
     )

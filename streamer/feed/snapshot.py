@@ -7,7 +7,7 @@ board, because a broker does not carry it, is None and shows as `not sent`.
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
-from streamer.events import Health, Info, State, Status, Window
+from streamer.events import Familiarity, Health, Info, State, Status, Window
 
 BrokerStatus = Literal["online", "connecting", "offline", "off"]
 LogKind = Literal["emotion", "device", "broker", "loss", "note"]
@@ -61,6 +61,7 @@ class StreamDetails(TypedDict, total=False):
     smoothed: tuple[tuple[str, float], ...] | None
     calibrated: bool
     enrolment: EnrolmentView | None
+    familiarity: Familiarity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class StreamView:
     timeline: tuple[TimelinePoint, ...]  # oldest first
     calibrated: bool = False  # a voice profile is in use
     enrolment: EnrolmentView | None = None  # while a speaker is enrolled
+    familiarity: Familiarity | None = None  # None where the model keeps no history, and over a broker
 
 
 @dataclass(frozen=True, slots=True)

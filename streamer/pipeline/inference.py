@@ -19,10 +19,11 @@ from streamer.arrays import Samples
 from streamer.audio.front_end import FrontEnd
 from streamer.audio.vad import VoiceActivityDetector, step_together
 from streamer.codec import StreamingEncoder
-from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
+from streamer.constants import EMBEDDING_DIM, FRAME_RATE, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
-from streamer.emotion.profile_offset import ProfileOffsets
+from streamer.emotion.stream_classifier import StreamClassifier
+from streamer.events import Familiarity
 
 Stage = Literal["encode begins", "encode ends"]
 OnStage = Callable[[Stage], None]
@@ -51,6 +52,7 @@ class WindowResult:
     speech: float  # share of the window with voice activity
     skipped: int = 0  # windows left out directly before this one
     embedding: tuple[float, ...] | None = None  # [128] attentive mean before any profile offset; where enabled
+    familiarity: Familiarity | None = None  # of the stream to the model; None where the checkpoint has no history
 
 
 @dataclass(slots=True)
@@ -74,7 +76,8 @@ class _PooledWindow(NamedTuple):
     skipped: int
 
 
-# [N, labels + W] for N windows: probabilities, then attention; then the attentive means [N, 128] if any row wants them.
+# [N, labels + W + 1] for N windows: probabilities, attention, the distance of the stream. Then the attentive means
+# [N, 128], if any row wants them.
 _Pending = list[tuple[list[_PooledWindow], Tensor]]
 
 
@@ -112,7 +115,7 @@ class Inference:
         if settings.encoder_dtype != torch.float32:
             self._encoder.to(settings.encoder_dtype)
         self._window = SlidingWindow(model.pooling, self._capacity, settings.window_frames)
-        self._offsets = ProfileOffsets(self._capacity, self.device)
+        self._classifier = StreamClassifier(self.model, self._capacity)
         self._with_embedding: set[int] = set()  # rows whose results carry their embedding
 
     @torch.inference_mode()
@@ -137,10 +140,11 @@ class Inference:
         row = next((row for row in range(self._capacity) if row not in self._rows), self._capacity)
         if row == self._capacity:
             self._capacity *= 2
-            for part in (self._front_end, self._encoder, self._window, self._offsets):
+            for part in (self._front_end, self._encoder, self._window, self._classifier):
                 part.grow(self._capacity)
         self._rows[row] = _Row(VoiceActivityDetector(self._vad.enter, like=self._vad))
         self.reset(row)
+        self.forget_history(row)
         return row
 
     def remove(self, row: int) -> None:
@@ -150,8 +154,15 @@ class Inference:
         self.include_embedding(row, False)
 
     def set_profile_offset(self, row: int, offset: Sequence[float] | None) -> None:
-        """Subtract `offset` [128] from the attentive means of `row` from now on, across resets; None: nothing."""
-        self._offsets.set(row, offset)
+        """Subtract `offset` [128] from the attentive means of `row` from now on, across resets; None: nothing.
+
+        Where the checkpoint has a history it is what the row's history begins with.
+        """
+        self._classifier.set_voice(row, offset)
+
+    def forget_history(self, row: int) -> None:
+        """Forget the voice and the room that `row` has heard; resets alone leave them."""
+        self._classifier.forget(row)
 
     def include_embedding(self, row: int, enabled: bool) -> None:
         """Enable or disable embeddings in the results of `row`."""
@@ -254,8 +265,8 @@ class Inference:
 
     def _classify(self, rows: Sequence[int], ends: Sequence[int]) -> tuple[list[_PooledWindow], Tensor]:
         pooled, attention = self._window.pool_only(rows)  # [N, 640], [N, W]
-        logits = self.model.classify(self._offsets.apply(pooled, rows))  # [N, labels]
-        values = [torch.softmax(logits.float(), dim=-1), attention.float()]
+        logits, distances = self._classifier.classify(pooled, rows)  # [N, labels], [N, 1]
+        values = [torch.softmax(logits.float(), dim=-1), attention.float(), distances.float()]
         if self._with_embedding:
             values.append(pooled[:, :EMBEDDING_DIM].float())
         windows = []
@@ -265,7 +276,20 @@ class Inference:
             speech = row.vad.share(max(0, end - filled * FRAME_SAMPLES), end)
             windows.append(_PooledWindow(i, end, filled, speech, row.skipped))
             row.classified, row.skipped = row.frames, 0
+        self._remember(windows, pooled)
         return windows, torch.cat(values, dim=1)
+
+    def _remember(self, windows: Sequence[_PooledWindow], pooled: Tensor) -> None:
+        """Take the full windows of speech among `windows` into their rows' histories; `pooled: [N, 640]`."""
+        settings = self.settings
+        full = [
+            place
+            for place, window in enumerate(windows)
+            if window.frames == settings.window_frames and window.speech >= settings.min_speech
+        ]
+        hop_s = settings.hop_frames / FRAME_RATE
+        rows = [windows[place].row for place in full]
+        self._classifier.remember(rows, pooled[full], [hop_s * (1 + windows[place].skipped) for place in full])
 
     def _read(self, pending: _Pending) -> list[WindowResult]:
         """Return the pending windows with their probabilities; only here does the host wait for the model's device."""
@@ -273,7 +297,7 @@ class Inference:
             return []
         values = iter(torch.cat([values for _, values in pending]).tolist())
         labels = len(self.model.labels)
-        attention_end = labels + self.settings.window_frames  # the embedding begins here
+        attention_end = labels + self.settings.window_frames  # then the distance, then the embedding
         return [
             WindowResult(
                 row=window.row,
@@ -283,7 +307,8 @@ class Inference:
                 attention=tuple(figures[attention_end - window.frames : attention_end]),
                 speech=window.speech,
                 skipped=window.skipped,
-                embedding=tuple(figures[attention_end:]) if window.row in self._with_embedding else None,
+                embedding=tuple(figures[attention_end + 1 :]) if window.row in self._with_embedding else None,
+                familiarity=self._classifier.familiarity(window.row, figures[attention_end]),
             )
             for windows, _ in pending
             for window, figures in zip(windows, values, strict=False)

@@ -80,6 +80,7 @@ class StreamRuntime:
         self._metered = 0  # position in the ring up to which the meter has read
         self._metered_at = -math.inf
         self._origin = 0  # absolute position of the last reset
+        self._heard_from = ""  # the device that the newest window came from
         self._latest = Chunk(0, np.zeros(0, dtype=np.float32), 0, False)
         self._seq = 0
         self._time = 0.0  # of the newest window: never runs backwards
@@ -129,6 +130,10 @@ class StreamRuntime:
         self._time = max(self._time, self._wall_time(chunk.start, wall))
         return self._transition_events(self._tracker.reset(self._time))
 
+    def moved(self) -> bool:
+        """Return whether the audio comes from another device than the newest window."""
+        return self._heard_from not in ("", self.source.status().device)
+
     def record_cost(self, compute_s: float, samples: int, share: float) -> None:
         """Record what a step cost that took so many samples of this stream, which were `share` of all that it took."""
         self._counters.record_cost(compute_s, samples / SAMPLE_RATE, share)
@@ -145,6 +150,7 @@ class StreamRuntime:
             warming=result.frames < self._settings.window_frames,
         )
         output = self._tracker.update(observation)
+        self._heard_from = self.source.status().device
         window = self._newest = self._window(result, observation, end, wall)
         self._seq += 1
         self._dropped = 0

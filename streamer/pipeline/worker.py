@@ -201,6 +201,8 @@ class Worker:
                 continue
             if chunk.broken:
                 self._inference.reset(row)
+                if stream.moved():
+                    self._inference.forget_history(row)
                 self._send(stream.restart(chunk, self._clock.time()))
             audio[row] = chunk.samples
         began = self._clock.monotonic()
@@ -234,7 +236,9 @@ class Worker:
         """Report one window, and let an enrolment use it."""
         output = stream.window_events(result, self._clock.time())
         self._send(output.events)
-        self._sink.update(stream.name, attention=result.attention, smoothed=output.smoothed)
+        self._sink.update(
+            stream.name, attention=result.attention, smoothed=output.smoothed, familiarity=result.familiarity
+        )
         if self._profiles is not None and self._profiles.observe(stream.name, result, output.window):
             self._sink.roster_changed(tuple(self._streams))
 

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from streamer.arrays import Float32Array
 from streamer.audio.front_end import front_end_identity
-from streamer.constants import EMBEDDING_DIM, FRAME_RATE
+from streamer.constants import EMBEDDING_DIM, FRAME_RATE, POOLED_DIM
 from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.corpus import Clip
 from streamer.decoding.files import READER_VERSION
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.progress import Progress
 from streamer.training.batches import EpochBatches, Windows, draw_epoch
 from streamer.training.head import PooledWindows

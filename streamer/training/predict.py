@@ -13,12 +13,11 @@ from torch import Tensor
 from streamer.arrays import Float32Array
 from streamer.audio.front_end import normalize_batch
 from streamer.codec import Encoder, StreamingEncoder
-from streamer.constants import DEFAULT_HOP_S, FRAME_RATE, FRAME_SAMPLES
+from streamer.constants import DEFAULT_HOP_S, FRAME_RATE, FRAME_SAMPLES, POOLED_DIM
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.losses import label_mask
 from streamer.training.metrics import uar
 from streamer.training.stems import StemStore

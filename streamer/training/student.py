@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from streamer.codec.weights import fetch_pretrained, load_encoder
-from streamer.constants import EMBEDDING_DIM
+from streamer.constants import EMBEDDING_DIM, POOLED_DIM
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.checkpoint import is_bare_weights
 from streamer.emotion.labels import LABELS
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS
 from streamer.training.encoder_parts import DEEP_LAYER, LSTM_LAYER, lower_layers, upper_layers, upper_modules

@@ -9,10 +9,9 @@ import torch
 
 from streamer import StreamingEncoder
 from streamer.audio.front_end import FrontEnd
-from streamer.constants import SAMPLE_RATE
+from streamer.constants import POOLED_DIM, SAMPLE_RATE
 from streamer.emotion import EmotionDetectionModel, SlidingWindow, load_checkpoint
 from streamer.emotion.checkpoint import rewrite_card, shipped_path
-from streamer.emotion.pooling import POOLED_DIM
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.constants import POOLED_DIM
 from streamer.emotion import AttentionPooling, SlidingWindow
-from streamer.emotion.pooling import LAGS, POOLED_DIM, pool
+from streamer.emotion.pooling import LAGS, pool
 
 torch.manual_seed(0)
 POOLING = AttentionPooling().eval()

@@ -2,7 +2,7 @@
 
 import torch
 
-from streamer.emotion.pooling import POOLED_DIM
+from streamer.constants import POOLED_DIM
 from streamer.emotion.profile_offset import ProfileOffsets, subtract_offsets
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamer.constants import POOLED_DIM
 from streamer.corpora.corpus import Corpus, read_corpus
 from streamer.corpora.splits import Split, split_speakers
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.evaluation.cross_validation import folds_per_checkpoint, make_folds, merge_folds, refit_probabilities
 from tests.evaluation.conftest import SEED
 

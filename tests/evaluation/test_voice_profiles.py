@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from streamer.constants import POOLED_DIM
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.corpora.splits import DEFAULT_SEED
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.evaluation.voice_profiles import MOST_CLIPS, _neutral_embeddings, measure_voice_profiles
 from tests.evaluation.conftest import silent
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamer.constants import POOLED_DIM
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.corpus import Corpus
 from streamer.corpora.splits import Split
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import Calibration
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.evaluation.cross_validation import Folds, make_folds
 from streamer.evaluation.whole_clips import pool_clips, score_clips
 from streamer.training.predict import ClipEncoder

@@ -1,12 +1,15 @@
 """The inference: a stream in any chunks gives what the model gives offline, and rows do not touch each other."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.constants import FRAME_SAMPLES
+from streamer.constants import FRAME_SAMPLES, POOLED_DIM
+from streamer.emotion.card import StreamHistory
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
 
@@ -274,7 +277,7 @@ def test_only_the_probabilities_are_read_from_the_device_once_a_call(monkeypatch
     assert [sum(len(windows) for windows, _ in pending) for pending in reads] == [4, 3]
     for pending in reads:
         assert {values.device.type for _, values in pending} == {"meta"}
-        assert all(values.shape == (len(windows), 8 + window_frames) for windows, values in pending)
+        assert all(values.shape == (len(windows), 8 + window_frames + 1) for windows, values in pending)
 
 
 def last_probs(it: Inference, audio: dict[int, np.ndarray]) -> dict[int, tuple[float, ...]]:
@@ -333,3 +336,37 @@ def test_a_row_that_is_given_to_another_stream_has_no_offset_and_new_rows_have_n
     it.remove(0)
     assert it.add() == 0
     assert last_probs(it, {0: audio})[0] == pytest.approx(fresh, abs=1e-5)
+
+
+def test_a_history_takes_full_windows_of_speech_and_survives_a_gap(model: EmotionDetectionModel) -> None:
+    listening = copy.copy(model)
+    listening.history = StreamHistory(
+        mean=(0.0,) * POOLED_DIM, spread=(1.0,) * POOLED_DIM, prior_s=1.0, memory_s=100.0,
+        log_temperature_offset=0.0, log_temperature_slope=0.0, unfamiliar=1e6,
+    )  # fmt: skip
+    audio = noise(3.0)
+    plain, it = inference(model), inference(listening)
+    alone = [result.probs for result in plain.step({0: audio})]
+    heard = [result.probs for result in it.step({0: audio})]
+    full = next(i for i in range(len(alone)) if (i + 1) * HOP_FRAMES >= WINDOW_FRAMES)
+    assert heard[: full + 1] == alone[: full + 1], "up to the first full window there is nothing to be compared with"
+    assert heard[full + 1] != pytest.approx(alone[full + 1], abs=1e-6)
+    it.reset(0)
+    again = [result.probs for result in it.step({0: audio})]
+    assert again[0] != pytest.approx(alone[0], abs=1e-6), "a gap is no other voice"
+    it.reset(0)
+    it.forget_history(0)
+    assert [result.probs for result in it.step({0: audio})] == heard
+
+
+def test_silence_does_not_enter_a_history(model: EmotionDetectionModel) -> None:
+    listening = copy.copy(model)
+    listening.history = StreamHistory(
+        mean=(0.0,) * POOLED_DIM, spread=(1.0,) * POOLED_DIM, prior_s=1.0, memory_s=100.0,
+        log_temperature_offset=0.0, log_temperature_slope=0.0, unfamiliar=1e6,
+    )  # fmt: skip
+    it = Inference(listening, 1, InferenceSettings(WINDOW_FRAMES, HOP_FRAMES))
+    results = it.step({0: np.zeros(72_000, dtype=np.float32)})
+    assert {result.familiarity for result in results} == {"new"}
+    assert it._classifier._history is not None
+    assert it._classifier._history.heard_s(0) == 0

@@ -146,6 +146,21 @@ def test_after_a_gap_the_state_is_reset_and_windows_warm_up_again() -> None:
     assert bench.windows[2].start_s == 2 * HOP_SAMPLES / 24_000
 
 
+def test_what_was_heard_of_a_voice_is_forgotten_with_another_device_and_not_at_a_gap() -> None:
+    bench = Bench()
+    bench.feed(2)
+    bench.worker.tick()
+    bench.source.ring.mark_gap()
+    bench.feed(2)
+    bench.worker.tick()
+    assert bench.inference.forgotten == []
+    bench.source.device = "another microphone"
+    bench.source.ring.mark_gap()
+    bench.feed(2)
+    bench.worker.tick()
+    assert bench.inference.forgotten == [0]
+
+
 def test_overwritten_samples_are_counted_exactly_and_reset_the_state() -> None:
     bench = Bench(FakeSource(capacity=4 * HOP_SAMPLES))
     bench.feed(1)

@@ -24,6 +24,7 @@ class FakeSource:
     capacity: int = 200_000
     state: SourceState = "live"
     overflow_events: int = 0
+    device: str = "fake device"
 
     def __post_init__(self) -> None:
         self.ring = RingBuffer(self.capacity)
@@ -36,7 +37,7 @@ class FakeSource:
         self.state = "muted" if muted else "live"
 
     def status(self) -> SourceStatus:
-        return SourceStatus(self.state, "", "fake device", 48_000.0, 47_999.0, self.overflow_events)
+        return SourceStatus(self.state, "", self.device, 48_000.0, 47_999.0, self.overflow_events)
 
 
 @dataclass
@@ -49,6 +50,7 @@ class FakeInference:
     answer: Callable[[int, int], tuple[float, ...] | None] = lambda row, end: (0.2, 0.8)
     steps: list[dict[int, int]] = field(default_factory=list)
     resets: list[int] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)  # rows whose history was
     offsets: dict[int, tuple[float, ...] | None] = field(default_factory=dict)
     with_embedding: set[int] = field(default_factory=set)
 
@@ -72,6 +74,9 @@ class FakeInference:
     def reset(self, row: int) -> None:
         self.resets.append(row)
         self.samples[row] = 0
+
+    def forget_history(self, row: int) -> None:
+        self.forgotten.append(row)
 
     def step(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[WindowResult]:
         self.steps.append({row: len(samples) for row, samples in audio.items()})

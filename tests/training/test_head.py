@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamer.constants import EMBEDDING_DIM
+from streamer.constants import EMBEDDING_DIM, POOLED_DIM
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
-from streamer.emotion.pooling import POOLED_DIM
 from streamer.training.head import PooledWindows, fit_head
 
 SPEAKERS = 6

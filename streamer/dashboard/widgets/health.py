@@ -18,6 +18,8 @@ BROKER_MARKS: dict[BrokerStatus, Span] = {
     "off": ("○", "muted"),
 }
 
+_FAMILIARITY = {"new": "getting to know the voice", "unfamiliar": "unfamiliar voice or room: cautious"}
+
 Item = tuple[str, Line]  # a name and its figures
 
 
@@ -36,6 +38,7 @@ class HealthPanel(Canvas):
             snapshot.info,
             view.absent,
             stream and stream.calibrated,
+            stream and stream.familiarity,
         )
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
@@ -119,7 +122,9 @@ def _model(view: View) -> Line:
     device = view.snapshot.torch_device
     where: Line = ((" on ", "muted"), (printable(device), "")) if device else ()
     profile: Line = ((" voice profile", "accent"),) if view.stream and view.stream.calibrated else ()
-    return (*model, *where, *profile)
+    familiarity = view.stream.familiarity if view.stream else None
+    voice: Line = ((" " + _FAMILIARITY[familiarity], "warn"),) if familiarity in _FAMILIARITY else ()
+    return (*model, *where, *profile, *voice)
 
 
 def _broker(view: View) -> Line:
