@@ -151,6 +151,8 @@ class MqttConfig(_Table):
     node: str = "auto"
     username: str = ""
     password: SecretStr = SecretStr("")
+    password_file: str = ""
+    embedded_access: Literal["read", "secret", "open"] = "read"
     ca_file: str = ""
     client_cert: str = ""
     client_key: str = ""

@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from streamer.plain_text import plain, without_credentials
+
 Location = tuple[str | int, ...]  # ("stream", 0, "name")
 Layers = Sequence[tuple[str, Mapping[str, Any]]]  # where settings come from, by name, the weakest first
 
@@ -47,11 +49,9 @@ def quoted_numbers(name: str, layer: Mapping[str, Any], model: type[BaseModel]) 
     pydantic would accept `threads = "4"`, which variables need, and refuse `threads = "four"` in other words.
     """
     return [
-        Complaint(
-            location, f"{name}: {dotted(location)} = {shown(value)} is in quotes; write {location[-1]} = {plain}."
-        )
+        Complaint(location, f"{name}: {dotted(location)} = {shown(value)} is in quotes; write {location[-1]} = {bare}.")
         for location, value, field in _leaves(layer, model)
-        if isinstance(value, str) and str not in leaf_types(field.annotation) and (plain := _unquoted(value, field))
+        if isinstance(value, str) and str not in leaf_types(field.annotation) and (bare := _unquoted(value, field))
     ]
 
 
@@ -68,16 +68,10 @@ def leaf_types(annotation: Any) -> set[Any]:
 
 
 def shown(value: Any) -> str:
-    """Return `value` as it may be shown: URLs without credentials and query, and switches as TOML writes them."""
+    """Return `value` as it may be shown: without credentials, switches as TOML writes them, not endless."""
     if isinstance(value, bool):
         return str(value).lower()
-    return without_credentials(repr(value))
-
-
-def without_credentials(text: str) -> str:
-    """Return `text` with the user, password and query of every URL in it left out."""
-    text = re.sub(r"://[^\s'\"]*@", "://…@", text)
-    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1…", text)
+    return plain(without_credentials(repr(value)[:4_000]), 200)
 
 
 def dotted(location: Iterable[str | int]) -> str:
@@ -115,7 +109,8 @@ def _sentence(location: Location, details: list[Any], layers: Layers, model: typ
         return f"{origin}: {key}: this key is missing."
     if first["type"] in ("model_type", "model_attributes_type", "tuple_type"):
         return f"{origin}: {key}: {_table_wanted(location, first['type'])}."
-    value = "" if isinstance(first["input"], Mapping | BaseModel) else f" = {shown(first['input'])}"
+    hidden = isinstance(first["input"], Mapping | BaseModel) or "password" in key
+    value = "" if hidden else f" = {shown(first['input'])}"
     return f"{origin}: {key}{value} is not allowed: {_meant(details)}{_what_is_allowed(details)}."
 
 
@@ -211,11 +206,11 @@ def _leaves(layer: Mapping[str, Any], model: type[BaseModel]) -> Iterable[tuple[
 
 def _unquoted(text: str, field: Any) -> str:
     """Return `text` as it is written without quotes; empty where it is no number or switch that `field` takes."""
-    kinds, plain = leaf_types(field.annotation), text.strip()
-    if plain in kinds:
+    kinds, bare = leaf_types(field.annotation), text.strip()
+    if bare in kinds:
         return ""
-    if bool in kinds and plain.lower() in ("true", "false"):
-        return plain.lower()
-    if kinds & {int, float} and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", plain.lower()):
-        return plain
+    if bool in kinds and bare.lower() in ("true", "false"):
+        return bare.lower()
+    if kinds & {int, float} and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", bare.lower()):
+        return bare
     return ""

@@ -6,8 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from streamer.config_errors import without_credentials
 from streamer.errors import UsageError
+from streamer.plain_text import without_credentials
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

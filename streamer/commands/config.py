@@ -68,7 +68,7 @@ def settings_in_force(loaded: Loaded) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _safe(value: Any) -> Any:
-    from streamer.config_errors import without_credentials
+    from streamer.plain_text import without_credentials
 
     return without_credentials(value) if isinstance(value, str) else value
 

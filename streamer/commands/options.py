@@ -44,3 +44,20 @@ def given_tables(**tables: dict[str, Any]) -> dict[str, Any]:
     """Return the settings tables with only the values that were given on the command line."""
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
     return {name: table for name, table in given.items() if table}
+
+
+def warn_of_visible_password(url: str | None) -> None:
+    """Say so where the command line holds a password: every user of the machine can read it there."""
+    from urllib.parse import urlsplit
+
+    from streamer.commands.stderr import notice
+
+    try:
+        given = urlsplit(url or "").password
+    except ValueError:
+        return
+    if given:
+        notice(
+            "A password on the command line can be read by every user of this machine; give it in "
+            "STREAMER_MQTT__PASSWORD or mqtt.password_file, or the whole URL in STREAMER_MQTT__URL."
+        )

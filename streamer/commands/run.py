@@ -23,6 +23,7 @@ from streamer.commands.options import (
     ModelDevice,
     Mqtt,
     given_tables,
+    warn_of_visible_password,
 )
 from streamer.commands.stderr import notice
 from streamer.errors import UsageError
@@ -96,6 +97,7 @@ def run(
         mqtt={"url": mqtt},
         metrics={"listen": metrics},
     )
+    warn_of_visible_password(mqtt)
     run_monitor(
         load(config, flags),
         one_source=source is not None,

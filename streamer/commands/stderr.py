@@ -3,8 +3,10 @@
 import contextlib
 import sys
 
+from streamer.plain_text import sentence
+
 
 def notice(text: str) -> None:
-    """Print one line that begins with the program's name; nowhere, if standard error is gone."""
+    """Print `text` behind the program's name, whatever is in it; nowhere, if standard error is gone."""
     with contextlib.suppress(OSError, ValueError):  # a terminal that was closed; a closed stream
-        print(f"streamer: {text}", file=sys.stderr, flush=True)
+        print(f"streamer: {sentence(text)}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.commands.options import ConfigFile, LogFile, given_tables
+from streamer.commands.options import ConfigFile, LogFile, given_tables, warn_of_visible_password
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def watch(
     """
     from streamer.config import load
 
+    warn_of_visible_password(url)
     run_watch(load(config, given_tables(mqtt={"url": url})), node, log_file)
 
 

@@ -66,8 +66,8 @@ def _is_host(host: str) -> bool:
 
 def _not_understood(why: str) -> UsageError:
     return UsageError(
-        f"The MQTT URL is not understood, {why}; write mqtt://user:password@host:1883, or mqtts:// for TLS, "
-        "with special characters of user name and password percent-encoded."
+        f"The MQTT URL is not understood, {why}; write mqtt://user@host:1883, or mqtts:// for TLS, with "
+        "special characters percent-encoded and the password in mqtt.password_file."
     )
 
 

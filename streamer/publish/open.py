@@ -1,5 +1,7 @@
 """Open the publishers that the tables of config.toml describe: MQTT, metrics."""
 
+import ipaddress
+import logging
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,54 +10,74 @@ from typing import TYPE_CHECKING
 from streamer.config import MetricsConfig, MqttConfig
 from streamer.errors import UsageError
 from streamer.extras import install_command
+from streamer.publish.broker_access import USERNAME
+from streamer.publish.broker_files import find_secret
 from streamer.publish.listen import Listen
 from streamer.publish.mqtt import MqttPublisher
-from streamer.publish.mqtt_settings import MqttSettings
+from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 from streamer.publish.topics import default_node
+from streamer.secret_files import read_password
 
 if TYPE_CHECKING:  # it loads prometheus_client, which is an extra
     from streamer.publish.metrics_server import MetricsServer
+
+logger = logging.getLogger(__name__)
 
 
 def open_mqtt(table: MqttConfig, stack: ExitStack) -> MqttPublisher | None:
     """Return the publisher to the broker at `table.url`, not started yet; None where the url is `off`.
 
     Args:
-        table: with `embedded`, a broker is started in this process.
+        table: with `embedded`, a broker is started, in a process of its own.
         stack: stops that broker.
 
     Raises:
-        UsageError: the URL, a topic part or a certificate cannot be used.
+        UsageError: the URL, a topic part, a password file or a certificate cannot be used.
         StreamerError: no port is free for the embedded broker.
     """
     url = table.url
     if url == "off":
         return None
     if url == "embedded":
-        from streamer.publish.broker import EmbeddedBroker
+        from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 
-        broker = EmbeddedBroker()
+        broker = EmbeddedBroker(BrokerOptions(access=table.embedded_access, prefix=table.prefix))
         url = broker.start()
         stack.callback(broker.stop)
+        username, password = broker.login
+        return MqttPublisher(mqtt_settings(table, url, username, password))
     return MqttPublisher(mqtt_settings(table, url))
 
 
-def mqtt_settings(table: MqttConfig, url: str) -> MqttSettings:
+def mqtt_settings(
+    table: MqttConfig, url: str, username: str | None = None, password: str | None = None
+) -> MqttSettings:
     """Return the settings for the broker at `url`.
 
+    Without any login, the secret of this user's embedded broker there is used, if there is one. A password that would
+    travel unencrypted over a network is warned of.
+
     Raises:
-        UsageError: the URL, a topic part or a certificate cannot be used.
+        UsageError: the URL, a topic part, a password file or a certificate cannot be used.
     """
 
     def path(text: str) -> Path | None:
         return Path(text) if text else None
 
-    return MqttSettings(
+    if username is None:
+        username, password = table.username or None, table.password.get_secret_value() or None
+        if password is None and table.password_file:
+            password = read_password(table.password_file, "mqtt.password_file")
+        broker = BrokerUrl.parse(url)
+        if username is None and password is None and broker.username is None:
+            secret = find_secret(broker)
+            username, password = (None, None) if secret is None else (USERNAME, secret)
+    settings = MqttSettings(
         url=url,
         prefix=table.prefix,
         node=default_node() if table.node == "auto" else table.node,
-        username=table.username or None,
-        password=table.password.get_secret_value() or None,
+        username=username,
+        password=password,
         ca_file=path(table.ca_file),
         client_cert=path(table.client_cert),
         client_key=path(table.client_key),
@@ -63,6 +85,12 @@ def mqtt_settings(table: MqttConfig, url: str) -> MqttSettings:
         state_every_s=table.heartbeat_s,
         health_every_s=table.health_s,
     )
+    if settings.broker.password is not None and not settings.broker.tls and not is_loopback(settings.broker.host):
+        logger.warning(
+            "The password for %s travels over the network unencrypted; use mqtts:// where the broker has it.",
+            settings.broker,
+        )
+    return settings
 
 
 def open_metrics(table: MetricsConfig, mqtt: MqttPublisher | None) -> "MetricsServer | None":
@@ -96,3 +124,13 @@ def metrics_listen(table: MetricsConfig) -> Listen | None:
     if find_spec("prometheus_client") is None:
         raise UsageError(f"Metrics need prometheus-client, which is not installed; {install_command('metrics')}.")
     return listen
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine, by its name alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
 from streamer.names import slugify
+from streamer.secret_files import read_password
 from streamer.sources.address import Address, is_address, parse_address
 from streamer.sources.source import PcmFormat, Source
 
@@ -203,15 +204,7 @@ def source_password(file: str) -> str:
     """
     if not file:
         return os.environ.get(PASSWORD_VARIABLE, "")
-    path = Path(file).expanduser()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"source_password_file: {str(path)!r} cannot be read: {reason}.") from None
-    if not lines or not lines[0]:
-        raise UsageError(f"source_password_file: {str(path)!r} holds no password on its first line.")
-    return lines[0]
+    return read_password(file, "source_password_file")
 
 
 def _pipe_name(path: str) -> str:

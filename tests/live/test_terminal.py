@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 import soundfile
 
-from streamer.publish.broker import EmbeddedBroker
+from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.sources.open import DEMO
 from tests.support.real_broker import Listener, Mosquitto, eventually, program
 from tests.support.terminal import Terminal
@@ -77,7 +77,7 @@ def test_a_failure_is_reported_in_one_sentence_after_the_screen_is_restored(tmp_
 
 
 def test_a_second_terminal_shows_the_same_from_the_broker(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(port=18_830)
+    broker = EmbeddedBroker(BrokerOptions(port=18_830, access="open"))
     url = broker.start()
     try:
         with (

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from streamer.publish.broker import EmbeddedBroker
+from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
@@ -14,7 +14,8 @@ QUICK = Timing(first_retry_s=0.05, last_retry_s=0.2, answer_s=2.0, resubscribe_s
 
 
 def started(**options: object) -> contextlib.AbstractContextManager[EmbeddedBroker]:
-    broker = EmbeddedBroker(**{"port": free_port()} | options)  # type: ignore[arg-type]
+    """Everybody may do everything there, unless the options say otherwise."""
+    broker = EmbeddedBroker(BrokerOptions(**{"port": free_port(), "access": "open"} | options))  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def running() -> Iterator[EmbeddedBroker]:
@@ -31,8 +32,8 @@ def port_of(broker: EmbeddedBroker) -> int:
     return BrokerUrl.parse(broker.url).port
 
 
-def publish_one(url: str) -> None:
-    out = MqttPublisher(MqttSettings(url=url, node="n"), QUICK)
+def publish_one(url: str, login: tuple[str | None, str | None] = (None, None)) -> None:
+    out = MqttPublisher(MqttSettings(url=url, node="n", username=login[0], password=login[1]), QUICK)
     with contextlib.closing(out):
         out.start()
         out.publish(transition(0))

@@ -1,20 +1,24 @@
 """The embedded broker, with the publisher as a client and with Mosquitto's."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from streamer.errors import StreamerError, UsageError
 from streamer.events import from_json, to_json
-from streamer.publish.broker import EmbeddedBroker
+from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
 from tests.publish.embedded import QUICK, port_of, publish_one, started
+from tests.publish.raw_client import raw_retained
 from tests.support.event_samples import INFO, number_of, state, transition, window
 from tests.support.real_broker import Listener, eventually, free_port, retained
 
@@ -44,6 +48,7 @@ PROGRAM = """
 import sys, time
 sys.path[:0] = {paths}
 from tests.publish.embedded import QUICK, port_of, publish_one, started
+from tests.publish.raw_client import raw_retained
 from tests.support.event_samples import transition
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
@@ -105,25 +110,25 @@ def test_ipv6_loopback_works_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1"])
 def test_the_network_is_let_in_only_with_both_options(bind: str) -> None:
-    with pytest.raises(UsageError, match="without a password"):
-        EmbeddedBroker(bind)
-    EmbeddedBroker(bind, open_to_network=True)
+    with pytest.raises(UsageError, match="demands a password"):
+        BrokerOptions(bind)
+    BrokerOptions(bind, open_to_network=True)
 
 
 def test_open_to_the_network_it_is_still_found_by_loopback() -> None:
     with started(bind="0.0.0.0", open_to_network=True) as broker:
         assert broker.url.startswith("mqtt://127.0.0.1:")
-        publish_one(broker.url)
+        publish_one(broker.url, broker.login)
 
 
 @pytest.mark.parametrize(("bind", "port"), [("localhost", 1883), ("", 1883), ("127.0.0.1", 0), ("127.0.0.1", 65_536)])
 def test_an_impossible_place_is_refused(bind: str, port: int) -> None:
     with pytest.raises(UsageError, match="cannot listen"):
-        EmbeddedBroker(bind, port)
+        BrokerOptions(bind, port)
 
 
 def test_an_address_of_another_machine_is_named() -> None:
-    broker = EmbeddedBroker("192.0.2.1", open_to_network=True)
+    broker = EmbeddedBroker(BrokerOptions("192.0.2.1", open_to_network=True))
     with pytest.raises(StreamerError, match=r"192\.0\.2\.1"):
         broker.start()
     broker.stop()
@@ -141,6 +146,32 @@ def test_the_broker_logs_and_prints_nothing(
         publish_one(broker.url)
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_killed_broker_is_started_again_and_told_everything_anew() -> None:
+    with started() as broker:
+        out = MqttPublisher(MqttSettings(url=broker.url, node="n"), QUICK)
+        with contextlib.closing(out):
+            out.start()
+            out.publish(INFO)
+            out.publish(transition(0))
+            eventually(lambda: out.stats().sent == 1)
+            assert broker.pid is not None
+            os.kill(broker.pid, signal.SIGKILL)
+            out.publish(transition(1))
+            eventually(lambda: broker.restarts == 1 and out.stats().sent == 2)
+            assert sorted(raw_retained(port_of(broker))) == ["streamer/n/availability", "streamer/n/info"]
+
+
+def test_its_process_ends_with_the_program_and_never_loads_torch() -> None:
+    code = (
+        f"import sys, os; from streamer.publish.broker import *; b = EmbeddedBroker(BrokerOptions(port={free_port()}))"
+        "; b.start(); print(b.pid, 'torch' in sys.modules, flush=True); os._exit(9)"
+    )
+    program = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid, torch = program.stdout.split()
+    assert torch == "False"
+    eventually(lambda: not psutil.pid_exists(int(pid)), 10)
 
 
 def test_stopping_twice_and_before_the_start_is_safe() -> None:

@@ -8,7 +8,7 @@ import threading
 import aiomqtt
 import pytest
 
-from streamer.publish.broker import EmbeddedBroker
+from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.publish.link import MqttLink, Timing, race
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
@@ -118,7 +118,7 @@ def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before
         options.append(client._client.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         await closing.wait()
 
-    broker = EmbeddedBroker(port=free_port())
+    broker = EmbeddedBroker(BrokerOptions(port=free_port(), access="open"))
     link = MqttLink(MqttSettings(url=broker.start(), node="n"), session, name="test", client_id="test", timing=QUICK)
     try:
         link.start()

@@ -49,7 +49,7 @@ def test_a_url_is_parsed(
     ],
 )  # fmt: skip
 def test_what_is_no_broker_url_is_refused_with_the_cure(text: str) -> None:
-    with pytest.raises(UsageError, match=r"write mqtt://user:password@host:1883"):
+    with pytest.raises(UsageError, match=r"write mqtt://user@host:1883"):
         BrokerUrl.parse(text)
 
 
