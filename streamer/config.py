@@ -28,16 +28,18 @@ from pydantic import (
     model_validator,
 )
 
+from streamer.config_actions import MAX_ACTIONS, ActionConfig
 from streamer.config_errors import Complaint, Location, complaints, quoted_numbers
 from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, FRAME_RATE
 from streamer.errors import UsageError
-from streamer.names import slugify
+from streamer.names import plain_name
 from streamer.toml_errors import read_toml
 
 PREFIX = "STREAMER_"
 RING_HOPS = 3  # the ring's least length: with so many hops waiting the worker sees that it is behind
 _VARIABLE = PREFIX + "{key}"
 _NO_SETTINGS = (PREFIX + "CONFIG", PREFIX + "SOURCE_PASSWORD")  # variables that stand for no key of the file
+_OF_ACTIONS = PREFIX + "EVENT_"  # variables of a command that an action runs; it may be this program
 
 
 class _Table(BaseModel):
@@ -62,13 +64,6 @@ def _torch_device(name: str) -> str:
         near = difflib.get_close_matches(word, ("auto", "cpu", "mps", "cuda"), n=1)
         meant = f'did you mean "{near[0]}"? Else, ' if near else ""
         raise ValueError(f'{meant}it must be "auto", "cpu", "mps", "cuda" or "cuda:N", N counting GPUs from 0')
-    return name
-
-
-def _stream_name(name: str) -> str:
-    """Refuse a name that could not stand in a topic as it is."""
-    if name != slugify(name, empty="-"):
-        raise ValueError(f'lower-case letters, digits, - and _ make a name; "{slugify(name)}" would be one')
     return name
 
 
@@ -188,7 +183,7 @@ class RecordConfig(_Table):
 class StreamConfig(_Table):
     """One [[stream]] table: one of several sources at once."""
 
-    name: Annotated[str, AfterValidator(_stream_name)]
+    name: Annotated[str, AfterValidator(plain_name)]
     source: str
     source_password_file: str = ""
     channel: Literal["mix"] | Annotated[int, Field(ge=0, le=255)] = "mix"
@@ -207,6 +202,7 @@ class Settings(_Table):
     dashboard: DashboardConfig = DashboardConfig()
     record: RecordConfig = RecordConfig()
     stream: tuple[StreamConfig, ...] = ()
+    action: Annotated[tuple[ActionConfig, ...], Field(max_length=MAX_ACTIONS)] = ()
 
     @field_validator("window")
     @classmethod
@@ -222,10 +218,10 @@ class Settings(_Table):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Settings":
-        names = [s.name for s in self.stream]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"two [[stream]] tables are both named {twice[0]!r}")
+        for title, names in (("stream", [s.name for s in self.stream]), ("action", [a.name for a in self.action])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two [[{title}]] tables are both named {twice[0]!r}")
         return self
 
 
@@ -317,8 +313,9 @@ def _without(tables: Mapping[str, Any], locations: list[Location]) -> dict[str, 
         else:
             indices = {location[1] for location in wrong}
             kept[table] = [one for index, one in enumerate(content) if index not in indices]
-    if () in locations:  # two [[stream]] tables of one name
+    if () in locations:  # two [[stream]] or [[action]] tables of one name
         kept.pop("stream", None)
+        kept.pop("action", None)
     return kept
 
 
@@ -345,16 +342,20 @@ def _variables() -> tuple[dict[str, Any], list[str]]:
     tables: dict[str, Any] = {}
     unknown = []
     for variable in sorted(os.environ):
-        if not variable.upper().startswith(PREFIX) or variable in _NO_SETTINGS:
+        if not variable.upper().startswith(PREFIX) or _is_no_setting(variable):
             continue
         table, _, key = variable[len(PREFIX) :].lower().partition("__")
-        if table in Settings.model_fields and table != "stream" and key:
+        if table in Settings.model_fields and table not in ("stream", "action") and key:
             tables.setdefault(table, {})[key] = os.environ[variable]
         else:
             unknown.append(
                 f"{variable}: no such setting; variables are named {PREFIX}TABLE__KEY, as in {PREFIX}WINDOW__HOP_S."
             )
     return tables, unknown
+
+
+def _is_no_setting(variable: str) -> bool:
+    return variable in _NO_SETTINGS or variable.startswith(_OF_ACTIONS)
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,17 @@ def slugify(text: str, empty: str = "stream") -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-") or empty
 
 
+def plain_name(name: str) -> str:
+    """Return `name`, which can stand in a topic as it is.
+
+    Raises:
+        ValueError: it cannot; the message names what could.
+    """
+    if name != slugify(name, empty="-"):
+        raise ValueError(f'lower-case letters, digits, - and _ make a name; "{slugify(name)}" would be one')
+    return name
+
+
 def printable(text: str) -> str:
     """Replace what is not printable in `text` by spaces: control characters, bidirectional marks, lone surrogates."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

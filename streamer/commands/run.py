@@ -30,12 +30,13 @@ from streamer.errors import UsageError
 from streamer.sources.source import Encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
     from types import FrameType
 
     from streamer.config import AudioConfig, Settings, StreamConfig
     from streamer.monitor import Monitor
+    from streamer.publish.actions import Actions
     from streamer.sources.open import SourceSpec
     from streamer.sources.source import PcmFormat
 
@@ -171,6 +172,7 @@ def run_monitor(
 
     from streamer.commands.recording import record_events
     from streamer.monitor import Monitor
+    from streamer.publish.actions import Actions
     from streamer.publish.jsonlines import JsonLines
 
     if output == "screen" and not sys.stdout.isatty():
@@ -182,7 +184,9 @@ def run_monitor(
         _add_sources(
             monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
         )
-        _open_publishers(monitor, settings, stack)
+        actions = Actions(settings.action, _sayer(monitor, headless), wait=fast)
+        monitor.publish_to(actions)
+        _open_publishers(monitor, settings, actions, stack)
         if settings.record.folder:
             record_events(monitor, settings.record, stack, fast=fast, headless=headless)
         if output == "lines":
@@ -213,7 +217,20 @@ def _until_the_end(monitor: Monitor, settings: Settings, *, headless: bool, log_
         _wait(monitor, hung_up)
 
 
-def _open_publishers(monitor: Monitor, settings: Settings, stack: ExitStack) -> None:
+def _sayer(monitor: Monitor, headless: bool) -> Callable[[str], None]:
+    """Return what shows the user a sentence while the monitor runs."""
+
+    def say(text: str) -> None:
+        monitor.board.log("note", text)
+        if headless:
+            notice(text)
+        else:
+            logger.warning("%s", text)
+
+    return say
+
+
+def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, stack: ExitStack) -> None:
     """Open what the settings say that events go to, beside the screen or standard output."""
     from streamer.publish.open import open_metrics, open_mqtt
 
@@ -222,7 +239,7 @@ def _open_publishers(monitor: Monitor, settings: Settings, stack: ExitStack) -> 
         monitor.publish_to(mqtt)
         if settings.mqtt.url == "embedded":
             notice(f"The embedded MQTT broker listens on {mqtt.stats().url}.")
-    metrics = open_metrics(settings.metrics, mqtt)
+    metrics = open_metrics(settings.metrics, mqtt, actions)
     if metrics is not None:
         stack.callback(metrics.close)
         monitor.publish_to(metrics)

@@ -20,6 +20,7 @@ def problems(loaded: Loaded) -> tuple[str, ...]:
 
 def refused(settings: Settings) -> list[str]:
     """Return why `streamer run` would refuse `settings`, a sentence for each table that it would."""
+    from streamer.publish.actions import missing_program
     from streamer.publish.open import metrics_listen
 
     checks: list[tuple[str, Callable[[], object]]] = [("[mqtt]", partial(check_mqtt, settings))]
@@ -31,7 +32,7 @@ def refused(settings: Settings) -> list[str]:
             check()
         except StreamerError as error:
             found.append(f"{where} {error}" if where in ("[mqtt]", "[metrics]") else f"{where} source: {error}")
-    return found
+    return found + [problem for table in settings.action for problem in missing_program(table)]
 
 
 def named_sources(settings: Settings) -> tuple[AudioConfig | StreamConfig, ...]:

@@ -5,7 +5,7 @@ Names follow Prometheus' conventions: base units, `_total`, ratios from 0 to 1. 
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import (
@@ -22,6 +22,9 @@ from streamer.publish.publisher import PublisherStats
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 NO_EMOTION = "none"  # the value of the label `emotion` while none is held
 _NOT_CAPTURING: frozenset[Status] = frozenset({"starting", "no device", "mic lost", "source lost", "paused", "ended"})
+
+Broker = Callable[[], PublisherStats]
+ActionResults = Callable[[], Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(slots=True)
@@ -68,10 +71,12 @@ class Metrics:
 
     Args:
         broker: returns the counters of the MQTT publisher; None: there is none.
+        actions: returns how often each action ended how; None: there are none.
     """
 
-    def __init__(self, broker: Callable[[], PublisherStats] | None = None) -> None:
+    def __init__(self, broker: Broker | None = None, actions: ActionResults | None = None) -> None:
         self._broker = broker
+        self._actions = actions
         self._lock = threading.Lock()
         self._info: Info | None = None
         self._streams: dict[str, _Stream] = {}
@@ -101,6 +106,8 @@ class Metrics:
         yield from families
         if self._broker is not None:
             yield from _of_broker(self._broker())
+        if self._actions is not None:
+            yield _of_actions(self._actions())
 
     def _of_program(self) -> Iterator[Metric]:
         if (info := self._info) is not None:
@@ -179,6 +186,15 @@ def _of_broker(stats: PublisherStats) -> Iterator[Metric]:
     yield messages
     yield GaugeMetricFamily("streamer_mqtt_connected", "Whether the broker is connected.", float(stats.online))
     yield GaugeMetricFamily("streamer_mqtt_queued_messages", "MQTT messages that wait.", stats.queued)
+
+
+def _of_actions(results: Mapping[str, Mapping[str, int]]) -> Metric:
+    text = "Runs of the commands in [[action]] tables, by how they ended."
+    family = CounterMetricFamily("streamer_action_runs", text, labels=["action", "result"])
+    for action, counts in results.items():
+        for result, count in counts.items():
+            family.add_metric([action, result], count)
+    return family
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from streamer.errors import StreamerError
 from streamer.events import Event
 from streamer.publish.listen import Listen
-from streamer.publish.metrics import Metrics
+from streamer.publish.metrics import ActionResults, Broker, Metrics
 from streamer.publish.publisher import PublisherStats
 
 MAX_CONNECTIONS = 8  # at once; Prometheus needs one, a person with a browser a few
@@ -33,13 +33,13 @@ class MetricsServer:
     name; so a server on loopback answers only to the names of loopback.
     """
 
-    def __init__(self, listen: Listen, broker: Callable[[], PublisherStats] | None = None) -> None:
-        """Take the port. `broker` returns the counters of the MQTT publisher; None: there is none.
+    def __init__(self, listen: Listen, broker: Broker | None = None, actions: ActionResults | None = None) -> None:
+        """Take the port. `broker` and `actions` are those of `Metrics`.
 
         Raises:
             StreamerError: the port is in use, or the address is not one of this machine.
         """
-        self._metrics = Metrics(broker)
+        self._metrics = Metrics(broker, actions)
         registry = CollectorRegistry()
         registry.register(self._metrics)
         ProcessCollector(registry=registry)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from streamer.config import MetricsConfig, MqttConfig
 from streamer.errors import UsageError
 from streamer.extras import install_command
+from streamer.publish.actions import Actions
 from streamer.publish.broker_access import USERNAME
 from streamer.publish.broker_files import find_secret
 from streamer.publish.listen import Listen
@@ -93,12 +94,15 @@ def mqtt_settings(
     return settings
 
 
-def open_metrics(table: MetricsConfig, mqtt: MqttPublisher | None) -> "MetricsServer | None":
+def open_metrics(
+    table: MetricsConfig, mqtt: MqttPublisher | None = None, actions: Actions | None = None
+) -> "MetricsServer | None":
     """Return the server of metrics, not started yet; None where it is `off`.
 
     Args:
         table: says where it listens.
         mqtt: has its counters served too; None: there is no broker.
+        actions: likewise.
 
     Raises:
         UsageError: that is no address, or prometheus-client is missing.
@@ -109,7 +113,7 @@ def open_metrics(table: MetricsConfig, mqtt: MqttPublisher | None) -> "MetricsSe
         return None
     from streamer.publish.metrics_server import MetricsServer
 
-    return MetricsServer(listen, mqtt.stats if mqtt else None)
+    return MetricsServer(listen, mqtt.stats if mqtt else None, actions.results if actions else None)
 
 
 def metrics_listen(table: MetricsConfig) -> Listen | None:

@@ -125,6 +125,14 @@ def test_the_broker_is_counted_where_there_is_one() -> None:
     assert "mqtt" not in text_after(LABELLED)
 
 
+def test_actions_are_counted_by_how_they_ended() -> None:
+    metrics = Metrics(actions=lambda: {"lamp": {"ok": 3, "timeout": 1}, "bell": {}})
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    found = figures(generate_latest(registry).decode())
+    assert found == {("action_runs_total", "lamp", "ok"): 3, ("action_runs_total", "lamp", "timeout"): 1}
+
+
 @pytest.mark.real
 def test_prometheus_own_linter_finds_nothing_to_say() -> None:
     promtool = shutil.which("promtool")
@@ -213,11 +221,11 @@ def test_a_place_to_listen_is_a_port_or_an_address_and_a_port(text: str, address
 @pytest.mark.parametrize("text", ["", "http", "127.0.0.1", "127.0.0.1:", ":9100", "host.lan:9100", "65536", "-1", "²"])
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match=r"metrics.listen = .* is no place to listen; write a port \(9100\)"):
-        open_metrics(MetricsConfig(listen=text), None)
+        open_metrics(MetricsConfig(listen=text))
 
 
 def test_without_the_extra_the_command_that_adds_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.publish.open.find_spec", lambda name: None)
-    assert open_metrics(MetricsConfig(), None) is None
+    assert open_metrics(MetricsConfig()) is None
     with pytest.raises(UsageError, match=r"which is not installed; pip install .*\[metrics\]"):
-        open_metrics(MetricsConfig(listen="9100"), None)
+        open_metrics(MetricsConfig(listen="9100"))
