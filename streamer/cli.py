@@ -22,6 +22,7 @@ from streamer.commands.doctor import doctor
 from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
 from streamer.commands.info import info
+from streamer.commands.mute import mute
 from streamer.commands.record import record
 from streamer.commands.run import run
 from streamer.commands.stderr import notice
@@ -30,7 +31,7 @@ from streamer.commands.watch import watch
 from streamer.errors import StreamerError
 
 COMMANDS = (
-    run, watch, record, calibrate, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
+    run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
 )  # fmt: skip
 
 app = typer.Typer(

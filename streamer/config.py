@@ -154,6 +154,7 @@ class MqttConfig(_Table):
     window_every: Annotated[int, Field(ge=1, le=10_000)] = 1
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     health_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    remote_unmute: bool = False
 
 
 class MetricsConfig(_Table):

@@ -16,13 +16,14 @@ from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
 from streamer.sources.microphone import Microphone
+from streamer.sources.muting import MutedBy, Muting
 from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.sources.source import Source
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.build import Pipeline
 
-BROKER_LOOK_S = 0.25  # between two looks at the broker's connection, for the screen and its log
+LOOK_S = 0.25  # between two looks at the broker's connection and at the mutes on disk
 
 
 class Monitor:
@@ -65,6 +66,7 @@ class Monitor:
         # By the stream's name. Replaced as a whole, never changed, since other threads read it.
         self._sources: dict[str, Source] = {}
         self._roster_lock = threading.Lock()  # held while streams come, go or are started
+        self._muting = Muting()
         self._publishers: list[Publisher] = []
         self._queue: EventQueue | None = None
         self._resources = ExitStack()
@@ -163,7 +165,7 @@ class Monitor:
         for publisher in self._publishers:
             publisher.start()
         self._thread.start()
-        threading.Thread(target=self._watch_broker, name="broker watch", daemon=True).start()
+        threading.Thread(target=self._look_around, name="look-out", daemon=True).start()
 
     def stop(self) -> None:
         """Stop everything: microphones first, so that nothing is captured from this call on. Safe to call twice."""
@@ -210,9 +212,11 @@ class Monitor:
             if self._stopping.is_set() or self.ended.is_set():
                 raise StreamerError(f"The monitor has ended and cannot add {source.name!r}; start a new one.")
             source.ring.on_write = self._wake
+            self._muting.adopt(source)
             if self._pipeline is not None:
                 source.start()  # first, since it may refuse
             self.board.status(source.name, "starting", device=source.status().device)
+            self._show_mute(source.name)
             if self._pipeline is not None:
                 self._pipeline.add(source)
             self._sources = {**self._sources, source.name: source}
@@ -229,6 +233,7 @@ class Monitor:
         with self._roster_lock:
             source = self._source(stream)
             self._sources = {name: other for name, other in self._sources.items() if name != stream}
+            self._muting.forget(stream)
             if self._pipeline is None:
                 self.board.forget(stream)
             else:
@@ -243,11 +248,44 @@ class Monitor:
         """Return what the sources and voice profiles report to the user, for runs without a screen."""
         statuses = {name: source.status() for name, source in self._sources.items()}
         ignored = self._pipeline.store.ignored if self._pipeline is not None else frozenset()
-        return ignored | {f"{name}: {s.detail}" for name, s in statuses.items() if s.detail and s.state != "failed"}
+        details = {name: status.detail for name, status in statuses.items() if status.state != "failed"}
+        details |= {name: mute.sentence(name) for name in details if (mute := self._muting.get(name))}
+        return ignored | {f"{name}: {detail}" for name, detail in details.items() if detail}
 
-    def mute(self, stream: str, muted: bool) -> None:
-        """Stop the capture of `stream`, releasing the device, or restart it."""
-        self._source(stream).mute(muted)
+    def mute(self, stream: str, muted: bool, by: MutedBy = "keyboard") -> None:
+        """Stop the capture of `stream`, releasing the device, or restart it.
+
+        That it is muted is kept on disk, and holds for later monitors too, until it is lifted.
+
+        Raises:
+            UsageError: there is no such stream.
+            StreamerError: it is done, but cannot be kept on disk; or it cannot be lifted there, and stays muted.
+        """
+        source = self._source(stream)
+        try:
+            if muted:
+                self._muting.mute(source, by)
+            else:
+                self._muting.lift(source)
+        finally:
+            self._show_mute(stream)
+
+    def mute_remotely(self, stream: str, muted: bool) -> None:
+        """Do what somebody asked for over MQTT: mute, and unmute only with `mqtt.remote_unmute`.
+
+        A mute that somebody else can undo would be none.
+        """
+        try:
+            if muted or self._settings.mqtt.remote_unmute:
+                self.mute(stream, muted, "mqtt")
+            elif self._muting.get(stream):
+                self.board.log("note", "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow", stream)
+        except StreamerError as error:
+            self.board.log("note", str(error))
+
+    def _show_mute(self, stream: str) -> None:
+        mute = self._muting.get(stream)
+        self.board.muted(stream, mute.sentence(stream) if mute else "")
 
     def devices(self) -> tuple[str, ...]:
         """Return the names of the input devices; empty where PortAudio or a device is missing."""
@@ -345,13 +383,15 @@ class Monitor:
             self._pipeline = pipeline
         return pipeline
 
-    def _watch_broker(self) -> None:
-        """Keep the board's view of the publisher that has a broker."""
+    def _look_around(self) -> None:
+        """Keep the board's view of the publisher that has a broker, and follow the mutes on disk."""
         while True:
+            for stream in self._muting.follow(self._sources):
+                self._show_mute(stream)
             for stats in [publisher.stats() for publisher in self._publishers]:
                 if "://" in stats.url:
                     status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
                     view = BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed)
                     self.board.broker(view)
-            if self._stopping.wait(BROKER_LOOK_S):
+            if self._stopping.wait(LOOK_S):
                 return

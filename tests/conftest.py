@@ -29,8 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def user_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the user's data, empty: voice profiles of whoever runs the tests are left alone."""
+    """The folder of the user's data, empty: voice profiles and mutes of whoever runs the tests are left alone."""
     folder = tmp_path_factory.mktemp("data")
-    monkeypatch.setenv("XDG_DATA_HOME", str(folder))  # for programs that are started
-    monkeypatch.setattr(platformdirs, "user_data_path", lambda name: folder / name)
+    for variable in ("XDG_DATA_HOME", "XDG_STATE_HOME"):  # for programs that are started
+        monkeypatch.setenv(variable, str(folder))
+    for function in ("user_data_path", "user_state_path"):
+        monkeypatch.setattr(platformdirs, function, lambda name: folder / name)
     return folder

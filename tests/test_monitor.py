@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from streamer.config import AudioConfig, Settings
+from streamer.config import AudioConfig, MqttConfig, Settings
 from streamer.emotion.profile import profile_folder, stored_names
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import StreamerError, UsageError
@@ -157,6 +157,44 @@ def test_names_that_are_taken_or_unknown_are_refused(bench: Bench) -> None:
     for ask in (bench.monitor.remove, lambda name: bench.monitor.mute(name, True)):
         with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
             ask("door")
+
+
+def detail(bench: Bench) -> str:
+    (view,) = bench.monitor.snapshot().streams
+    return view.detail if view.status == "paused" else ""
+
+
+def test_a_mute_is_shown_with_who_muted_and_outlives_the_monitor(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    bench.monitor.mute("desk", True)
+    assert bench.sources[0].state == "muted"
+    until(lambda: detail(bench).startswith("Muted at the keyboard, "))
+    later = Monitor()
+    source = WatchedSource("desk")
+    later.add(source)
+    assert source.state == "muted"
+    assert any(notice.startswith("desk: Muted at the keyboard, ") for notice in later.notices())
+    later.mute("desk", False)
+    assert source.state == "live"
+    until(lambda: bench.sources[0].state == "live")  # every monitor of this user follows
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_anybody_may_mute_over_mqtt_but_lift_it_only_where_that_is_allowed(allowed: bool) -> None:
+    monitor, source = Monitor(Settings(mqtt=MqttConfig(remote_unmute=allowed))), WatchedSource("desk")
+    monitor.add(source)
+    monitor.mute_remotely("nobody", True)
+    monitor.mute_remotely("desk", True)
+    assert source.state == "muted"
+    monitor.mute_remotely("desk", False)
+    assert source.state == ("live" if allowed else "muted")
+    log = [line.text for line in monitor.snapshot().log]
+    assert any("remote_unmute" in line for line in log) != allowed
+    assert any("no stream named 'nobody'" in line for line in log)
+    monitor.mute("desk", False)
+    assert source.state == "live"
 
 
 def test_a_source_that_cannot_work_is_refused_and_the_others_go_on(bench: Bench) -> None:

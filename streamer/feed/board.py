@@ -42,6 +42,7 @@ class _Record:
 
     status: Status = "starting"
     detail: str = ""
+    muted: str = ""  # by whom the stream is muted, in one sentence; empty while it is not
     device: str | None = None
     level: Level | None = None
     window: Window | None = None
@@ -105,6 +106,8 @@ class Board:
         """Set a stream's status word and its sentence."""
         with self._lock:
             record = self._records.setdefault(stream, _Record())
+            if status == "paused":
+                detail = record.muted or detail
             if status != record.status:
                 self._write_status(stream, record, status, detail)
             record.status, record.detail = status, detail
@@ -117,6 +120,12 @@ class Board:
             first = timeline[0].time if timeline else math.inf
             since = self._wall() - self._timeline_s
             timeline.extendleft(point for point in reversed(points) if since <= point.time < first)
+
+    def muted(self, stream: str, sentence: str) -> None:
+        """Set the sentence that is shown while a stream is `paused`; empty: the one of its source."""
+        with self._lock:
+            if record := self._records.get(stream):
+                record.muted = sentence
 
     def forget(self, stream: str) -> None:
         """Remove a stream from the screen; its lines in the log stay."""

@@ -31,7 +31,7 @@ _WORDS: dict[SourceState, Status] = {
     "source lost": "source lost",
     "muted": "paused",
 }
-_LOSSES: tuple[Status, ...] = ("mic lost", "source lost")
+_URGENT: tuple[Status, ...] = ("mic lost", "source lost", "paused")  # health says so at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,10 @@ class StreamRuntime:
         return self._status, detail, source.device
 
     def health(self, wall: float, monotonic: float) -> Health | None:
-        """Return a health event when one is due: each second, and at once when the source is lost."""
-        newly_lost = self._status in _LOSSES and self._status != self._health_status
-        if monotonic - self._health_at < HEALTH_S and not newly_lost:
+        """Return a health event when one is due: each second, and at once when the source is lost or muted."""
+        changed = self._status != self._health_status
+        urgent = changed and (self._status in _URGENT or self._health_status == "paused")
+        if monotonic - self._health_at < HEALTH_S and not urgent:
             return None
         self._health_at, self._health_status = monotonic, self._status
         return self.measure_health(wall)
