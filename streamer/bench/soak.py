@@ -31,7 +31,7 @@ from streamer.bench.virtual_microphone import VirtualMicrophone
 from streamer.config import Settings
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.errors import StreamerError
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 
 START_S = 60.0  # for the first window
 LOADED_START_S = 240.0  # the same, under a load that is more than the machine can serve

@@ -31,8 +31,6 @@ SourceKind = Literal["auto", "mic", "pipe", "demo", "recording", "network"]
 
 PASSWORD_VARIABLE = "STREAMER_SOURCE_PASSWORD"
 
-DEMO = Path(__file__).with_name("synthetic-speech.ogg")  # made by tests/sources/synthetic_speech.py
-
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
@@ -233,7 +231,10 @@ def _open_recording(
     if spec.kind == "recording":
         own_name = slugify(name or Path(spec.target).stem)
         return Playback(own_name, Recording(spec.target, track=options.track), ring, pace, options.channel)
-    return Playback(slugify(name or "demo"), Recording(DEMO, loop=options.loop), ring, pace, notice=notice)
+    from streamer.sources.demo import WHAT_IT_IS, Demo
+
+    notice = f"{WHAT_IT_IS} {notice}" if notice else WHAT_IT_IS
+    return Playback(slugify(name or "demo"), Demo(options.loop), ring, pace, notice=notice)
 
 
 def _why_no_microphone(portaudio: "PortAudio | None") -> str:
@@ -244,5 +245,5 @@ def _why_no_microphone(portaudio: "PortAudio | None") -> str:
         find_device(None, list_devices(portaudio))
     except StreamerError as error:
         reason = str(error)
-        return f"The bundled synthetic speech plays, because {reason[0].lower()}{reason[1:]}"
+        return f"The bundled demo plays, because {reason[0].lower()}{reason[1:]}"
     return ""

@@ -27,9 +27,20 @@ logger = logging.getLogger(__name__)
 class BlockReader(Protocol):
     """Reads audio block by block."""
 
-    device: str  # the name shown to users
-    rate_hz: float
-    channels: int  # 0: known with the first block
+    @property
+    def device(self) -> str:
+        """The name shown to users; that of the demo changes with what is heard."""
+        ...
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames a second; known once it is open."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """The number of channels; 0: known with the first block."""
+        ...
 
     @property
     def arrived_s(self) -> float:

@@ -16,7 +16,7 @@ from streamer.cli import app
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.emotion.profile import ProfileError, load_profile, profile_folder, stored_names
 from streamer.errors import StreamerError, UsageError
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.support.vowels import high_voice
 
 pytestmark = pytest.mark.slow  # models are loaded, or whole programs run

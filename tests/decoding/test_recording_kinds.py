@@ -12,7 +12,7 @@ import soundfile
 from streamer.decoding.files import read_facts
 from streamer.decoding.recording import Recording
 from streamer.errors import StreamerError, UsageError
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.support.real_streams import program
 
 pytestmark = pytest.mark.real

@@ -17,7 +17,7 @@ from streamer.evaluation.evaluate import evaluate
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.results import Evaluation
 from streamer.evaluation.through_worker import WorkerHarness
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from streamer.training import predict
 from tests.support.training_corpus import write_corpus
 

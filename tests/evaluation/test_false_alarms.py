@@ -10,14 +10,14 @@ from streamer.decoding.files import read_whole
 from streamer.errors import UsageError
 from streamer.evaluation.false_alarms import SOUNDS, measure_false_alarms
 from streamer.evaluation.through_worker import WorkerHarness
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.evaluation.conftest import SEED, silent
 
 pytestmark = pytest.mark.slow  # whole trainings, or the program's own worker
 
 
 def test_false_alarms_are_counted_by_sound_and_per_hour(harness: WorkerHarness, tmp_path: Path) -> None:
-    speech = read_whole(DEMO)[:SAMPLE_RATE]
+    speech = read_whole(DEMO)[SAMPLE_RATE : 2 * SAMPLE_RATE]
     soundfile.write(tmp_path / "speech after all.wav", speech, SAMPLE_RATE)
     alarms = measure_false_alarms(harness, 0.03, [tmp_path], SEED, silent)
     assert list(alarms) == [*SOUNDS, tmp_path.stem]

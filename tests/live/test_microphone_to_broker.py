@@ -11,7 +11,7 @@ import soundfile
 from jsonschema import Draft202012Validator
 
 from streamer.events.schema import SCHEMA_FILE
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.live.program import Streamer, events
 from tests.support.real_audio import VirtualMicrophone
 from tests.support.real_broker import Listener, Mosquitto

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.live.program import LIVELY, Streamer, write_config
 from tests.support.real_streams import Icecast, program
 

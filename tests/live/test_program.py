@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.live.program import LIVELY, Streamer, events, write_config
 from tests.support.real_broker import Listener, Mosquitto, eventually, retained
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from streamer.publish.broker import BrokerOptions, EmbeddedBroker
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.support.real_broker import Listener, Mosquitto, eventually, program
 from tests.support.terminal import Terminal
 from tests.test_events import CONTRACT

@@ -10,6 +10,7 @@ import pytest
 
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
+from streamer.sources.demo import WHAT_IT_IS
 from streamer.sources.microphone import Microphone
 from streamer.sources.open import SourceKind, SourceOptions, SourceSpec, check_recording, open_source, parse_source
 from streamer.sources.playback import Playback
@@ -74,7 +75,7 @@ def test_auto_is_the_bundled_recording_elsewhere_and_says_why(portaudio: PortAud
     source = open_source(SourceSpec("auto"), portaudio=portaudio)
     assert isinstance(source, Playback)
     assert source.name == "demo"
-    assert source.status().detail.startswith("The bundled synthetic speech plays, ")
+    assert source.status().detail.startswith(f"{WHAT_IT_IS} The bundled demo plays, ")
     assert reason in source.status().detail
     assert "synthetic" in source.status().device
 
