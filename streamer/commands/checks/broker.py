@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from streamer.commands.checks.finding import Finding
 from streamer.commands.settings_check import check_mqtt
 from streamer.config import Settings
-from streamer.publish.broker import PORT, EmbeddedBroker
+from streamer.publish.broker import PORT, BrokerOptions, EmbeddedBroker
 from streamer.publish.broker_files import find_broker
 from streamer.publish.check import check_connection
 from streamer.publish.open import mqtt_settings
@@ -26,11 +26,11 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _embedded(settings: Settings) -> Finding:
-    running = find_broker()
-    broker = EmbeddedBroker()
+    running, table = find_broker(), settings.mqtt
+    broker = EmbeddedBroker(BrokerOptions(port=PORT, access=table.embedded_access, prefix=table.prefix))
     try:
         url = broker.start()
-        check_connection(mqtt_settings(settings.mqtt, url))
+        check_connection(mqtt_settings(table, url, *broker.login))
     finally:
         broker.stop()
     text = f"embedded; it starts with the monitor at {url}"
