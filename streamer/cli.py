@@ -21,6 +21,7 @@ from streamer.commands.devices import devices
 from streamer.commands.doctor import doctor
 from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
+from streamer.commands.export import export
 from streamer.commands.info import info
 from streamer.commands.mute import mute
 from streamer.commands.record import record
@@ -32,6 +33,7 @@ from streamer.errors import StreamerError
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
+    export,
 )  # fmt: skip
 
 app = typer.Typer(
