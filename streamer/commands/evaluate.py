@@ -39,6 +39,25 @@ def evaluate(
             "Default: none."
         ),
     ] = None,
+    streams: Annotated[
+        int, typer.Option(help="Streams of each test speaker, whose emotion changes, through the worker; 0: none.")
+    ] = 2,
+    conditions: Annotated[
+        bool, typer.Option(help="Repeat these streams by telephone, in rooms, louder and quieter.")
+    ] = False,
+    foreign: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Corpus that no model here was trained on, for streams of four emotions; repeatable. Default: none."
+        ),
+    ] = None,
+    natural: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Recording of natural speech, or a folder of them: each emotion in it is a false alarm; repeatable. "
+            "Default: none."
+        ),
+    ] = None,
     live_clips: Annotated[int, typer.Option(help="Clips of each corpus to run through the worker; 0: none.")] = 100,
     robustness_clips: Annotated[
         int, typer.Option(help="Clips to test under noise, gain and reverberation; 0: none.")
@@ -76,6 +95,10 @@ def evaluate(
         also=tuple(also or ()),
         split=split,
         robustness_clips=robustness_clips,
+        streams=streams,
+        conditions=conditions,
+        foreign=tuple(foreign or ()),
+        natural=tuple(natural or ()),
         live_clips=live_clips,
         noise_minutes=noise_minutes,
         without_voice=tuple(without_voice or ()),

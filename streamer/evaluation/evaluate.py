@@ -8,7 +8,7 @@ import numpy as np
 
 from streamer.codec.device import choose_device
 from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import Corpus
+from streamer.corpora.corpus import Corpus, read_corpus
 from streamer.corpora.splits import (
     Split,
     check_no_leakage,
@@ -22,9 +22,10 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
+from streamer.evaluation.context import Context
 from streamer.evaluation.cross_validation import Folds, folds_per_checkpoint, merge_folds
 from streamer.evaluation.false_alarms import recordings_in
-from streamer.evaluation.measurements import MEASUREMENTS, Context
+from streamer.evaluation.measurements import MEASUREMENTS
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.results import CorpusResult, Evaluation
 from streamer.evaluation.whole_clips import pool_clips, score_clips
@@ -86,8 +87,10 @@ def _prepare(
     if model.labels != LABELS:
         raise UsageError(f"{checkpoint} has other labels than {', '.join(LABELS)}; evaluate another checkpoint.")
     split = _choose_split(corpora, options, card)
-    for path in options.without_voice:
+    for path in (*options.without_voice, *options.natural):
         recordings_in(path)
+    for path in options.foreign:
+        read_corpus(path)
     teacher = None if options.teacher is None else WhisperTeacher.load(options.teacher)
     models = (model, *_load_further(options))
     known = [known_speakers(one.card.speakers) for one in models if one.card is not None]

@@ -15,7 +15,7 @@ from streamer.corpora.corpus import SUFFIXES
 from streamer.decoding.files import read_recording
 from streamer.errors import UsageError
 from streamer.evaluation.through_worker import ROWS, WorkerHarness
-from streamer.events import EmotionStarted, Window
+from streamer.events import EmotionStarted, Event, Window
 from streamer.progress import Progress
 
 # `buzz` is not in NON_SPEECH: training draws from those, and its draws would change.
@@ -40,10 +40,19 @@ class FalseAlarms:
     at_levels: dict[str, int]  # count by level, such as "-35 dBFS"
     labels: dict[str, int]  # count by emotion
     voiced: float  # share of windows in which voice activity detection found speech
+    ungated: float  # share of full windows that name an emotion where every window is classified; NaN: not measured
+
+
+@dataclass(frozen=True)
+class Harnesses:
+    """The same checkpoint in two workers."""
+
+    gated: WorkerHarness  # as the program runs it
+    ungated: WorkerHarness | None  # that classifies every window; None: not measured
 
 
 def measure_false_alarms(
-    harness: WorkerHarness, minutes: float, recordings: Sequence[Path], seed: int, progress: Progress[Any]
+    harnesses: Harnesses, minutes: float, recordings: Sequence[Path], seed: int, progress: Progress[Any]
 ) -> dict[str, FalseAlarms]:
     """Stream each of SOUNDS, and each of `recordings`, through the worker.
 
@@ -51,7 +60,7 @@ def measure_false_alarms(
     each. The music is rendered by `streamer.corpora.augment.music`: bass, chords, melody and drums.
 
     Args:
-        harness: the checkpoint in its worker.
+        harnesses: the checkpoint in its worker, as it runs and without the voice gate.
         minutes: length of each of SOUNDS; 0 leaves them out.
         recordings: files, or folders of files, without speech; each is played once at each level.
         seed: of the rendered sounds.
@@ -70,35 +79,52 @@ def measure_false_alarms(
             ]
             for level in levels
         }
-        results[sound] = _count(harness, streams, progress, sound)
+        results[sound] = _count(harnesses, streams, progress, sound)
     for path in recordings:
         audio = [read_recording(file).samples for file in recordings_in(path)]
         streams = {level: [_at(one, level) for one in audio] for level in LEVELS_DBFS}
         name = path.stem if path.stem not in results else str(path)
-        results[name] = _count(harness, streams, progress, name)
+        results[name] = _count(harnesses, streams, progress, name)
     return results
 
 
 def _count(
-    harness: WorkerHarness, streams: Mapping[float | None, Sequence[Samples]], progress: Progress[Any], sound: str
+    harnesses: Harnesses, streams: Mapping[float | None, Sequence[Samples]], progress: Progress[Any], sound: str
 ) -> FalseAlarms:
     """Stream all recordings of one sound, level by level, and count the emotions that begin."""
     played = [(level, samples) for level, some in streams.items() for samples in some]
     at_levels = {_name(level): 0 for level in streams}
     labels: dict[str, int] = {}
     windows = voiced = 0
+    claims: list[bool] = []
     for first in progress(range(0, len(played), ROWS), f"playing {sound}"):
         some = played[first : first + ROWS]
-        for (level, _), events in zip(some, harness.run([samples for _, samples in some]), strict=True):
+        for (level, _), events in zip(some, harnesses.gated.run([samples for _, samples in some]), strict=True):
             windows += sum(isinstance(event, Window) for event in events)
             voiced += sum(isinstance(event, Window) and event.probs is not None for event in events)
             for event in events:
                 if isinstance(event, EmotionStarted):
                     at_levels[_name(level)] += 1
                     labels[event.label] = labels.get(event.label, 0) + 1
+        if harnesses.ungated is not None:
+            claims += _claims(harnesses.ungated.run([samples for _, samples in some]))
     minutes = sum(len(samples) for _, samples in played) / SAMPLE_RATE / 60
     started = sum(at_levels.values())
-    return FalseAlarms(minutes, started, started * 60 / minutes, at_levels, labels, voiced / max(1, windows))
+    return FalseAlarms(
+        minutes=minutes,
+        started=started,
+        per_hour=started * 60 / minutes,
+        at_levels=at_levels,
+        labels=labels,
+        voiced=voiced / max(1, windows),
+        ungated=float(np.mean(claims)) if claims else float("nan"),
+    )
+
+
+def _claims(events: Sequence[Sequence[Event]]) -> list[bool]:
+    """Return of each full window whether it names an emotion, but for neutral and calm."""
+    windows = [event for one in events for event in one if isinstance(event, Window) and not event.warming]
+    return [window.label not in (None, "neutral", "calm") for window in windows]
 
 
 def _parts(seconds: float) -> list[float]:

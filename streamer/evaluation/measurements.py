@@ -4,72 +4,22 @@ Windows in the worker, voice profiles, robustness and precision use the test spe
 checkpoint's own classifier under every protocol, whatever further checkpoints are tested on whole clips.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from streamer.corpora.audio_store import AudioStore
-from streamer.corpora.corpus import Clip, Corpus
-from streamer.corpora.splits import Split
-from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.card import Calibration, CheckpointCard
+from streamer.corpora.corpus import Corpus
 from streamer.evaluation.baselines import evaluate_baselines
-from streamer.evaluation.cross_validation import Folds, merge_folds
-from streamer.evaluation.false_alarms import measure_false_alarms
+from streamer.evaluation.context import Context
+from streamer.evaluation.cross_validation import merge_folds
+from streamer.evaluation.false_alarms import Harnesses, measure_false_alarms
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.precision import measure_precisions
 from streamer.evaluation.results import CorpusResult, Evaluation
 from streamer.evaluation.robustness import measure_robustness
-from streamer.evaluation.through_worker import WorkerHarness, stream_clips
+from streamer.evaluation.stream_measurements import measure_corpus_streams, measure_foreign, measure_natural_speech
+from streamer.evaluation.through_worker import stream_clips
 from streamer.evaluation.voice_profiles import measure_voice_profiles
 from streamer.evaluation.whole_clips import pool_clips
-from streamer.progress import Progress
-from streamer.training.teacher import WhisperTeacher
-
-
-@dataclass(frozen=True)
-class Context:
-    """Holds what the measurements share."""
-
-    checkpoint: str
-    models: tuple[EmotionDetectionModel, ...]  # the checkpoint, then those of --also
-    card: CheckpointCard  # of the checkpoint
-    corpora: tuple[Corpus, ...]
-    split: Split
-    folds: dict[str, list[Folds]]  # by corpus, of each model
-    options: EvaluationOptions
-    audio: AudioStore
-    work: Path
-    teacher: WhisperTeacher | None
-    rng: np.random.Generator  # draws clips, in the order of the measurements
-    progress: Progress[Any]
-
-    @property
-    def model(self) -> EmotionDetectionModel:
-        """The checkpoint's model."""
-        return self.models[0]
-
-    @property
-    def calibration(self) -> Calibration:
-        """Temperature and threshold at the card's window."""
-        return self.card.calibration_for(self.card.window_s)
-
-    @cached_property
-    def harness(self) -> WorkerHarness:
-        """The checkpoint in the worker."""
-        return WorkerHarness(self.checkpoint, self.card, self.options.device, self.options.threads)
-
-    def test_clips(self, *corpora: Corpus) -> list[Clip]:
-        """Return the clips of the split's test speakers."""
-        return [clip for corpus in corpora for clip in self.split.select(corpus.clips, "test")]
-
-    def draw(self, clips: Sequence[Clip], count: int) -> list[Clip]:
-        """Draw up to `count` clips; their order stays."""
-        return [clips[place] for place in sorted(self.rng.permutation(len(clips))[:count])]
 
 
 @dataclass(frozen=True)
@@ -131,8 +81,9 @@ def _robustness(context: Context, evaluation: Evaluation) -> Evaluation:
 
 def _false_alarms(context: Context, evaluation: Evaluation) -> Evaluation:
     options = context.options
+    harnesses = Harnesses(context.harness, context.ungated_harness)
     alarms = measure_false_alarms(
-        context.harness, options.noise_minutes, options.without_voice, options.seed, context.progress
+        harnesses, options.noise_minutes, options.without_voice, options.seed, context.progress
     )
     return replace(evaluation, false_alarms=alarms)
 
@@ -145,6 +96,9 @@ def _precisions(context: Context, evaluation: Evaluation) -> Evaluation:
 
 
 MEASUREMENTS = (
+    Measurement("streams", lambda options: options.streams > 0, measure_corpus_streams),
+    Measurement("foreign", lambda options: bool(options.foreign), measure_foreign),
+    Measurement("natural", lambda options: bool(options.natural), measure_natural_speech),
     Measurement("live", lambda options: options.live_clips > 0, _worker_windows),
     Measurement("calibrated", lambda options: options.voices, _voice_profiles),
     Measurement("peers", lambda options: options.peers, _baselines),

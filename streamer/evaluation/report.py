@@ -12,10 +12,12 @@ import numpy as np
 
 from streamer.evaluation.cross_validation import REFIT
 from streamer.evaluation.false_alarms import FalseAlarms
+from streamer.evaluation.figures import interval, share
 from streamer.evaluation.precision import PrecisionEffect
 from streamer.evaluation.protocol import Protocol
 from streamer.evaluation.results import CorpusResult, Evaluation
 from streamer.evaluation.robustness import Robustness
+from streamer.evaluation.stream_report import stream_blocks
 from streamer.evaluation.voice_profiles import MOST_CLIPS
 from streamer.markdown import markdown_table
 from streamer.training.metrics import Measures
@@ -64,6 +66,8 @@ def _blocks(evaluation: Evaluation) -> Iterator[str]:
         "labels; intervals are 95 %, speakers drawn with replacement. *Answered* is the share at or above the "
         "threshold."
     )
+    yield from stream_blocks(evaluation)
+    yield "## Clips"
     yield _PROTOCOLS[evaluation.protocol] + _further_checkpoints(evaluation)
     columns = [
         "corpus",
@@ -102,7 +106,7 @@ def _rows(corpus: CorpusResult) -> Iterator[list[object]]:
     if corpus.live is not None:
         yield [corpus.name, "windows in the worker", *_figures(corpus.live.windows)]
     for name, baseline in corpus.peers.items():
-        figures = (_share(baseline.uar), _interval(baseline.interval), _share(baseline.accuracy))
+        figures = (share(baseline.uar), interval(baseline.interval), share(baseline.accuracy))
         yield [corpus.name, name, len(corpus.clips.of_speakers), corpus.clips.count, *figures, *[""] * 3]
 
 
@@ -110,12 +114,12 @@ def _figures(measures: Measures) -> list[object]:
     return [
         len(measures.of_speakers),
         measures.count,
-        _share(measures.uar),
-        _interval(measures.interval),
-        _share(measures.accuracy),
-        _share(measures.expected_calibration_error),
-        _share(measures.answered),
-        _share(measures.answered_accuracy),
+        share(measures.uar),
+        interval(measures.interval),
+        share(measures.accuracy),
+        share(measures.expected_calibration_error),
+        share(measures.answered),
+        share(measures.answered_accuracy),
     ]
 
 
@@ -128,10 +132,10 @@ def _corpus(corpus: CorpusResult) -> Iterator[str]:
     yield from _confusion(corpus, live.windows, "windows in the worker")
     yield (
         f"{live.clips} clips were streamed, each in a quiet room, after the monitor had started: {live.windows.count} "
-        f"windows with speech, of which {_share(live.same_as_offline)} have the same label as offline. Out of all "
-        f"eight labels the worker claims one in {_share(live.claimed)} of them, and {_share(live.right_claims)} of "
-        f"those claims are right. An emotion begins in {_share(live.started)} of the clips; "
-        f"{_share(live.right_starts)} of the emotions that begin are right."
+        f"windows with speech, of which {share(live.same_as_offline)} have the same label as offline. Out of all "
+        f"eight labels the worker claims one in {share(live.claimed)} of them, and {share(live.right_claims)} of "
+        f"those claims are right. An emotion begins in {share(live.started)} of the clips; "
+        f"{share(live.right_starts)} of the emotions that begin are right."
     )
 
 
@@ -139,7 +143,7 @@ def _confusion(corpus: CorpusResult, measures: Measures, what: str) -> Iterator[
     per_label = zip(corpus.labels, measures.recall, measures.f1, measures.confusion, strict=True)
     yield markdown_table(
         [what, "recall", "F1", *(f"predicted {label}" for label in corpus.labels)],
-        [[label, _share(recall), _share(f1), *counts] for label, recall, f1, counts in per_label],
+        [[label, share(recall), share(f1), *counts] for label, recall, f1, counts in per_label],
     )
     spread = list(measures.of_speakers.values())
     low, middle, high = np.percentile(spread, [25, 50, 75])
@@ -159,7 +163,7 @@ def _voice_profiles(corpora: Sequence[CorpusResult]) -> Iterator[str]:
     yield markdown_table(
         ["corpus", "speakers", "count", "UAR before", "after", "difference"],
         [
-            [name, one.speakers, one.clips, _share(one.uar_before), _share(one.uar_after), _interval(one.difference)]
+            [name, one.speakers, one.clips, share(one.uar_before), share(one.uar_after), interval(one.difference)]
             for name, one in effects
         ],
     )
@@ -169,12 +173,12 @@ def _robustness(robustness: Robustness) -> Iterator[str]:
     yield f"## Unchanged predictions, {robustness.clips} whole clips of test speakers"
     yield (
         f"Beside them those of a classifier of loudness alone. Accuracy without any change: "
-        f"{_share(robustness.accuracy)}, loudness only {_share(robustness.loudness_accuracy)}."
+        f"{share(robustness.accuracy)}, loudness only {share(robustness.loudness_accuracy)}."
     )
     yield markdown_table(
         ["change", "unchanged", "accuracy", "unchanged, loudness only"],
         [
-            [name, _share(survival.unchanged), _share(survival.accuracy), _share(survival.loudness_unchanged)]
+            [name, share(survival.unchanged), share(survival.accuracy), share(survival.loudness_unchanged)]
             for name, survival in robustness.changes.items()
         ],
     )
@@ -183,7 +187,16 @@ def _robustness(robustness: Robustness) -> Iterator[str]:
 def _false_alarms(alarms: Mapping[str, FalseAlarms]) -> Iterator[str]:
     yield "## False alarms: emotions that begin without speech"
     yield markdown_table(
-        ["sound", "minutes", "count", "per hour", "at each level", "by emotion", "windows taken for speech"],
+        [
+            "sound",
+            "minutes",
+            "count",
+            "per hour",
+            "at each level",
+            "by emotion",
+            "windows taken for speech",
+            "windows with one, ungated",
+        ],
         [
             [
                 sound,
@@ -192,7 +205,8 @@ def _false_alarms(alarms: Mapping[str, FalseAlarms]) -> Iterator[str]:
                 f"{one.per_hour:.1f}",
                 _counts(one.at_levels),
                 _counts(one.labels),
-                _share(one.voiced),
+                share(one.voiced),
+                share(one.ungated),
             ]
             for sound, one in alarms.items()
         ],
@@ -208,8 +222,8 @@ def _precisions(effects: Mapping[str, PrecisionEffect]) -> Iterator[str]:
         [
             [
                 name,
-                *(_share(one.uars[corpus]) for corpus in corpora),
-                _share(one.unchanged),
+                *(share(one.uars[corpus]) for corpus in corpora),
+                share(one.unchanged),
                 f"{one.embedding_error:.4f}",
             ]
             for name, one in effects.items()
@@ -219,14 +233,6 @@ def _precisions(effects: Mapping[str, PrecisionEffect]) -> Iterator[str]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {count}" for name, count in counts.items() if count) or "none"
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
-def _share(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.3f}"
 
 
 def _plain(value: Any) -> Any:

@@ -5,24 +5,26 @@ no window of the clip is warming, and windows hold part of the clip as well as a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from streamer.arrays import Float64Array, Samples
 from streamer.audio.ring import RingBuffer
-from streamer.config import ModelConfig, Settings, WindowConfig
-from streamer.constants import FRAME_RATE, SAMPLE_RATE
+from streamer.config import ModelConfig, Settings, VoiceConfig, WindowConfig
+from streamer.constants import DEFAULT_HOP_S, FRAME_RATE, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import colored_noise, gain, generator
 from streamer.corpora.corpus import Clip, Corpus
 from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.labels import LABELS
+from streamer.emotion.stream_classifier import StreamClassifier
 from streamer.events import EmotionStarted, Event, Info, Window
 from streamer.pipeline.build import build_inference, stream_settings
 from streamer.pipeline.sink import EventSink
@@ -79,16 +81,26 @@ class WorkerHarness:
         card: of the same checkpoint.
         device: auto, cpu, cuda or mps.
         threads: of the CPU; None: torch's number.
+        gated: whether windows need speech to be classified, as in the program; False: every one is.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
     """
 
-    def __init__(self, checkpoint: str, card: CheckpointCard, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        card: CheckpointCard,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        gated: bool = True,
+    ) -> None:
         chosen = ModelConfig(checkpoint=checkpoint, device=device, threads=threads or torch.get_num_threads())
         window = WindowConfig(window_s=card.window_s, hop_s=card.hop_s)
         self.window_s = window.window_s
-        settings = Settings(model=chosen, window=window)
+        voice = VoiceConfig() if gated else VoiceConfig(min_speech=0.0)
+        settings = Settings(model=chosen, window=window, voice=voice)
         self._inference = build_inference(settings, rows=ROWS)
         for row in range(ROWS):
             self._inference.remove(row)
@@ -195,8 +207,18 @@ def offline_labels(model: EmotionDetectionModel, samples: Samples, windows: Sequ
         ]
         real = torch.stack([(places >= start) & (places < end) for start, end in bounds])  # [K, F]
         pooled, _ = model.pooling(frames.expand(len(windows), -1, -1), real)
-        columns: npt.NDArray[np.int64] = model.classify(pooled).argmax(dim=1).cpu().numpy()
-        return columns
+        return np.array([int(logits.argmax()) for logits in _in_their_order(model, pooled, windows)], dtype=np.int64)
+
+
+def _in_their_order(model: EmotionDetectionModel, pooled: Tensor, windows: Sequence[Window]) -> Iterator[Tensor]:
+    """Yield the logits `[labels]` of K windows of one stream, `[K, 640]`, each by the history of those before it."""
+    classifier = StreamClassifier(model, 1)
+    hop_s = DEFAULT_HOP_S if model.card is None else model.card.hop_s
+    for row, window in zip(pooled, windows, strict=True):
+        logits, _ = classifier.classify(row[None], [0])
+        yield logits[0]
+        if not window.warming:
+            classifier.remember([0], row[None], [hop_s])
 
 
 def _restrict(probs: Float64Array, mask: npt.NDArray[np.bool_]) -> Float64Array:

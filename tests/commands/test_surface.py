@@ -88,7 +88,7 @@ def test_the_defaults_that_commands_repeat_are_those_of_the_library() -> None:
         "learning_rate",
     ):
         assert surface["train"]["--" + name.replace("_", "-")]["default"] == getattr(recipe, name), name
-    for name in ("protocol", "folds", "live_clips", "robustness_clips", "noise_minutes"):
+    for name in ("protocol", "folds", "streams", "live_clips", "robustness_clips", "noise_minutes"):
         assert surface["evaluate"]["--" + name.replace("_", "-")]["default"] == getattr(options, name), name
 
 

@@ -12,7 +12,7 @@ from streamer.evaluation.options import EvaluationOptions
 from streamer.training.recipe import Recipe
 from tests.support.training_corpus import write_corpus
 
-LEAST = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
+LEAST = EvaluationOptions(streams=0, robustness_clips=0, live_clips=0, noise_minutes=0, peers=False)
 
 
 @pytest.mark.slow

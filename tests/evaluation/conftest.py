@@ -44,7 +44,7 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def evaluation(small_batches: None, corpus_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    options = EvaluationOptions(robustness_clips=2, live_clips=0, noise_minutes=0, peers=False)
+    options = EvaluationOptions(streams=1, robustness_clips=2, live_clips=0, noise_minutes=0, peers=False)
     work = tmp_path_factory.mktemp("work")
     return evaluate("measured", read_corpora([corpus_folder]), options, work, print, silent)
 

@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
+from streamer.constants import SAMPLE_RATE
 from streamer.corpora.corpus import read_corpora
 from streamer.corpora.splits import Split
+from streamer.decoding.files import read_whole
 from streamer.emotion.card import Speakers
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
@@ -14,6 +17,7 @@ from streamer.evaluation.evaluate import evaluate
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.report import markdown
 from streamer.evaluation.results import Evaluation
+from streamer.sources.open import DEMO
 from streamer.training.predict import ClipEncoder
 from tests.evaluation.conftest import silent
 
@@ -76,7 +80,9 @@ def test_missing_recordings_are_found_before_anything_is_measured(corpus_folder:
 def test_an_evaluation_uses_the_vectors_of_an_earlier_one(
     corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing_else = EvaluationOptions(robustness_clips=0, live_clips=0, noise_minutes=0, peers=False, voices=False)
+    nothing_else = EvaluationOptions(
+        streams=0, robustness_clips=0, live_clips=0, noise_minutes=0, peers=False, voices=False
+    )
     first = run(corpus_folder, nothing_else, tmp_path)
     monkeypatch.setattr(ClipEncoder, "pooled", lambda *args: pytest.fail("encoded twice"))
     assert run(corpus_folder, nothing_else, tmp_path) == first
@@ -87,7 +93,7 @@ def test_kfold_tests_every_unknown_speaker_and_the_report_names_the_classifier(
 ) -> None:
     pytest.importorskip("sklearn")
     options = EvaluationOptions(
-        protocol="kfold", folds=2, robustness_clips=0, live_clips=0, noise_minutes=0, peers=False
+        protocol="kfold", folds=2, streams=0, robustness_clips=0, live_clips=0, noise_minutes=0, peers=False
     )
     evaluation = run(corpus_folder, options, tmp_path)
     assert evaluation.corpora[0].clips.count == 8
@@ -106,6 +112,7 @@ def test_several_checkpoints_test_every_speaker_that_one_of_them_does_not_know(
     options = EvaluationOptions(
         protocol="loso",
         also=(tmp_path / "other.safetensors",),
+        streams=0,
         robustness_clips=0,
         live_clips=0,
         noise_minutes=0,
@@ -125,3 +132,33 @@ def test_a_further_checkpoint_must_record_its_speakers(corpus_folder: Path, tmp_
     options = EvaluationOptions(protocol="loso", also=(tmp_path / "other.safetensors",))
     with pytest.raises(UsageError, match="does not list its training speakers"):
         run(corpus_folder, options, tmp_path)
+
+
+def test_streams_of_test_speakers_foreign_corpora_and_natural_speech_come_first_in_the_report(
+    corpus_folder: Path, tmp_path: Path
+) -> None:
+    foreign, speech = tmp_path / "foreign.csv", tmp_path / "speech.wav"
+    rows = [
+        f"{file},{label},stranger"
+        for file, label in zip(sorted(corpus_folder.rglob("*.wav")), ["sad", "angry"], strict=False)
+    ]
+    foreign.write_text("path,label,speaker\n" + "\n".join(rows) + "\n")
+    soundfile.write(speech, read_whole(DEMO)[: 5 * SAMPLE_RATE], SAMPLE_RATE)
+    options = EvaluationOptions(
+        streams=1, conditions=True, foreign=(foreign,), natural=(speech,), robustness_clips=0, live_clips=0,
+        noise_minutes=0, peers=False, voices=False,
+    )  # fmt: skip
+    evaluation = run(corpus_folder, options, tmp_path)
+    report = markdown(evaluation)
+    assert evaluation.natural["speech"].minutes == pytest.approx(5 / 60, rel=0.01)
+    assert report.index("Natural speech") < report.index("## Clips")
+
+
+@pytest.mark.parametrize("option", ["natural", "foreign"])
+def test_what_to_listen_to_is_looked_for_before_anything_is_measured(
+    corpus_folder: Path, tmp_path: Path, option: str
+) -> None:
+    options = EvaluationOptions(**{option: (tmp_path / "lost",)})  # type: ignore[arg-type]
+    corpora = read_corpora([corpus_folder])
+    with pytest.raises(UsageError, match="There is no"):
+        evaluate("measured", corpora, options, tmp_path, print, lambda items, what: pytest.fail(what))

@@ -9,7 +9,8 @@ from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.results import CorpusResult, Evaluation
 
 NONE = {
-    "live_clips": 0, "voices": False, "peers": False, "robustness_clips": 0, "noise_minutes": 0.0, "precisions": False,
+    "streams": 0, "live_clips": 0, "voices": False, "peers": False, "robustness_clips": 0, "noise_minutes": 0.0,
+    "precisions": False,
 }  # fmt: skip
 
 
@@ -27,6 +28,9 @@ def test_every_measurement_fills_a_field_of_the_results() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "name"),
     [
+        ("streams", 1, "streams"),
+        ("natural", ("a.wav",), "natural"),
+        ("foreign", ("corpus",), "foreign"),
         ("live_clips", 1, "live"),
         ("voices", True, "calibrated"),
         ("peers", True, "peers"),
