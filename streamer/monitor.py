@@ -391,7 +391,9 @@ class Monitor:
             for stats in [publisher.stats() for publisher in self._publishers]:
                 if "://" in stats.url:
                     status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
-                    view = BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed)
+                    view = BrokerView(
+                        stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed, refused=stats.refused
+                    )
                     self.board.broker(view)
             if self._stopping.wait(LOOK_S):
                 return

@@ -90,11 +90,12 @@ class BrokerView:
 
     url: str  # without the password
     status: BrokerStatus
-    detail: str  # why it is not online, in one sentence; may be empty
+    detail: str  # why it is not online, or what the broker refuses, in one sentence; may be empty
     sent: int | None
     queued: int | None
     shed: int | None  # messages given up, never silently
     malformed: int = 0  # messages received that are no events
+    refused: int = 0  # messages set aside because the broker does not take them
 
 
 @dataclass(frozen=True, slots=True)

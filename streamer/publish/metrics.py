@@ -183,6 +183,7 @@ def _of_broker(stats: PublisherStats) -> Iterator[Metric]:
     )
     messages.add_metric(["sent"], stats.sent)
     messages.add_metric(["shed"], stats.shed)
+    messages.add_metric(["refused"], stats.refused)
     yield messages
     yield GaugeMetricFamily("streamer_mqtt_connected", "Whether the broker is connected.", float(stats.online))
     yield GaugeMetricFamily("streamer_mqtt_queued_messages", "MQTT messages that wait.", stats.queued)

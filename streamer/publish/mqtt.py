@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 
 import aiomqtt
 
@@ -11,11 +12,15 @@ from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.outbox import Message, Outbox
 from streamer.publish.publisher import PublisherStats
+from streamer.publish.refusals import Refusals
 from streamer.publish.throttle import Throttle
 from streamer.publish.topics import OFFLINE, ONLINE
 
 _DRAIN_S = 0.5  # when closing, for what is still queued
 _OFFLINE_S = 0.3  # then, for the retained `offline`; both fit into link.CLOSE_S
+_SHORT_S = 1.0  # a session that breaks so soon after `Timing.resubscribe_s` was short
+_SHORT_SESSIONS = 2  # in a row, after which messages are sent one at a time, to find the one that the broker refuses
+_NO_MORE_WAITING = 3  # in a row, after which transitions do not wait for other clients: they would wait for ever
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +30,9 @@ class MqttPublisher:
 
     Transitions are sent one at a time with QoS 1, and count as sent when the broker has acknowledged them: they arrive
     in order, and after a broken connection at most the one in flight arrives twice. The rest is telemetry with QoS 0.
+
+    Where connections keep breaking soon, everything is sent one at a time with QoS 1: what is in flight each time the
+    connection breaks is what the broker refuses. That is set aside, counted, and named in `stats().detail`.
     """
 
     def __init__(self, settings: MqttSettings, timing: Timing | None = None) -> None:
@@ -39,6 +47,9 @@ class MqttPublisher:
         self._info: Info | None = None
         self._info_sent: Info | None = None
         self._was_offline = False  # the broker was unreachable, and no transition has been sent since
+        self._refusals = Refusals()
+        self._short_sessions = 0  # in a row
+        self._in_flight: tuple[str, str] | None = None  # key and topic of what is sent with nothing beside it
         self._link = MqttLink(
             settings,
             self._session,
@@ -67,7 +78,8 @@ class MqttPublisher:
     def stats(self) -> PublisherStats:
         """Return the counters now. `info` is not counted."""
         link, counts = self._link.state, self._outbox.counts()
-        return PublisherStats(link.status == "online", self._url, link.detail, counts.sent, counts.queued, counts.shed)
+        online, detail = link.status == "online", link.detail or self._refusals.detail
+        return PublisherStats(online, self._url, detail, counts.sent, counts.queued, counts.shed, counts.refused)
 
     @property
     def status(self) -> LinkStatus:
@@ -84,9 +96,15 @@ class MqttPublisher:
             self._was_offline = True
 
     async def _session(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        began = time.monotonic()
         try:
             await self._announce(client)
             await race(self._send_all(client, closing), _watch_connection(client), self._limit_drain(closing))
+        except aiomqtt.MqttError as error:
+            self._blame(error)
+            short = time.monotonic() - began < self._timing.resubscribe_s + _SHORT_S
+            self._short_sessions = self._short_sessions + 1 if short else 0
+            raise
         finally:
             # Leaving by an exception is an orderly DISCONNECT to the broker, which then does not publish the will.
             with contextlib.suppress(aiomqtt.MqttError):
@@ -96,11 +114,29 @@ class MqttPublisher:
         """Publish info and `online`, queue the states: on every connection, since a new broker has none of them."""
         self._info_sent = None
         await self._send_info(client)
-        await client.publish(self._topics.availability, ONLINE, qos=1, retain=True)
+        await self._publish_retained(client, self._topics.availability, ONLINE)
         self._outbox.repeat_states()
+
+    async def _publish_retained(self, client: aiomqtt.Client, topic: str, payload: bytes | str) -> None:
+        """Publish what belongs to the whole monitor, unless the broker refuses it."""
+        if self._refusals.is_refused(topic):
+            return
+        self._in_flight = topic, topic
+        await client.publish(topic, payload, qos=1, retain=True)
+        self._in_flight = None
+        self._refusals.passed(topic)
+
+    def _blame(self, error: aiomqtt.MqttError) -> None:
+        """Note what was alone in flight when the connection broke."""
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is not None and self._refusals.failed(*in_flight, _reason(error)):
+            logger.warning("%s", self._refusals.detail)
 
     async def _send_all(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
         """Send everything that is queued, until `closing` is set and nothing is left."""
+        if self._short_sessions >= _SHORT_SESSIONS:
+            await self._send_one_by_one(client, closing)
+            return
         try:
             async with asyncio.TaskGroup() as senders:
                 senders.create_task(self._send_transitions(client, closing))
@@ -109,11 +145,7 @@ class MqttPublisher:
             raise group.exceptions[0] from None  # the link distinguishes errors by type
 
     async def _send_transitions(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
-        if self._was_offline:
-            # A restarted broker acknowledges messages before any client has subscribed again.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closing.wait(), self._timing.resubscribe_s)
-            self._was_offline = False
+        await self._wait_for_subscribers(closing)
         while True:
             self._transition_queued.clear()
             while (message := self._outbox.take_transition()) is not None:
@@ -132,22 +164,63 @@ class MqttPublisher:
                 return
             await self._telemetry_queued.wait()
 
-    async def _send(self, client: aiomqtt.Client, message: Message, qos: int) -> None:
+    async def _wait_for_subscribers(self, closing: asyncio.Event) -> None:
+        """Wait after an outage: a restarted broker acknowledges messages before any client has subscribed again."""
+        if self._was_offline and self._short_sessions < _NO_MORE_WAITING:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closing.wait(), self._timing.resubscribe_s)
+        self._was_offline = False
+
+    async def _send_one_by_one(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        """Send everything with QoS 1, a transition and a piece of telemetry in turn."""
+        await self._wait_for_subscribers(closing)
+        while True:
+            self._transition_queued.clear()
+            self._telemetry_queued.clear()
+            await self._send_info(client)
+            while messages := [m for m in (self._outbox.take_transition(), self._outbox.take_telemetry()) if m]:
+                await self._try(client, messages)
+            if closing.is_set():
+                return
+            await race(_wait(self._transition_queued), _wait(self._telemetry_queued))
+
+    async def _try(self, client: aiomqtt.Client, messages: list[Message]) -> None:
+        """Send each of the messages that were taken; with the first that fails, put back those behind it."""
+        for number, message in enumerate(messages):
+            try:
+                await self._send(client, message, qos=1, alone=True)
+            except BaseException:
+                for other in messages[number + 1 :]:
+                    self._outbox.put_back(other)
+                raise
+
+    async def _send(self, client: aiomqtt.Client, message: Message, qos: int, *, alone: bool = False) -> None:
+        """Send a message that was taken; `alone`: nothing else is in flight, so that it is known what broke."""
+        event = message.event
+        key = f"{event.id} {event.event_type}" if isinstance(event, Transition) else message.topic
+        if self._refusals.is_refused(key):
+            self._outbox.refuse(message)
+            return
+        self._in_flight = (key, message.topic) if alone else None
         try:
             await client.publish(message.topic, to_json(message.event), qos=qos)
         except (ValueError, TypeError):
             logger.exception("A %s cannot be written; it is left out.", message.event.type)
+            self._in_flight = None
             self._outbox.give_up(message)
         except BaseException:  # the connection broke, or the session ends: perhaps not delivered
             self._outbox.put_back(message)
             raise
         else:
+            self._in_flight = None
             self._outbox.sent(message)
+            if alone:
+                self._refusals.passed(key)
 
     async def _send_info(self, client: aiomqtt.Client) -> None:
         info = self._info
         if info is not None and info is not self._info_sent:
-            await client.publish(self._topics.info, to_json(info), qos=1, retain=True)
+            await self._publish_retained(client, self._topics.info, to_json(info))
             self._info_sent = info
 
     async def _limit_drain(self, closing: asyncio.Event) -> None:
@@ -162,3 +235,13 @@ async def _watch_connection(client: aiomqtt.Client) -> None:
     """Raise at once when the connection is lost; nothing is subscribed to, so no message comes."""
     async for _ in client.messages:
         pass
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the broker did, as the end of a sentence."""
+    timed_out = isinstance(error, aiomqtt.MqttError) and "timed out" in str(error)
+    return "it does not acknowledge it." if timed_out else "it ends the connection each time."

@@ -19,19 +19,21 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class OutboxCounts:
-    """Counts of the messages by outcome: each message is in exactly one of the three."""
+    """Counts of the messages by outcome: each message is in exactly one of the four."""
 
     sent: int
     queued: int
     shed: int
+    refused: int = 0
 
 
 class Outbox:
     """Queues transitions in order, and of all other events (telemetry) the newest of each topic. Nothing blocks.
 
-    One thread puts, another takes. Each message taken is completed by `sent`, `give_up` or, when the connection broke,
-    `put_back`, before the next of its kind (transition or telemetry) is taken. A transition is put back at the head of
-    the queue, so the order is kept, and one that was perhaps delivered is delivered again under its own id.
+    One thread puts, another takes. Each message taken is completed by `sent`, `give_up`, `refuse` or, when the
+    connection broke, `put_back`, before the next of its kind (transition or telemetry) is taken. A transition is put
+    back at the head of the queue, so the order is kept, and one that was perhaps delivered is delivered again under its
+    own id.
     """
 
     def __init__(self, max_transitions: int = MAX_TRANSITIONS) -> None:
@@ -43,6 +45,7 @@ class Outbox:
         self._taken = 0
         self._sent = 0
         self._shed = 0
+        self._refused = 0
         self._closed = False
 
     def put(self, message: Message) -> None:
@@ -90,6 +93,13 @@ class Outbox:
             self._taken -= 1
             self._shed += 1
 
+    def refuse(self, message: Message) -> None:
+        """Set `message` aside, which was taken and which the broker does not take."""
+        with self._lock:
+            self._taken -= 1
+            self._refused += 1
+            self._states.pop(message.topic, None)
+
     def put_back(self, message: Message) -> None:
         """Queue `message` again, which was taken and perhaps not delivered."""
         with self._lock:
@@ -122,4 +132,5 @@ class Outbox:
     def counts(self) -> OutboxCounts:
         """Return the counters now."""
         with self._lock:
-            return OutboxCounts(self._sent, len(self._transitions) + len(self._telemetry) + self._taken, self._shed)
+            queued = len(self._transitions) + len(self._telemetry) + self._taken
+            return OutboxCounts(self._sent, queued, self._shed, self._refused)

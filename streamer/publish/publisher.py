@@ -12,10 +12,11 @@ class PublisherStats:
 
     online: bool
     url: str  # of the receiver, without a password
-    detail: str  # why not online, in one sentence; empty when all is well
+    detail: str  # why not online, or what the receiver refuses, in one sentence; empty when all is well
     sent: int
     queued: int
     shed: int
+    refused: int = 0  # set aside because the receiver does not take them
 
 
 class Publisher(Protocol):

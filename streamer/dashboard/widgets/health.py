@@ -133,14 +133,15 @@ def _broker(view: View) -> Line:
     line: Line = ((f"{sign} {broker.status}", ink),)
     if broker.status != "off":
         line = (*line, (" " + printable(broker.url), ""))
-    if broker.detail and broker.status != "online":
-        line = (*line, (" " + printable(broker.detail), "muted"))
+    if broker.detail and (broker.status != "online" or broker.refused):
+        line = (*line, (" " + printable(broker.detail), "bad" if broker.refused else "muted"))
     return line
 
 
 def _messages(view: View) -> Line:
     broker = view.snapshot.broker
     malformed: Line = ((" malformed ", "muted"), (count(broker.malformed), "bad strong")) if broker.malformed else ()
+    refused: Line = ((" refused ", "muted"), (count(broker.refused), "bad strong")) if broker.refused else ()
 
     if broker.sent is None and broker.queued is None and broker.shed is None:
         return ((view.absent, "muted"), *malformed)
@@ -153,5 +154,5 @@ def _messages(view: View) -> Line:
     return (
         ("sent ", "muted"), figure(broker.sent),
         (" queued ", "muted"), figure(broker.queued),
-        (" shed ", "muted"), figure(broker.shed, bad=True), *malformed,
+        (" shed ", "muted"), figure(broker.shed, bad=True), *refused, *malformed,
     )  # fmt: skip
