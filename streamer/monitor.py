@@ -240,6 +240,45 @@ class Monitor:
                 self._pipeline.worker.remove(stream)
         source.stop()
 
+    def replace(self, source: Source) -> None:
+        """End the stream of the source's name and go on with `source` under it; from any thread.
+
+        A stream that is muted stays so.
+
+        Args:
+            source: opened, not started.
+
+        Raises:
+            UsageError: there is no such stream.
+            StreamerError: the source cannot ever work; the stream goes on as it was.
+        """
+        with self._roster_lock:
+            before = self._source(source.name)
+            source.ring.on_write = self._wake
+            self._mute_alike(source)
+            if self._pipeline is not None:
+                source.start()  # first, since it may refuse
+                self._pipeline.replace(source)
+            self._sources = {**self._sources, source.name: source}
+            self._mute_alike(source)  # again, for whom was muted meanwhile
+        before.stop()
+
+    def configure(self, settings: Settings) -> None:
+        """Have other thresholds from now on: [voice], [tracker] and `model.threshold`; from any thread.
+
+        Of the emotion held and of what was heard nothing is lost.
+
+        Args:
+            settings: all of them; the rest must be as it is.
+
+        Raises:
+            UsageError: they contradict each other; all stays as it was.
+        """
+        with self._roster_lock:
+            if self._pipeline is not None:
+                self._pipeline.configure(settings)
+            self._settings = settings
+
     def snapshot(self) -> Snapshot:
         """Return the newest state of everything; changes nothing."""
         return self.board.snapshot()
@@ -282,6 +321,11 @@ class Monitor:
                 self.board.log("note", "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow", stream)
         except StreamerError as error:
             self.board.log("note", str(error))
+
+    def _mute_alike(self, source: Source) -> None:
+        """Mute a source that takes the place of one that is muted."""
+        if self._muting.get(source.name):
+            source.mute(True)
 
     def _show_mute(self, stream: str) -> None:
         mute = self._muting.get(stream)
@@ -358,9 +402,9 @@ class Monitor:
         """Return the pipeline for the sources there are by then, which are started."""
         from streamer.pipeline.build import build_pipeline
 
-        first = dict(self._sources)
+        first, settings = dict(self._sources), self._settings
         pipeline = build_pipeline(
-            self._settings,
+            settings,
             list(first.values()),
             self.board,
             self._publishers,
@@ -380,6 +424,11 @@ class Monitor:
                     source.start()
             for name, wanted_s in self._enrol_first.items():
                 pipeline.profiles.enrol(name, wanted_s)
+            if self._settings is not settings:  # they were changed while the model was loaded
+                try:
+                    pipeline.configure(self._settings)
+                except UsageError as error:
+                    self.board.log("note", f"The thresholds stay as they are: {error}")
             self._pipeline = pipeline
         return pipeline
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from streamer.config import AudioConfig, MqttConfig, Settings
+from streamer.config import AudioConfig, ModelConfig, MqttConfig, Settings
 from streamer.emotion.profile import profile_folder, stored_names
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import StreamerError, UsageError
@@ -218,6 +218,55 @@ def test_a_monitor_that_has_ended_takes_no_more_streams(bench: Bench) -> None:
     with pytest.raises(StreamerError, match="has ended"):
         bench.monitor.add(door)
     assert not door.started
+
+
+@pytest.mark.parametrize("loaded_first", [True, False])
+def test_a_source_is_exchanged_and_a_mute_stays(bench: Bench, loaded_first: bool) -> None:
+    bench.monitor.start()
+    if loaded_first:
+        bench.loaded.set()
+        until(lambda: bench.sources[0].started)
+    bench.monitor.mute("desk", True)
+    other = WatchedSource("desk")
+    bench.monitor.replace(other)
+    bench.loaded.set()
+    until(lambda: other.started)
+    assert other.state == "muted"
+    until(lambda: bench.sources[0].stopped)
+    other.speak(1)
+    until(lambda: bench.of(Window, "desk"))
+    assert bench.names() == ["desk"]
+
+
+def test_a_stream_whose_new_source_cannot_work_goes_on_as_it_was(bench: Bench) -> None:
+    bench.loaded.set()
+    bench.monitor.start()
+    until(lambda: bench.sources[0].started)
+    with pytest.raises(StreamerError, match="cannot ever work"):
+        bench.monitor.replace(WatchedSource("desk", state="failed"))
+    assert not bench.sources[0].stopped
+    bench.sources[0].speak(1)
+    until(lambda: bench.of(Window, "desk"))
+
+
+@pytest.mark.parametrize("loaded_first", [True, False])
+def test_other_thresholds_reach_the_worker_also_while_the_model_loads(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, loaded_first: bool
+) -> None:
+    monkeypatch.setattr(
+        "streamer.pipeline.build.stream_settings",
+        lambda settings, _: replace(SETTINGS, rule=ClaimRule(0.95 if settings.model.threshold == 0.95 else 0.5)),
+    )
+    bench.monitor.start()
+    if loaded_first:
+        bench.loaded.set()
+        until(lambda: bench.sources[0].started)
+    bench.monitor.configure(Settings(model=ModelConfig(threshold=0.95)))
+    bench.loaded.set()
+    until(lambda: bench.sources[0].started)
+    bench.sources[0].speak(2)
+    until(lambda: len(bench.of(Window, "desk")) == 2)
+    assert [window.label for window in bench.of(Window, "desk")] == [None, None]
 
 
 def with_neutral_mean(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

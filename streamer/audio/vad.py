@@ -131,13 +131,21 @@ class VoiceActivityDetector:
     """
 
     def __init__(self, enter: float = 0.5, *, like: "VoiceActivityDetector | None" = None) -> None:
+        self.set_threshold(enter)
+        self._network: VadNetwork = VadNetwork() if like is None else like._network
+        self.reset()
+
+    def set_threshold(self, enter: float) -> None:
+        """Let speech begin near the probability `enter` from now on.
+
+        Raises:
+            ValueError: `enter` is not within (0.15, 1].
+        """
         if not EXIT_BELOW_ENTER < enter <= 1:
             raise ValueError(f"The threshold of speech must lie above {EXIT_BELOW_ENTER} and up to 1, not {enter}.")
         self.enter = enter
         self._begins, self._slowed_begins = 1 - PLAIN_MARGIN * (1 - enter), 1 - SLOWED_MARGIN * (1 - enter)
         self._ends, self._slowed_ends = enter - EXIT_BELOW_ENTER, self._slowed_begins - EXIT_BELOW_ENTER
-        self._network: VadNetwork = VadNetwork() if like is None else like._network
-        self.reset()
 
     def reset(self, position: int = 0) -> None:
         """Reset all state; the next sample is number `position`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,10 +41,10 @@ def record(
       streamer record ~/sessions
       streamer record ~/sessions mic:Yeti --headless
     """
-    from streamer.commands.run import RecordingOptions, parse_start_time, run_monitor
+    from streamer.commands.configured_streams import SourceFlags
+    from streamer.commands.run import parse_start_time, run_monitor
     from streamer.config import load
     from streamer.errors import UsageError
-    from streamer.sources.source import PcmFormat
 
     flags = given_tables(
         audio={"source": source},
@@ -51,15 +52,14 @@ def record(
         mqtt={"url": mqtt},
         record={"folder": None if folder is None else str(folder)},
     )
-    settings = load(config, flags)
+    again = partial(load, config, flags)
+    settings = again()
     if not settings.record.folder:
         raise UsageError("There is no folder to record into; name one: streamer record FOLDER, or record.folder.")
     run_monitor(
         settings,
-        one_source=source is not None,
+        SourceFlags(one_source=source is not None, fast=fast, start_time=parse_start_time(start_time)),
         output="nothing" if headless or not sys.stdout.isatty() else "screen",
-        fast=fast,
-        pcm=PcmFormat(),
-        recording=RecordingOptions(start_time=parse_start_time(start_time)),
         log_file=log_file,
+        again=again,
     )

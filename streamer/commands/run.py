@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 import threading
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from types import FrameType
 
-    from streamer.config import AudioConfig, Settings, StreamConfig
+    from streamer.commands.configured_streams import SourceFlags
+    from streamer.commands.reload import Reloader
+    from streamer.config import Settings
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
-    from streamer.sources.open import SourceSpec
-    from streamer.sources.source import PcmFormat
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +86,7 @@ def run(
       streamer run interview.mp4 --start-time 2026-11-22T16:30:00+01:00
       arecord -t raw -f S16_LE -r 24000 -c 1 | streamer run -
     """
+    from streamer.commands.configured_streams import SourceFlags
     from streamer.config import load
     from streamer.sources.source import PcmFormat
 
@@ -99,23 +99,20 @@ def run(
         metrics={"listen": metrics},
     )
     warn_of_visible_password(mqtt)
+    again = partial(load, config, flags)
     run_monitor(
-        load(config, flags),
-        one_source=source is not None,
+        again(),
+        SourceFlags(
+            one_source=source is not None,
+            fast=fast,
+            pcm=PcmFormat(pcm_format, rate, channels),
+            track=track,
+            start_time=parse_start_time(start_time),
+        ),
         output="lines" if headless else "screen",
-        fast=fast,
-        pcm=PcmFormat(pcm_format, rate, channels),
-        recording=RecordingOptions(track, parse_start_time(start_time)),
         log_file=log_file,
+        again=again,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingOptions:
-    """What the command line says about recordings."""
-
-    track: int = 0  # audio track, counted from 0
-    start_time: float | None = None  # of the first sample, seconds since the epoch
 
 
 def parse_start_time(text: str | None) -> float | None:
@@ -146,31 +143,29 @@ def refuse_several(sources: Sequence[str]) -> NoReturn:
 
 def run_monitor(
     settings: Settings,
+    sources: SourceFlags,
     *,
-    one_source: bool,
     output: Output,
-    fast: bool,
-    pcm: PcmFormat,
-    recording: RecordingOptions,
     log_file: Path | None,
+    again: Callable[[], Settings],
 ) -> None:
     """Run until the sources are over (headless), `q`, Ctrl-C or SIGTERM.
 
     Args:
         settings: everything else.
-        one_source: a source was named on the command line, so the [[stream]] tables are not opened.
+        sources: what the command line says about them.
         output: what standard output gets.
-        fast: read files and pipes as fast as the model runs.
-        pcm: format of the bytes on standard input, where they are no recording.
-        recording: which track, and since when.
         log_file: file for warnings while the dashboard is shown; None: in the user's log folder.
+        again: reads the settings anew, on SIGHUP.
 
     Raises:
         StreamerError: a source, the broker or the model is missing, or failed at run time.
     """
     from contextlib import ExitStack
 
+    from streamer.commands.configured_streams import ConfiguredStreams
     from streamer.commands.recording import record_events
+    from streamer.commands.reload import Reloader
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
     from streamer.publish.jsonlines import JsonLines
@@ -181,30 +176,33 @@ def run_monitor(
     headless = output != "screen"
     with ExitStack() as stack:
         monitor = Monitor(settings, meters=not headless)
-        _add_sources(
-            monitor, settings, one_source=one_source, headless=headless, fast=fast, pcm=pcm, recording=recording
-        )
-        actions = Actions(settings.action, _sayer(monitor, headless), wait=fast)
+        streams = ConfiguredStreams(monitor, sources, headless=headless)
+        streams.open(settings)
+        say = _sayer(monitor, headless)
+        actions = Actions(settings.action, say, wait=sources.fast)
         monitor.publish_to(actions)
         _open_publishers(monitor, settings, actions, stack)
         if settings.record.folder:
-            record_events(monitor, settings.record, stack, fast=fast, headless=headless)
+            record_events(monitor, settings.record, stack, fast=sources.fast, headless=headless)
         if output == "lines":
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
-            monitor.publish_to(JsonLines(sys.stdout, wait=fast, on_closed=monitor.ended.set))
+            monitor.publish_to(JsonLines(sys.stdout, wait=sources.fast, on_closed=monitor.ended.set))
         stack.callback(monitor.stop)
-        _until_the_end(monitor, settings, headless=headless, log_file=log_file)
+        reloader = Reloader(monitor, streams, actions, settings, again, say)
+        _until_the_end(monitor, settings, reloader, headless=headless, log_file=log_file)
     if monitor.failure is not None:
         raise monitor.failure
 
 
-def _until_the_end(monitor: Monitor, settings: Settings, *, headless: bool, log_file: Path | None) -> None:
+def _until_the_end(
+    monitor: Monitor, settings: Settings, reloader: Reloader, *, headless: bool, log_file: Path | None
+) -> None:
     """Start the monitor and wait for the end of the run, in front of the dashboard unless `headless`."""
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
 
     hung_up = threading.Event()
-    on_hangup(end=hung_up.set, reload=lambda: None)
+    on_hangup(end=hung_up.set, reload=reloader.request)
     if headless:
         monitor.start()
         _wait(monitor, hung_up)
@@ -245,65 +243,6 @@ def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, sta
         monitor.publish_to(metrics)
         reach = "" if metrics.is_for_this_machine else " to everyone who reaches this address, without a password"
         notice(f"Metrics for Prometheus are served on {metrics.url}{reach}.")
-
-
-def _add_sources(
-    monitor: Monitor,
-    settings: Settings,
-    *,
-    one_source: bool,
-    headless: bool,
-    fast: bool,
-    pcm: PcmFormat,
-    recording: RecordingOptions,
-) -> None:
-    """Add the named source, or those of the [[stream]] tables."""
-    from dataclasses import replace
-
-    from streamer.sources.open import check_recording, open_source, parse_source
-
-    wanted: list[tuple[str | None, SourceSpec, AudioConfig | StreamConfig]] = [
-        (stream.name, parse_source(stream.source), stream) for stream in settings.stream
-    ]
-    if one_source or not wanted:
-        wanted = [(None, parse_source(settings.audio.source), settings.audio)]
-    for name, spec, _ in wanted:
-        if spec.kind == "recording":  # before the model is loaded
-            try:
-                check_recording(spec.target)
-            except UsageError as error:
-                raise UsageError(f"[[stream]] {name}: {error}" if name else str(error)) from error
-    for name, spec, table in wanted:
-        options = replace(
-            monitor.source_options,
-            fast=fast,
-            loop=not headless,
-            pcm=pcm,
-            track=recording.track,
-            start_time=recording.start_time,
-            channel=table.channel if isinstance(table.channel, int) else None,
-            password_file=table.source_password_file,
-        )
-        stdin = _pipe_apart_from_the_keyboard() if spec.kind == "pipe" and not headless else None
-        monitor.add(open_source(spec, options, name=name, stdin=stdin))
-
-
-def _pipe_apart_from_the_keyboard() -> BinaryIO:
-    """Return standard input for the audio, and put the terminal in its place, where the dashboard reads its keys.
-
-    Raises:
-        UsageError: standard input is the keyboard itself, or the terminal cannot be had apart from it.
-    """
-    if sys.stdin.isatty():
-        raise UsageError("`-` reads raw PCM from a pipe, and standard input is the keyboard: pipe something in.")
-    try:
-        keyboard = os.open("/dev/tty", os.O_RDWR)
-    except OSError:
-        raise UsageError("The dashboard has no keyboard besides the pipe here; use --headless with `-`.") from None
-    audio = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    os.dup2(keyboard, sys.stdin.fileno())
-    os.close(keyboard)
-    return audio
 
 
 def _wait(monitor: Monitor, hung_up: threading.Event) -> None:

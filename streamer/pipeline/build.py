@@ -27,6 +27,13 @@ from streamer.publish.publisher import Publisher
 from streamer.sources.source import Source
 
 
+@dataclass(slots=True)
+class InForce:
+    """The settings that a running pipeline follows; replaced as a whole."""
+
+    settings: Settings
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The live path of a monitor, ready to run."""
@@ -34,6 +41,23 @@ class Pipeline:
     worker: Worker
     profiles: VoiceProfiles
     store: ProfileStore
+    model: EmotionDetectionModel
+    in_force: InForce
+
+    def configure(self, settings: Settings) -> None:
+        """Have the thresholds of `settings` from now on; from any thread. All else must be as it was.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        each = stream_settings(settings, self.model)
+        self.in_force.settings = settings
+        self.worker.configure(each, settings.voice.threshold)
+
+    def replace(self, source: Source) -> None:
+        """Go on with `source` in place of the stream of its name; from any thread."""
+        self.profiles.load(source.name)
+        self.worker.replace(source)
 
     def add(self, source: Source) -> None:
         """Take in one more source, with the stored voice profile of its stream; from any thread."""
@@ -73,11 +97,11 @@ def build_pipeline(
         lambda stream, text: board.log("note", text, stream),
         enabled=settings.model.calibration and each.neutral_mean is not None,
     )
-    started = time.time()
+    started, in_force = time.time(), InForce(settings)
     sink = BoardSink(
         board,
         publishers,
-        lambda names: replace(describe(settings, inference, names, profiles.in_use), started=started),
+        lambda names: replace(describe(in_force.settings, inference, names, profiles.in_use), started=started),
         meters,
     )
     profiles = VoiceProfiles(inference, each, sink, store, on_enrolled)
@@ -85,7 +109,7 @@ def build_pipeline(
         profiles.load(source.name)
     worker = Worker(inference, sources, each, sink=sink, wake=wake, profiles=profiles)
     sink.roster_changed(tuple(source.name for source in sources))
-    return Pipeline(worker, profiles, store)
+    return Pipeline(worker, profiles, store, inference.model, in_force)
 
 
 def build_inference(settings: Settings, rows: int) -> Inference:

@@ -8,7 +8,7 @@ from the row's last reset, in samples at 24 kHz. All counters are kept in host m
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -146,6 +146,16 @@ class Inference:
         self.reset(row)
         self.forget_history(row)
         return row
+
+    def configure(self, vad_threshold: float, min_speech: float) -> None:
+        """Have these thresholds from the next step on; all state stays as it is.
+
+        Raises:
+            ValueError: `vad_threshold` is not within (0.15, 1].
+        """
+        for vad in (self._vad, *(row.vad for row in self._rows.values())):
+            vad.set_threshold(vad_threshold)
+        self.settings = replace(self.settings, vad_threshold=vad_threshold, min_speech=min_speech)
 
     def remove(self, row: int) -> None:
         """Free the row: it costs nothing from now on, and `add` may give it to another stream."""

@@ -94,6 +94,11 @@ class StreamRuntime:
         self._skipped_seen = 0
         self._newest: Window | None = None
 
+    def configure(self, settings: StreamSettings) -> None:
+        """Have these thresholds from the next window on; the emotion held stays."""
+        self._settings = settings
+        self._tracker.rule, self._tracker.settings = settings.rule, settings.tracker
+
     @property
     def exhausted(self) -> bool:
         """The source ended and everything in its ring was read."""

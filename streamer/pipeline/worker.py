@@ -40,6 +40,21 @@ class _Remove:
     stream: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Replace:
+    """A source to be taken in, in place of the stream of its name."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Configure:
+    """Other thresholds."""
+
+    settings: StreamSettings
+    vad_threshold: float
+
+
 class Worker:
     """Runs all streams, one row of the batch each, and reports their events and statuses to the sink.
 
@@ -74,7 +89,7 @@ class Worker:
         self._profiles = profiles
         self._clock = clock
         self._stop = threading.Event()
-        self._changes: SimpleQueue[_Add | _Remove] = SimpleQueue()
+        self._changes: SimpleQueue[_Add | _Remove | _Replace | _Configure] = SimpleQueue()
         self._names = {source.name for source in sources}  # as they are once all changes are applied
         self._names_lock = threading.Lock()
         self._run_id = secrets.token_hex(2)
@@ -125,11 +140,35 @@ class Worker:
             UsageError: no stream has that name.
         """
         with self._names_lock:
-            if name not in self._names:
-                raise UsageError(f"There is no stream named {name!r}; there are: {', '.join(sorted(self._names))}.")
+            self._check_name(name)
             self._names.remove(name)
             self._changes.put(_Remove(name))
         self._wake.set()
+
+    def replace(self, source: Source) -> None:
+        """End the stream of that name and go on with `source` under it, in one step; from any thread.
+
+        Raises:
+            UsageError: no stream has that name.
+        """
+        with self._names_lock:
+            self._check_name(source.name)
+            self._changes.put(_Replace(source))
+        self._wake.set()
+
+    def configure(self, settings: StreamSettings, vad_threshold: float) -> None:
+        """Have other thresholds from the next step on, for every stream; from any thread.
+
+        Args:
+            settings: with the labels, window and hop that the worker has.
+            vad_threshold: probability from which speech begins.
+        """
+        self._changes.put(_Configure(settings, vad_threshold))
+        self._wake.set()
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._names:
+            raise UsageError(f"There is no stream named {name!r}; there are: {', '.join(sorted(self._names))}.")
 
     def tick(self) -> bool:
         """Process the audio that is waiting, once, and report on every stream. True when there was any audio."""
@@ -159,9 +198,20 @@ class Worker:
                     self._remove_stream(name)
                 case _Add(source):
                     self._add_stream(source)
+                case _Replace(source):
+                    self._end_stream(source.name)
+                    self._add_stream(source)
+                case _Configure(settings, vad_threshold):
+                    self._configure(settings, vad_threshold)
             self._sink.roster_changed(tuple(self._streams))
         if self._profiles is not None:
             self._profiles.take_requests()
+
+    def _configure(self, settings: StreamSettings, vad_threshold: float) -> None:
+        self._settings = settings
+        self._inference.configure(vad_threshold, settings.rule.min_speech)
+        for stream in self._streams.values():
+            stream.configure(settings)
 
     def _add_stream(self, source: Source) -> None:
         stream = StreamRuntime(source, self._settings, f"{self._run_id}-{self._added}")
@@ -172,6 +222,10 @@ class Worker:
             self._profiles.attach(row, source.name)
 
     def _remove_stream(self, name: str) -> None:
+        self._end_stream(name)
+        self._sink.stream_removed(name)
+
+    def _end_stream(self, name: str) -> None:
         stream = self._streams.pop(name)
         if not stream.drained:
             self._send(stream.close())
@@ -180,7 +234,6 @@ class Worker:
             self._profiles.forget(name)
         self._report(stream)
         self._send([stream.measure_health(self._clock.time())])
-        self._sink.stream_removed(name)
 
     def _release_row(self, stream: StreamRuntime) -> None:
         """Give the stream's row back: nothing more of it will be encoded."""

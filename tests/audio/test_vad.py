@@ -147,6 +147,13 @@ def test_a_higher_threshold_is_higher_for_the_slowed_audio_too(loaded, enter):
     assert enter <= detector._begins <= detector._slowed_begins <= 1
 
 
+def test_another_threshold_holds_from_the_next_chunk_and_speech_goes_on(loaded):
+    detector = VoiceActivityDetector(0.5, like=loaded)
+    assert run_through(detector, [0.6, 0.5], [0.0] * 2) == [True, True]
+    detector.set_threshold(0.9)
+    assert run_through(detector, [0.8, 0.7, 0.8, 0.95], [0.0] * 4) == [True, False, False, True]
+
+
 def classified(detector: VoiceActivityDetector, voiced: list[bool]) -> VoiceActivityDetector:
     detector._history.extend(VadChunk(CHUNK * (i + 1), float(v), 0.0, v) for i, v in enumerate(voiced))
     return detector

@@ -42,6 +42,7 @@ class Streamer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # and so without a controlling terminal, as a service
         )
         self.events: list[dict[str, Any]] = []
         self.errors: list[str] = []

@@ -40,7 +40,7 @@ class Bench:
         self.board = Board([s.name for s in self.sources], wall=self.clock.time)
         self.sink = FakeSink(self.board)
         self.events, self.rosters = self.sink.events, self.sink.rosters
-        settings = StreamSettings(
+        self.settings = StreamSettings(
             labels=LABELS,
             window_frames=self.inference.window_frames,
             hop_frames=self.inference.hop_frames,
@@ -50,7 +50,7 @@ class Bench:
         self.worker = Worker(
             self.inference,  # type: ignore[arg-type]
             self.sources,
-            settings,
+            self.settings,
             sink=self.sink,
             clock=self.clock,
         )
@@ -504,3 +504,63 @@ def test_a_name_that_is_taken_or_unknown_is_refused_where_it_is_said() -> None:
     bench.worker.add(FakeSource("desk"))
     bench.worker.tick()
     assert bench.rosters == [(), ("desk",)]
+
+
+def test_a_source_takes_the_place_of_another_in_one_step() -> None:
+    bench = Bench()
+    bench.feed(2)
+    bench.worker.tick()
+    (first,) = bench.of(EmotionStarted)
+    other = FakeSource("desk")
+    bench.worker.replace(other)
+    bench.feed(2, other)
+    bench.worker.tick()
+    (ended,) = bench.of(EmotionEnded)
+    assert ended.id == first.id
+    assert [window.seq for window in bench.windows] == [0, 1, 0, 1]
+    assert bench.of(EmotionStarted)[-1].id != first.id
+    assert bench.rosters == [("desk",)]
+    bench.feed(2)  # into the ring of the source that is gone
+    bench.worker.tick()
+    assert len(bench.windows) == 4
+    with pytest.raises(UsageError, match="no stream named 'door'; there are: desk"):
+        bench.worker.replace(FakeSource("door"))
+
+
+def test_the_only_stream_may_be_exchanged_while_the_worker_runs() -> None:
+    bench = Bench()
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    for number in range(20):
+        other = FakeSource("desk")
+        bench.worker.replace(other)
+        bench.feed(1, other)
+        bench.until(lambda number=number: len(bench.windows) == number + 1)
+    assert thread.is_alive()
+    bench.worker.stop()
+    thread.join(5)
+
+
+def test_other_thresholds_hold_from_the_next_step_and_the_emotion_held_stays() -> None:
+    bench = Bench(FakeSource("desk"), FakeSource("door"))
+    for source in bench.sources:
+        bench.feed(2, source)
+    bench.worker.tick()
+    assert [window.label for window in bench.windows] == [None, "happy"]
+    strict = replace(bench.settings, rule=ClaimRule(0.9, 0.2), tracker=replace(bench.settings.tracker, hang_s=0.5))
+    bench.worker.configure(strict, 0.7)
+    for source in bench.sources:
+        bench.feed(2, source)
+    bench.worker.tick()
+    assert bench.inference.configured == [(0.7, 0.2)]
+    assert [window.label for window in bench.windows[2:]] == [None, None]
+    assert bench.of(EmotionEnded) == []
+    for source in bench.sources:
+        bench.feed(2, source)
+    bench.worker.tick()  # half a second without a claim
+    assert len(bench.of(EmotionEnded)) == len(bench.of(EmotionEnded, "door")) == 1
+    hall = FakeSource("hall")
+    bench.worker.add(hall)
+    bench.feed(2, hall)
+    bench.worker.tick()
+    assert [window.label for window in bench.of(Window, "hall")] == [None, None]

@@ -53,6 +53,7 @@ class FakeInference:
     forgotten: list[int] = field(default_factory=list)  # rows whose history was
     offsets: dict[int, tuple[float, ...] | None] = field(default_factory=dict)
     with_embedding: set[int] = field(default_factory=set)
+    configured: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.samples = dict.fromkeys(range(self.rows), 0)
@@ -64,6 +65,9 @@ class FakeInference:
 
     def remove(self, row: int) -> None:
         del self.samples[row]
+
+    def configure(self, vad_threshold: float, min_speech: float) -> None:
+        self.configured.append((vad_threshold, min_speech))
 
     def set_profile_offset(self, row: int, offset: tuple[float, ...] | None) -> None:
         self.offsets[row] = offset
