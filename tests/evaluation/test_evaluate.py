@@ -17,7 +17,7 @@ from streamer.evaluation.evaluate import evaluate
 from streamer.evaluation.options import EvaluationOptions
 from streamer.evaluation.report import markdown
 from streamer.evaluation.results import Evaluation
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from streamer.training.predict import ClipEncoder
 from tests.evaluation.conftest import silent
 

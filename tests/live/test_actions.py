@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.live.program import LIVELY, Streamer, write_config
 
 pytestmark = pytest.mark.timeout(150)

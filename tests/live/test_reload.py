@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.sources.open import DEMO
+from streamer.sources.demo import DEMO
 from tests.live.program import LIVELY, Streamer, write_config
 
 pytestmark = pytest.mark.timeout(150)
@@ -18,7 +18,7 @@ STREAM = '[[stream]]\nname = "{}"\nsource = "HERE/speech.wav"\n'
 @pytest.mark.slow
 def test_a_service_follows_its_settings_and_hearing_goes_on(tmp_path: Path) -> None:
     speech, rate = soundfile.read(DEMO, dtype="int16")
-    soundfile.write(tmp_path / "speech.wav", np.tile(speech, 5), rate)
+    soundfile.write(tmp_path / "speech.wav", np.tile(speech, 2), rate)
     stream = STREAM.replace("HERE", str(tmp_path))
     lively, silent = (
         LIVELY + stream.format("desk"),
