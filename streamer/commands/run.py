@@ -199,7 +199,7 @@ def _until_the_end(
 ) -> None:
     """Start the monitor and wait for the end of the run, in front of the dashboard unless `headless`."""
     from streamer.commands.hangup import on_hangup
-    from streamer.commands.terminal_session import open_log, show
+    from streamer.commands.terminal_session import ScreenFailedError, open_log, show
 
     hung_up = threading.Event()
     on_hangup(end=hung_up.set, reload=reloader.request)
@@ -210,9 +210,14 @@ def _until_the_end(
     for line in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
         notice(line)
     leave = (monitor.failed, hung_up)
-    if not show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, leave=leave):
-        logger.warning("The terminal is gone; this goes on without a screen until SIGTERM.")
+    try:
+        if not show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, leave=leave):
+            logger.warning("The terminal is gone; this goes on without a screen until SIGTERM.")
+            _wait(monitor, hung_up)
+    except ScreenFailedError:
+        notice("The screen has failed; hearing and publishing go on without it. Ctrl-C ends them.")
         _wait(monitor, hung_up)
+        raise  # so that the exit code is not 0
 
 
 def _sayer(monitor: Monitor, headless: bool) -> Callable[[str], None]:

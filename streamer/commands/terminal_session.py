@@ -7,12 +7,20 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamer.config import Settings
-from streamer.errors import UsageError
+from streamer.errors import StreamerError, UsageError
 from streamer.feed.snapshot import CaptureControls, Feed
 
 _KEYBOARD = 0  # the descriptor that Textual reads
+
+if TYPE_CHECKING:  # it brings Textual
+    from streamer.dashboard.app import StreamerApp
+
+
+class ScreenFailedError(StreamerError):
+    """The dashboard ended on a defect of its own, while what it shows goes on."""
 
 
 def show(
@@ -30,20 +38,13 @@ def show(
 
     Raises:
         UsageError: there is no terminal to draw on, or no such theme.
+        ScreenFailedError: the dashboard failed; nothing else has been stopped.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("There is no terminal to draw on; run it in one, or read the broker with mosquitto_sub.")
-    from streamer.dashboard.app import StreamerApp
     from streamer.dashboard.terminal import native_stderr_to
 
-    table = settings.dashboard
-    app = StreamerApp(feed, controls, refresh_hz=table.refresh_hz, timeline_s=table.timeline_s)
-    if table.theme != "auto":
-        if table.theme not in app.available_themes:
-            raise UsageError(
-                f"dashboard.theme = {table.theme!r}: no such theme; there are {', '.join(app.available_themes)}."
-            )
-        app.theme = table.theme
+    app = _app(feed, settings, controls)
     over, gone = threading.Event(), threading.Event()
 
     def watch_for_the_end() -> None:
@@ -62,8 +63,39 @@ def show(
             app.run()
         finally:
             over.set()
-    crashed_with_it = bool(app.return_code) and not os.isatty(_KEYBOARD)
-    return not (gone.is_set() or crashed_with_it)
+    if not os.isatty(_KEYBOARD):
+        return not (gone.is_set() or bool(app.return_code))
+    if app.return_code:
+        raise ScreenFailedError(
+            f"The screen failed, for the reason above; please report it. More may be in the log file {log_file}."
+        )
+    return not gone.is_set()
+
+
+def _app(feed: Feed, settings: Settings, controls: CaptureControls | None) -> "StreamerApp":
+    """Return the dashboard with the theme of the settings, else the one chosen last.
+
+    Raises:
+        UsageError: there is no such theme.
+    """
+    from streamer.dashboard.app import StreamerApp
+    from streamer.dashboard.themes import ThemeMemory
+
+    table = settings.dashboard
+    app = StreamerApp(
+        feed,
+        controls,
+        refresh_hz=table.refresh_hz,
+        timeline_s=table.timeline_s,
+        memory=ThemeMemory.of_user(),
+    )
+    if table.theme != "auto":
+        if table.theme not in app.available_themes:
+            raise UsageError(
+                f"dashboard.theme = {table.theme!r}: no such theme; there are {', '.join(app.available_themes)}."
+            )
+        app.theme = table.theme
+    return app
 
 
 def open_log(path: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +16,19 @@ from typing import ClassVar, TypeVar
 from platformdirs import user_downloads_path
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
+from textual.driver import Driver
+from textual.theme import Theme
 
-from streamer.dashboard.command_palette import Command, DashboardCommands
+from streamer.dashboard.command_palette import Command, DashboardCommands, ThemeCommands
 from streamer.dashboard.device_dialog import DeviceScreen
-from streamer.dashboard.help import HelpScreen
+from streamer.dashboard.help import Chosen, HelpScreen
+from streamer.dashboard.keyboard import lenient
+from streamer.dashboard.keys import CAPTURE_ACTIONS, KEYS
+from streamer.dashboard.lens import Lens
 from streamer.dashboard.screen import MonitorScreen
-from streamer.dashboard.themes import DARK, LIGHT, label_colours
+from streamer.dashboard.statistics_dialog import StatisticsScreen
+from streamer.dashboard.themes import DARK, LIGHT, ThemeMemory, label_colours
 from streamer.dashboard.view import View, labels_of
 from streamer.dashboard.widgets.header import Notice
 from streamer.errors import StreamerError
@@ -28,38 +36,6 @@ from streamer.feed.snapshot import CaptureControls, Feed, Snapshot, StreamView
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-#: Two bindings may share a key; `check_action` offers the one that makes sense.
-KEYS = (
-    Binding("q", "quit", "quit", id="quit", tooltip="Leave the dashboard and end the program"),
-    Binding("space", "freeze", "freeze", id="freeze", tooltip="Freeze the view; capture goes on"),
-    Binding("space", "resume", "resume", id="resume", tooltip="resume the view"),
-    Binding("m", "mute", "mute", id="mute", tooltip="Stop capturing this stream, for privacy"),
-    Binding("m", "unmute", "unmute", id="unmute", tooltip="capture this stream again"),
-    Binding("n", "next_stream", "next", id="next", tooltip="Show the next stream; tab does the same"),
-    Binding("d", "choose_device", "device", id="device", tooltip="Choose the input device of this stream"),
-    Binding(
-        "c",
-        "calibrate",
-        "calibrate",
-        id="calibrate",
-        tooltip="Record a profile of your neutral voice",
-        show=False,
-    ),
-    Binding("c", "cancel_calibration", "cancel", id="cancel", tooltip="cancel the recording", show=False),
-    Binding("t", "change_theme", "theme", id="theme", tooltip="Choose the colour theme"),
-    Binding(
-        "question_mark,f1",
-        "help",
-        "help",
-        id="help",
-        tooltip="Show the keys and how to read the screen",
-        key_display="?",
-    ),
-    Binding("ctrl+s", "screenshot", "picture", id="picture", tooltip="Save the screen as an SVG picture", show=False),
-)
-#: Not offered to a watcher: another program owns the capture.
-CAPTURE_ACTIONS = ("mute", "unmute", "choose_device", "calibrate", "cancel_calibration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +53,8 @@ class StreamerApp(App[None]):
         feed: the source of the snapshots, one of which is pulled every tick
         controls: mutes and moves streams; None: the capture belongs to another program
         refresh_hz: ticks a second
-        timeline_s: length of the timeline, in seconds
+        timeline_s: length of the timeline at first, in seconds
+        memory: keeps the theme that the user chose; None: it is forgotten
         clock: monotonic seconds, for durations on the screen
     """
 
@@ -93,13 +70,15 @@ class StreamerApp(App[None]):
         *,
         refresh_hz: float = 8.0,
         timeline_s: float = 300.0,
+        memory: ThemeMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.feed = feed
         self.controls = controls
         self._refresh_s = 1.0 / refresh_hz
-        self._timeline_s = timeline_s
+        self._lens = Lens(timeline_s)
+        self._memory = memory
         self._clock = clock
         self._live: Snapshot | None = None
         self._frozen: Frozen | None = None
@@ -109,7 +88,8 @@ class StreamerApp(App[None]):
         for theme in (DARK, LIGHT):
             self.register_theme(theme)
         if self.theme == "textual-dark":  # Textual's default; TEXTUAL_THEME may name another
-            self.theme = DARK.name
+            remembered = memory.recall() if memory else None
+            self.theme = remembered if remembered in self.available_themes else DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return label_colours(self.current_theme)
@@ -117,8 +97,12 @@ class StreamerApp(App[None]):
     def get_default_screen(self) -> MonitorScreen:
         return MonitorScreen()
 
+    def get_driver_class(self) -> type[Driver]:
+        return lenient(super().get_driver_class())
+
     async def on_mount(self) -> None:
         self._quit_on_signals()
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         self.set_interval(self._refresh_s, self.tick)
         self.call_after_refresh(self.tick)
 
@@ -158,6 +142,8 @@ class StreamerApp(App[None]):
                 return stream is not None and stream.enrolment is not None
             case "next_stream":
                 return self._live is not None and len(self._live.streams) > 1
+            case "step" | "page" | "zoom" | "now" | "statistics":
+                return stream is not None
         return True
 
     def action_freeze(self) -> None:
@@ -183,6 +169,36 @@ class StreamerApp(App[None]):
     def show_stream(self, stream_name: str) -> None:
         """Select the stream with that name and show it."""
         self._stream_name = stream_name
+        self.tick()
+
+    def action_step(self, columns: int) -> None:
+        """Move the cursor of the timeline by so many columns."""
+        bin_s = self._lens.span_s / self._monitor_screen.timeline_columns
+        self._look(lambda lens, now, oldest: lens.step(columns, bin_s, now, oldest))
+
+    def action_page(self, pages: int) -> None:
+        """Scroll the timeline by so many half screens."""
+        self._look(lambda lens, now, oldest: lens.page(pages, now, oldest))
+
+    def action_zoom(self, steps: int) -> None:
+        """Show more of the past on the timeline, or less."""
+        self._look(lambda lens, now, oldest: lens.zoom(steps, now))
+
+    def action_now(self) -> None:
+        """Bring the timeline back to now."""
+        self._look(lambda lens, now, oldest: Lens(lens.span_s))
+
+    def point_lens(self, columns_from_right: int) -> None:
+        """Set the timeline's cursor on a column."""
+        bin_s = self._lens.span_s / self._monitor_screen.timeline_columns
+        self._look(
+            lambda lens, now, oldest: lens.point_at(
+                (math.floor(lens.right(now) / bin_s) - columns_from_right + 0.5) * bin_s, now
+            )
+        )
+
+    def action_statistics(self) -> None:
+        self.push_screen(StatisticsScreen())
         self.tick()
 
     def action_choose_device(self) -> None:
@@ -225,7 +241,16 @@ class StreamerApp(App[None]):
         for key in KEYS:
             if self.controls is not None or key.action not in CAPTURE_ACTIONS:
                 purposes.setdefault(self.get_key_display(key), []).append(key.tooltip)
-        self.push_screen(HelpScreen((key, "; again: ".join(tooltips)) for key, tooltips in purposes.items()))
+        stream = self.stream
+        chosen = Chosen(self.theme)
+        if stream is not None:
+            chosen = Chosen(self.theme, stream.name, stream.device, stream.status)
+        entries = [(key, "; again: ".join(tooltips)) for key, tooltips in purposes.items()]
+        self.push_screen(HelpScreen(entries, chosen))
+
+    def search_themes(self) -> None:
+        """Offer the themes, with a mark at the present one."""
+        self.push_screen(CommandPalette(providers=[ThemeCommands], placeholder="Search for themes…"))
 
     def commands(self) -> Iterator[Command]:
         """Yield the commands that the palette offers now."""
@@ -233,11 +258,37 @@ class StreamerApp(App[None]):
             if self.check_action(key.action, ()):
                 yield Command(key.description.capitalize(), key.tooltip, partial(self.run_action, key.action))
         for stream in self._live.streams if self._live else ():
+            shown = self.stream is not None and stream.name == self.stream.name
             yield Command(
-                f"Show {stream.name}", f"Show the stream {stream.name}", partial(self.show_stream, stream.name)
+                f"Show {stream.name}", f"Show the stream {stream.name}", partial(self.show_stream, stream.name), shown
             )
 
+    def themes(self) -> Iterator[Command]:
+        """Yield a command for each theme."""
+        for name in sorted(self.available_themes):
+            yield Command(name, "", partial(setattr, self, "theme", name), name == self.theme)
+
     # Behind the keys
+
+    @property
+    def _monitor_screen(self) -> MonitorScreen:
+        monitor = self.screen_stack[0]
+        assert isinstance(monitor, MonitorScreen)
+        return monitor
+
+    def _look(self, move: Callable[[Lens, float, float], Lens]) -> None:
+        """Move the lens on the timeline, given what is now and the oldest moment there is, and redraw."""
+        shown = self._frozen.snapshot if self._frozen else self._live
+        stream = None if shown is None else self._chosen(shown)
+        if shown is None or stream is None:
+            return
+        oldest = stream.timeline[0].time if stream.timeline else shown.time
+        self._lens = move(self._lens, shown.time, oldest)
+        self.tick()
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if self._memory is not None:
+            self._memory.keep(theme.name)
 
     def _mute(self, muted: bool) -> None:
         self._with_stream(lambda controls, stream: controls.mute(stream, muted))
@@ -264,10 +315,11 @@ class StreamerApp(App[None]):
     def _draw(self, live: Snapshot) -> None:
         frozen = self._frozen
         notice = Notice(None if frozen is None else self._clock() - frozen.since, self._error)
-        monitor = self.screen_stack[0]
-        assert isinstance(monitor, MonitorScreen)
         view = self._view(live)
-        monitor.show(view, view if frozen is None else self._view(frozen.snapshot), notice)
+        shown = view if frozen is None else self._view(frozen.snapshot)
+        self._monitor_screen.show(view, shown, notice)
+        if isinstance(self.screen, StatisticsScreen):
+            self.screen.show(shown)
         status = view.stream and view.stream.status
         enrolling = view.stream is not None and view.stream.enrolment is not None
         offered = (frozen is None, len(live.streams) > 1, status is None, status == "paused", enrolling)
@@ -278,7 +330,7 @@ class StreamerApp(App[None]):
     def _view(self, snapshot: Snapshot) -> View:
         stream = self._chosen(snapshot)
         watching = self.controls is None
-        return View(snapshot, stream, labels_of(snapshot, stream), watching, self._timeline_s)
+        return View(snapshot, stream, labels_of(snapshot, stream), watching, self._lens)
 
     def _chosen(self, snapshot: Snapshot) -> StreamView | None:
         named = (stream for stream in snapshot.streams if stream.name == self._stream_name)

@@ -31,6 +31,8 @@ class DeviceScreen(ModalScreen[str | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = f"Input device of {printable(self._stream)}"
             dialog.border_subtitle = "enter chooses · esc keeps"
+            if self._current and self._current not in self._devices:
+                yield Static(f"● {printable(self._current)}, which is not in the list", markup=False, classes="hint")
             if self._devices:
                 yield OptionList(*(Option(self._prompt(name)) for name in self._devices), markup=False)
             else:

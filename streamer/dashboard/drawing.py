@@ -109,8 +109,15 @@ def column(share: float, rows: int) -> str:
     return "".join(EIGHTHS_UP[min(8, max(0, eighths - 8 * below))] for below in reversed(range(rows)))
 
 
-def axis(span: float, width: int, steps: Sequence[float], text: Callable[[float], str], spacing: int = 10) -> str:
-    """Draw a time axis of `width` cells that ends now, labelled at round steps at least `spacing` cells apart.
+def axis(
+    span: float,
+    width: int,
+    steps: Sequence[float],
+    text: Callable[[float], str],
+    spacing: int = 10,
+    newest: str = "now",
+) -> str:
+    """Draw a time axis of `width` cells that ends at `newest`, labelled at round steps at least `spacing` cells apart.
 
     Args:
         span: age of the left end, in the unit of `steps`
@@ -121,7 +128,7 @@ def axis(span: float, width: int, steps: Sequence[float], text: Callable[[float]
     taken = width  # the leftmost cell that is already written on
     step = next((s for s in steps if s / span * width >= spacing), span)
     for age in (step * k for k in range(int(span / step + 1e-9) + 1)):
-        label = text(age) if age else "now"
+        label = text(age) if age else newest
         tick = width - 1 - age / span * (width - 1)
         start = min(max(0, math.floor(tick - len(label) / 2 + 0.5)), width - len(label))
         if start >= 0 and start + len(label) < taken + (age == 0):

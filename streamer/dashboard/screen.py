@@ -66,6 +66,11 @@ class MonitorScreen(Screen[None]):
             yield Vertical(log, health, id="bottom")
         yield self._footer
 
+    @property
+    def timeline_columns(self) -> int:
+        """How many columns of time the timeline has."""
+        return self._timeline.columns
+
     def on_resize(self, event: events.Resize) -> None:
         self._arrange(event.size.width, event.size.height)
 

@@ -5,7 +5,15 @@ disgust and surprised. The colours follow Okabe and Ito's palette for colour-bli
 2008), lightened for dark and darkened for light backgrounds; the ansi themes use the terminal's own sixteen colours.
 """
 
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
 from textual.theme import Theme
+
+logger = logging.getLogger(__name__)
 
 DARK = Theme(
     name="streamer",
@@ -54,3 +62,33 @@ def label_colours(theme: Theme) -> dict[str, str]:
     """Return the theme variables `$label-0` … `$label-7`; a theme may override them."""
     colours = ANSI if theme.ansi else ON_DARK if theme.dark else ON_LIGHT
     return {f"label-{index}": colour for index, colour in enumerate(colours)}
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeMemory:
+    """Keeps the name of the theme that was chosen in a file, from one run to the next."""
+
+    path: Path
+
+    @classmethod
+    def of_user(cls) -> "ThemeMemory":
+        """Return the memory in the user's state folder."""
+        return cls(platformdirs.user_state_path("streamer") / "dashboard.json")
+
+    def recall(self) -> str | None:
+        """Return the theme chosen last; None where none was, or the file cannot be read."""
+        try:
+            name = json.loads(self.path.read_text(encoding="utf-8"))["theme"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return name if isinstance(name, str) else None
+
+    def keep(self, theme: str) -> None:
+        """Write the theme's name; a folder that cannot be written costs the memory and nothing else."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.path.with_suffix(".part")
+            partial.write_text(json.dumps({"theme": theme}), encoding="utf-8")
+            partial.replace(self.path)
+        except OSError as error:
+            logger.warning("The theme cannot be remembered in %s: %s", self.path, error.strerror)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streamer.dashboard.drawing import Span
-from streamer.events import Status
+from streamer.dashboard.lens import Lens
+from streamer.events import Familiarity, Status
 from streamer.feed.snapshot import Snapshot, StreamView
 
 NOT_SENT = "not sent"  # shown by a watcher for figures that the broker does not carry
@@ -25,6 +26,11 @@ STATUS_MARKS: dict[Status, Span] = {
     "paused": ("‖", "accent"),
     "ended": ("■", "muted"),
 }
+#: What is said of a voice that the model does not know well.
+FAMILIARITY: dict[Familiarity | None, str] = {
+    "new": "getting to know the voice",
+    "unfamiliar": "unfamiliar voice or room: cautious",
+}
 #: Statuses in which audio is being processed.
 CAPTURING: frozenset[Status] = frozenset({"warming", "live", "silence", "behind"})
 
@@ -37,7 +43,7 @@ class View:
     stream: StreamView | None
     labels: tuple[str, ...]  # in the model's order; empty until they are known
     watching: bool  # another program owns the microphone; figures may be missing for good
-    timeline_s: float
+    lens: Lens  # on the timeline
 
     @property
     def absent(self) -> str:
@@ -70,6 +76,18 @@ def current_label(stream: StreamView | None) -> str | None:
     return stream.state.label
 
 
+def is_held(stream: StreamView | None) -> bool:
+    """Return whether the current label is held from before, while nobody speaks."""
+    return stream is not None and stream.status == "silence" and current_label(stream) is not None
+
+
+def inferred(stream: StreamView | None) -> bool:
+    """Return whether the model named probabilities for the newest window of audio that is being processed."""
+    if stream is None or stream.status not in CAPTURING:
+        return False
+    return stream.window is None or stream.window.probs is not None
+
+
 def clock_time(seconds: float) -> str:
     """Format seconds since the epoch as local time, `16:30:05`."""
     return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
@@ -82,7 +100,8 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes = f" {whole % 3600 // 60:02d} min" if whole % 3600 >= 60 else ""
+    return f"{whole // 3600} h{minutes}"
 
 
 def elapsed(seconds: float) -> str:

@@ -4,7 +4,6 @@ The local worker and `streamer watch` put the same events on the board; only the
 (`StreamDetails`: level, attention, smoothed probabilities, voice profiles).
 """
 
-import math
 import threading
 import time
 from collections import deque
@@ -24,9 +23,10 @@ from streamer.feed.snapshot import (
     StreamView,
     TimelinePoint,
 )
+from streamer.feed.track import Track
 
 LOG_LINES = 500
-TIMELINE_POINTS = 50_000  # of a stream; an hour at four windows a second has 15,000
+FOLDED_BACK = 6  # a line that repeats one of so many newest ones is counted there
 _TROUBLE = {
     "no device",
     "mic lost",
@@ -50,7 +50,9 @@ class _Record:
     state: State | None = None
     attention: tuple[float, ...] | None = None
     health: Health | None = None
-    timeline: deque[TimelinePoint] = field(default_factory=lambda: deque(maxlen=TIMELINE_POINTS))
+    track: Track = field(default_factory=lambda: Track(300.0))
+    shift_s: float = 0.0  # from an event's time to its place on the timeline, where a recording has a time of its own
+    open: dict[str, float] = field(default_factory=dict)  # id of an emotion that started → its place on the timeline
     calibrated: bool = False
     enrolment: EnrolmentView | None = None
     familiarity: Familiarity | None = None
@@ -68,8 +70,8 @@ class Board:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._lock = threading.Lock()
-        self._records = {name: _Record() for name in streams}
         self._timeline_s = timeline_s
+        self._records = {name: self._new_record() for name in streams}
         self._torch_device = torch_device
         self._wall = wall
         self._began = wall()
@@ -86,13 +88,10 @@ class Board:
                 self._torch_device = event.torch_device or self._torch_device
                 return
             name = stream or event.stream
-            if isinstance(event, EmotionStarted):
-                self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
+            if isinstance(event, EmotionStarted | EmotionEnded):
+                self._transition(name, event)
                 return
-            if isinstance(event, EmotionEnded):
-                self._write("emotion", name, f"{event.label} ended {event.duration_s:.1f} s", event.time)
-                return
-            record = self._records.setdefault(name, _Record())
+            record = self._record(name)
             match event:
                 case Window():
                     self._window(name, record, event)
@@ -105,7 +104,7 @@ class Board:
     def status(self, stream: str, status: Status, detail: str = "", device: str | None = None) -> None:
         """Set a stream's status word and its sentence."""
         with self._lock:
-            record = self._records.setdefault(stream, _Record())
+            record = self._record(stream)
             if status == "paused":
                 detail = record.muted or detail
             if status != record.status:
@@ -116,10 +115,7 @@ class Board:
     def recall(self, stream: str, points: Sequence[TimelinePoint]) -> None:
         """Put a recorded past of `stream` on its timeline, before all that this run has heard."""
         with self._lock:
-            timeline = self._records.setdefault(stream, _Record()).timeline
-            first = timeline[0].time if timeline else math.inf
-            since = self._wall() - self._timeline_s
-            timeline.extendleft(point for point in reversed(points) if since <= point.time < first)
+            self._record(stream).track.recall(points)
 
     def muted(self, stream: str, sentence: str) -> None:
         """Set the sentence that is shown while a stream is `paused`; empty: the one of its source."""
@@ -177,20 +173,41 @@ class Board:
                 log=tuple(self._log),
             )
 
+    def _new_record(self) -> _Record:
+        return _Record(track=Track(self._timeline_s))
+
+    def _record(self, name: str) -> _Record:
+        if name not in self._records:
+            self._records[name] = self._new_record()
+        return self._records[name]
+
+    def _transition(self, name: str, event: EmotionStarted | EmotionEnded) -> None:
+        """Log a transition and mark it on the timeline: windows may be throttled on their way, or lost."""
+        record = self._records.get(name)
+        place = min(self._wall(), event.time + (record.shift_s if record else 0.0))
+        if isinstance(event, EmotionStarted):
+            self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
+            if record is not None:
+                record.open = {event.id: place}
+                record.track.add(TimelinePoint(place, event.label, event.confidence, False, 1.0))
+            return
+        self._write("emotion", name, f"{event.label} ended {event.duration_s:.1f} s", event.time)
+        began = record.open.pop(event.id, None) if record else None
+        if record is not None and began is not None:
+            record.track.hold(began, place, event.label, event.peak_confidence)
+            record.track.add(TimelinePoint(place, None, None, False))
+
     def _window(self, name: str, record: _Record, window: Window) -> None:
         held = record.state
         label = held.label if held else None
         lost = window.dropped_samples > 0
         record.window = window
         now = self._wall()
-        shown = min(window.time, now)  # the clock of another machine may be ahead
-        if shown < now - self._timeline_s:
-            shown = now  # a recording with a start time: it is shown as it is played
-        while record.timeline and record.timeline[-1].time > now:  # this machine's clock was set back
-            record.timeline.pop()
-        record.timeline.append(TimelinePoint(shown, label, held.confidence if held else None, lost))
-        while record.timeline and record.timeline[0].time < shown - self._timeline_s:
-            record.timeline.popleft()
+        # A recording with a start time is shown as it is played, and what comes from a clock that is ahead at once.
+        record.shift_s = now - window.time if not now - self._timeline_s <= window.time <= now else 0.0
+        record.track.cut(now)
+        shown = window.time + record.shift_s
+        record.track.add(TimelinePoint(shown, label, held.confidence if held else None, lost, window.speech))
         if lost:
             self._write("loss", name, f"lost {window.dropped_samples / 24:.0f} ms of audio", window.time)
 
@@ -201,8 +218,17 @@ class Board:
             self._write("device", stream, f"{record.status} is over")
 
     def _write(self, kind: LogKind, stream: str | None, text: str, moment: float | None = None) -> None:
+        """Append a line; one that repeats one of the newest takes its place, but transitions are never folded."""
         self._lines += 1
-        self._log.append(LogLine(self._lines, self._wall() if moment is None else moment, kind, stream, text))
+        count = 1
+        for back in range(1, min(FOLDED_BACK, len(self._log)) + 1):
+            line = self._log[-back]
+            if kind != "emotion" and (line.kind, line.stream, line.text) == (kind, stream, text):
+                count += line.count
+                del self._log[-back]
+                break
+        moment = self._wall() if moment is None else moment
+        self._log.append(LogLine(self._lines, moment, kind, stream, text, count))
 
 
 def _view(name: str, record: _Record) -> StreamView:
@@ -217,7 +243,7 @@ def _view(name: str, record: _Record) -> StreamView:
         state=record.state,
         attention=record.attention,
         health=record.health,
-        timeline=tuple(record.timeline),
+        timeline=record.track.view(),
         calibrated=record.calibrated,
         enrolment=record.enrolment,
         familiarity=record.familiarity,

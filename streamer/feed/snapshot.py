@@ -32,17 +32,22 @@ class TimelinePoint:
     label: str | None  # the label that the tracker held, None: a gap (silence, warming, unsure)
     confidence: float | None
     lost: bool  # audio was lost since the point before
+    speech: float = 0.0  # share of the window with voice activity, 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the event log; `number` grows by one a line, so a reader can append only what is new."""
+    """One line of the event log; `number` grows by one a line, so a reader can append only what is new.
+
+    A line that repeats one of the newest takes its place, with a new number and the sum of their counts.
+    """
 
     number: int
-    time: float
+    time: float  # of the newest occurrence
     kind: LogKind
     stream: str | None
     text: str
+    count: int = 1  # how often it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class StreamView:
     state: State | None
     attention: tuple[float, ...] | None  # weights over the window's frames, oldest first, summing to 1
     health: Health | None
-    timeline: tuple[TimelinePoint, ...]  # oldest first
+    timeline: tuple[TimelinePoint, ...]  # oldest first; of the last day, thinned where it is older than some minutes
     calibrated: bool = False  # a voice profile is in use
     enrolment: EnrolmentView | None = None  # while a speaker is enrolled
     familiarity: Familiarity | None = None  # None where the model keeps no history, and over a broker

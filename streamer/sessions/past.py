@@ -56,7 +56,8 @@ def read_past(folder: Path, streams: Collection[str], now: float) -> dict[str, l
         elif isinstance(event, Window) and event.stream in points and now - PAST_S <= event.time < now:
             state = held.get(event.stream)
             label, confidence = (state.label, state.confidence) if state else (None, None)
-            points[event.stream].append(TimelinePoint(event.time, label, confidence, event.dropped_samples > 0))
+            lost = event.dropped_samples > 0
+            points[event.stream].append(TimelinePoint(event.time, label, confidence, lost, event.speech))
     return points
 
 

@@ -1,4 +1,5 @@
 from streamer.dashboard.drawing import Line
+from streamer.dashboard.lens import Lens
 from streamer.dashboard.view import View
 from streamer.feed.snapshot import StreamView
 from tests.dashboard.scripted_feed import LABELS, empty_snapshot, snapshot, stream_view
@@ -16,4 +17,4 @@ def texts(lines: list[Line]) -> str:
 
 def view_of(stream: StreamView | None = DESK, watching: bool = False) -> View:
     shown = snapshot(271.0, (stream,)) if stream else empty_snapshot()
-    return View(shown, stream, LABELS, watching, 300.0)
+    return View(shown, stream, LABELS, watching, Lens(300.0))

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
+from textual.events import MouseScrollUp
 from textual.pilot import Pilot
 
 from streamer.dashboard.app import KEYS, StreamerApp
 from streamer.dashboard.screen import MonitorScreen
+from streamer.dashboard.statistics_dialog import StatisticsPanel, StatisticsScreen
 from streamer.dashboard.widgets.header import StatusHeader
 from streamer.dashboard.widgets.health import HealthPanel
 from streamer.dashboard.widgets.level import LevelMeter
 from streamer.dashboard.widgets.streams import StreamStrip
+from streamer.dashboard.widgets.timeline import Timeline
 from streamer.errors import StreamerError
 from streamer.feed.snapshot import EnrolmentView
 from tests.dashboard.piloting import calm_app, drive, press, settle, text_of, until
@@ -252,3 +255,65 @@ def test_a_feed_that_raises_from_the_beginning_does_not_end_silently() -> None:
         assert [notice.message for notice in app._notifications] == ["RuntimeError: no worker"]
 
     drive(calm_app(feed), steps)
+
+
+def test_the_timeline_is_scrolled_zoomed_and_read_with_a_cursor() -> None:
+    feed = live_feed(1200.0)
+    feed.shown = snapshot(1200.0, (stream_view("desk", 1200.0, span_s=1200.0),))
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        timeline = app.screen.query_one(Timeline)
+        title = lambda: str(timeline.border_title)  # noqa: E731
+        assert title() == "Timeline · 5 min"
+        await press(pilot, "left", "left", "left")
+        assert "┃" in title()
+        assert "┃" in text_of(timeline)
+        await press(pilot, "minus")
+        assert title().startswith("Timeline · 10 min · ┃")
+        await press(pilot, "shift+left")
+        assert " until " in title()
+        before = text_of(timeline)
+        feed.shown = replace(feed.shown, time=feed.shown.time + 30)
+        app.tick()
+        assert text_of(timeline) == before  # an older stretch stands still
+        await press(pilot, "escape", "plus")
+        assert title() == "Timeline · 5 min"
+
+    drive(calm_app(feed), steps, (120, 40))
+
+
+def test_a_click_on_the_timeline_sets_the_cursor_and_the_wheel_scrolls() -> None:
+    feed = live_feed(1200.0)
+    feed.shown = snapshot(1200.0, (stream_view("desk", 1200.0, span_s=1200.0),))
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        timeline = app.screen.query_one(Timeline)
+        await pilot.click(Timeline, offset=(40, 3))
+        await settle(pilot)
+        assert "┃" in str(timeline.border_title)
+        await app.run_action("now")
+        await pilot._post_mouse_events([MouseScrollUp], Timeline, offset=(40, 3), button=0)
+        await settle(pilot)
+        assert " until " in str(timeline.border_title)
+
+    drive(calm_app(feed), steps, (120, 40))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (120, 40)])
+def test_s_shows_the_statistics_and_they_go_on(size: tuple[int, int]) -> None:
+    feed = live_feed(200.0)
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "s")
+        assert isinstance(app.screen, StatisticsScreen)
+        panel = app.screen.query_one(StatisticsPanel)
+        first = text_of(panel)
+        assert all(label in first for label in ("transitions", "speech", "neutral", "/h", "%"))
+        feed.shown = snapshot(260.0, (stream_view("desk", 260.0),))
+        app.tick()
+        await settle(pilot)
+        assert text_of(panel) != first
+        await press(pilot, "escape")
+        assert isinstance(app.screen, MonitorScreen)
+
+    drive(calm_app(feed), steps, size)

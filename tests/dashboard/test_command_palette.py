@@ -25,3 +25,16 @@ def test_the_palette_offers_only_what_can_be_done() -> None:
         assert not {"Mute", "Unmute", "Device", "Next", "Resume"} & titles
 
     drive(calm_app(watcher()), steps)
+
+
+def test_the_palette_marks_the_stream_and_the_theme_that_are_shown() -> None:
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        assert [command.title for command in app.commands() if command.chosen] == ["Show desk"]
+        assert [command.title for command in app.themes() if command.chosen] == ["streamer"]
+        await press(pilot, "t")
+        hits = app.screen.query_one(CommandList)
+        await until(lambda: hits.option_count > 5)
+        marked = [str(option.prompt) for option in hits.options if "●" in str(option.prompt)]
+        assert [prompt.strip() for prompt in marked] == ["● streamer"]
+
+    drive(calm_app(three_streams()), steps)

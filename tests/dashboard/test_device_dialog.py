@@ -1,6 +1,6 @@
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from streamer.dashboard.app import StreamerApp
 from streamer.dashboard.device_dialog import DeviceScreen
@@ -58,5 +58,17 @@ def test_a_device_list_that_cannot_be_had_opens_no_chooser() -> None:
         feed.failure = StreamerError("PortAudio is not installed.")
         await press(pilot, "d")
         assert isinstance(app.screen, MonitorScreen)
+
+    drive(calm_app(feed), steps)
+
+
+def test_a_chosen_device_that_is_not_there_is_named_too() -> None:
+    feed = live_feed()
+    feed.device_names = ("Built-in Microphone",)
+
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "d")
+        texts = [str(static.content) for static in app.screen.query(Static)]
+        assert "● Blue Yeti, which is not in the list" in texts
 
     drive(calm_app(feed), steps)

@@ -1,4 +1,5 @@
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from streamer.dashboard.app import StreamerApp
 from streamer.dashboard.help import HelpScreen
@@ -16,3 +17,15 @@ def test_help_opens_and_closes() -> None:
             assert isinstance(app.screen, MonitorScreen)
 
     drive(calm_app(live_feed()), steps)
+
+
+def test_help_marks_what_holds_now() -> None:
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "question_mark")
+        texts = [str(static.content) for static in app.screen.query(Static)]
+        assert any("now ● streamer" in text for text in texts)
+        assert any("now ● Blue Yeti" in text for text in texts)
+        (chosen,) = app.screen.query(".chosen")
+        assert next(str(static.content) for static in chosen.query(Static)) == "● live"
+
+    drive(calm_app(live_feed()), steps, (80, 40))

@@ -92,6 +92,26 @@ def test_a_termination_signal_leaves_a_clean_terminal(tmp_path: Path) -> None:
     assert SCREEN_OFF in terminal.text
 
 
+STRAY = {
+    "Latin-1": b"\xe9",
+    "two of them": b"\xe4\xf6",
+    "a cut sequence": b"\xe2\x82",
+    "an old mouse report": b"\x1b[M\x20\xf0\xc1",
+    "a code point that does not exist": b"\x1b[99999999999;1u",
+    "anything at all": bytes(range(128, 256)),
+}
+
+
+def test_whatever_the_terminal_sends_the_screen_goes_on_and_hears_the_next_key(tmp_path: Path) -> None:
+    with run(PLAY, tmp_path / "native.log") as terminal:
+        terminal.shows("surprised")
+        for stray in STRAY.values():
+            terminal.shows("VIEW FROZEN", since=terminal.press(stray + b" "))
+            terminal.press(" ")
+        terminal.press(b"\xe9q")
+        assert terminal.wait() == 0
+
+
 def test_a_redirected_stderr_keeps_the_native_text_and_the_screen_is_still_seen(tmp_path: Path) -> None:
     log, redirected = tmp_path / "native.log", tmp_path / "stderr"
     with redirected.open("wb") as stderr, run(PLAY, log, stderr) as terminal:

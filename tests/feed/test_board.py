@@ -4,8 +4,9 @@ import threading
 from dataclasses import replace
 
 from streamer.events import EmotionEnded, EmotionStarted, Health, Info, State, Window
-from streamer.feed.board import LOG_LINES, TIMELINE_POINTS, Board
+from streamer.feed.board import LOG_LINES, Board
 from streamer.feed.snapshot import BrokerView
+from streamer.feed.track import MOST_POINTS
 
 WINDOW = Window(
     stream="desk",
@@ -58,7 +59,7 @@ def test_a_recording_with_a_start_time_is_shown_on_the_timeline_as_it_is_played(
     assert view.window.time == 3.0
 
 
-def test_the_timeline_holds_the_tracked_label_and_forgets_what_is_too_old() -> None:
+def test_the_timeline_holds_the_tracked_label() -> None:
     clock = iter(range(1000, 10_000))
     b = Board(["desk"], timeline_s=60.0, wall=lambda: float(next(clock)))
     next(clock)
@@ -66,11 +67,11 @@ def test_the_timeline_holds_the_tracked_label_and_forgets_what_is_too_old() -> N
         b.event(replace(STATE, label="happy" if i % 2 else None))
         b.event(replace(WINDOW, seq=i, time=1000.0 + i))
     (view,) = b.snapshot().streams
-    assert [p.time for p in view.timeline] == [1000.0 + i for i in range(39, 100)]
+    assert [p.time for p in view.timeline] == [1000.0 + i for i in range(100)]
     assert {p.label for p in view.timeline} == {"happy", None}
 
 
-def test_a_window_from_the_future_is_shown_as_it_arrives_and_leaves_the_timeline_like_any_other() -> None:
+def test_a_window_from_the_future_is_shown_as_it_arrives() -> None:
     now = 1000.0
     b = Board(["desk"], timeline_s=60.0, wall=lambda: now)
     b.event(replace(WINDOW, time=5e9))
@@ -78,7 +79,8 @@ def test_a_window_from_the_future_is_shown_as_it_arrives_and_leaves_the_timeline
         now += 1.0
         b.event(replace(WINDOW, time=now))
     (view,) = b.snapshot().streams
-    assert [point.time for point in view.timeline] == [1140.0 + i for i in range(61)]
+    assert [point.time for point in view.timeline if point.time >= 1140.0] == [1140.0 + i for i in range(61)]
+    assert view.timeline[0].time == 1000.0
 
 
 def test_the_timeline_goes_on_after_the_clock_was_set_back() -> None:
@@ -92,9 +94,9 @@ def test_the_timeline_goes_on_after_the_clock_was_set_back() -> None:
 
 def test_a_flood_of_windows_is_not_kept_whole() -> None:
     b = board()
-    for _ in range(TIMELINE_POINTS + 10):
+    for _ in range(MOST_POINTS + 10):
         b.event(WINDOW)
-    assert len(b.snapshot().streams[0].timeline) == TIMELINE_POINTS
+    assert len(b.snapshot().streams[0].timeline) == MOST_POINTS
 
 
 def test_lost_audio_is_marked_on_the_timeline_and_logged() -> None:
@@ -123,6 +125,35 @@ def test_transitions_and_trouble_are_logged_once_each() -> None:
         "broker offline: refused",
     ]
     assert [line.number for line in lines] == [1, 2, 3, 4, 5]
+
+
+def test_an_emotion_is_on_the_timeline_of_a_watcher_whose_windows_were_throttled_away() -> None:
+    b = Board(["desk"], timeline_s=60.0, wall=lambda: 1040.0)
+    b.event(WINDOW)
+    b.event(EmotionStarted("desk", "ab-1", 1010.0, "angry", None, 0.81, 0.0))
+    b.event(EmotionEnded("desk", "ab-1", 1030.0, "angry", 20.0, 0.93))
+    b.event(replace(WINDOW, time=1040.0))
+    (view,) = b.snapshot().streams
+    angry = [p.time for p in view.timeline if p.label == "angry"]
+    assert (min(angry), max(angry)) == (1010.0, 1028.0)
+    assert [p.time for p in view.timeline] == sorted(p.time for p in view.timeline)
+
+
+def test_notes_that_repeat_are_folded_and_counted() -> None:
+    b = board()
+    for _ in range(7):
+        b.status("desk", "no signal", "only zeros")
+        b.status("desk", "live")
+    b.event(EmotionStarted("desk", "ab-1", 1000.0, "angry", None, 0.81, 0.0))
+    b.event(EmotionStarted("desk", "ab-2", 1000.0, "angry", None, 0.81, 0.0))
+    lines = b.snapshot().log
+    assert [(line.text, line.count) for line in lines] == [
+        ("no signal: only zeros", 7),
+        ("no signal is over", 7),
+        ("angry started 0.81", 1),
+        ("angry started 0.81", 1),
+    ]
+    assert [line.number for line in lines] == [13, 14, 15, 16]
 
 
 def test_the_log_is_bounded_and_its_numbers_go_on() -> None:

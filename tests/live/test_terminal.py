@@ -15,6 +15,7 @@ import soundfile
 
 from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.sources.demo import DEMO
+from tests.live.program import LIVELY, events, write_config
 from tests.support.real_broker import Listener, Mosquitto, eventually, program
 from tests.support.terminal import Terminal
 from tests.test_events import CONTRACT
@@ -57,7 +58,7 @@ def test_raw_pcm_from_a_pipe_leaves_the_keyboard_to_the_dashboard(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_clean_terminal_too(tmp_path: Path, number: signal.Signals) -> None:
     with streamer("run", "demo", "--mqtt", "off", "--log-file", str(tmp_path / "log")) as terminal:
-        terminal.shows("demo")
+        terminal.shows("STARTING")
         terminal.process.send_signal(number)
         assert terminal.wait() == 0
         assert LEAVES_THE_SCREEN in terminal.written
@@ -142,6 +143,47 @@ def test_a_monitor_that_ignores_the_hangup_goes_on_without_a_screen_until_sigter
         assert terminal.process.wait(10) == 0
     eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
     assert "Traceback" not in log.read_text()
+
+
+DYING = """
+import sys
+from streamer.cli import main
+from streamer.dashboard.app import StreamerApp
+
+drawn = 0
+
+def draw(self, live, draw=StreamerApp._draw):
+    global drawn
+    draw(self, live)
+    drawn += live.streams[0].state is not None and live.streams[0].state.label is not None
+    if drawn > 3:
+        raise ZeroDivisionError("a defect of the screen")
+
+StreamerApp._draw = draw
+sys.argv = ["streamer", *sys.argv[1:]]
+main()
+"""
+
+
+def test_hearing_goes_on_when_the_screen_dies_and_ends_every_emotion(
+    tmp_path: Path, heard: tuple[str, Listener]
+) -> None:
+    url, listener = heard
+    config = write_config(tmp_path, LIVELY)
+    options = ("--mqtt", url, "--config", config, "--log-file", str(tmp_path / "log"))
+    with Terminal(sys.executable, "-c", DYING, "run", "demo", *options) as terminal:
+        terminal.shows("go on without it")
+        assert "a defect of the screen" in terminal.text
+        before = len(listener.payloads("/window"))
+        eventually(lambda: len(listener.payloads("/window")) > before + 8, 20)
+        eventually(lambda: events(listener, "state")[-1]["label"] is not None, 20)
+        terminal.process.terminate()
+        assert terminal.wait() == 1
+    eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
+    ids = [(event["event_type"], event["id"]) for event in events(listener, "transition")]
+    started = {number for kind, number in ids if kind == "emotion_started"}
+    assert started
+    assert started == {number for kind, number in ids if kind == "emotion_ended"}
 
 
 def test_hostile_messages_are_counted_on_the_watchers_screen_and_end_nothing(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ class Terminal:
             time.sleep(0.05)
         return len(self.written)
 
-    def press(self, keys: str) -> int:
-        """Type `keys`; return how much was written before."""
+    def press(self, keys: str | bytes) -> int:
+        """Type `keys`, or send these bytes; return how much was written before."""
         before = len(self.written)
-        os.write(self._fd, keys.encode())
+        os.write(self._fd, keys if isinstance(keys, bytes) else keys.encode())
         return before
 
     def hang_up(self) -> None:

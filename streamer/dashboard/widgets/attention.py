@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from streamer.constants import FRAME_RATE
 from streamer.dashboard.drawing import Line, Span, axis, column, merge_cells
-from streamer.dashboard.view import View
+from streamer.dashboard.view import View, inferred
 from streamer.dashboard.widgets.canvas import Canvas
 
 STEPS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -18,14 +18,15 @@ class AttentionStrip(Canvas):
         self.border_title = "Attention · weights over the newest window"
 
     def key(self, view: View) -> object:
-        return (view.stream and view.stream.attention, view.snapshot.info, view.absent)
+        return (view.stream and view.stream.attention, inferred(view.stream), view.snapshot.info, view.absent)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        weights = view.stream.attention if view.stream else None
+        weights = view.stream.attention if view.stream and inferred(view.stream) else None
         info = view.snapshot.info
         window_s = info.window_s if info else len(weights or ()) / FRAME_RATE
         rows = max(1, height - 1)
         if not weights or not window_s:
+            self.border_subtitle = ""
             blank: list[Line] = [()] * (rows - 1)
             return [*blank, ((view.absent if view.watching else "─" * width, "muted" if view.watching else "track"),)]
         self.border_subtitle = "half height: even share" if rows > 1 else ""

@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import dataclass
 
 from streamer.dashboard.drawing import Line, justify, label_ink, line_width, printable, truncate
-from streamer.dashboard.view import STATUS_MARKS, View, duration, elapsed
+from streamer.dashboard.view import FAMILIARITY, STATUS_MARKS, View, duration, elapsed, is_held
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import EnrolmentView, StreamView
 
@@ -15,6 +15,7 @@ IDLE_SENTENCES = {
     "paused": "capture is stopped",
     "ended": "the recording is over",
 }
+OLD_S = 300.0  # a window so old is no window of the present
 MAX_SENTENCE_ROWS = 3  # enough to read a cure, without pushing the panels off the screen
 
 
@@ -37,6 +38,7 @@ class StatusHeader(Canvas):
         return (
             self.notice.error, None if frozen is None else int(frozen), int(view.snapshot.uptime_s),
             stream and (stream.name, stream.device, stream.status, stream.detail, stream.state, stream.enrolment),
+            stream and stream.familiarity,
             len(view.snapshot.streams), view.labels, view.snapshot.broker, int(view.snapshot.time),
         )  # fmt: skip
 
@@ -100,14 +102,26 @@ def _stream_name(view: View, stream: StreamView) -> Line:
 def _headline(view: View, stream: StreamView) -> Line:
     state = stream.state
     if state is None or state.label is None:
-        return (("no speech" if stream.status == "silence" else "no emotion is clear enough", "muted"),)
+        return _unclaimed(stream)
     ink = label_ink(view.labels.index(state.label)) if state.label in view.labels else "strong"
     sure = "" if state.confidence is None else f" {state.confidence:.2f}"
     now = view.snapshot.time
-    if stream.window is not None and stream.window.time < now - view.timeline_s:
+    if stream.window is not None and stream.window.time < now - OLD_S:
         now = stream.window.time  # a recording with a start time, or a stream that sends no more
     lasting = duration(now - state.since)
+    if is_held(stream):
+        return (("no speech", "muted"), (f"  {printable(state.label)} held from before, for {lasting}", "muted"))
     return (("▌", ink), (printable(state.label), "strong"), (f"{sure}  for {lasting}", "muted"))
+
+
+def _unclaimed(stream: StreamView) -> Line:
+    """Draw what stands in the place of an emotion: silence, or what the unsure model leans to."""
+    if stream.status == "silence":
+        return (("no speech", "muted"),)
+    if stream.state is None or stream.state.leaning is None:
+        return (("no emotion is clear enough", "muted"),)
+    sure = "" if stream.state.leaning_confidence is None else f" {stream.state.leaning_confidence:.2f}"
+    return ((f"leaning {printable(stream.state.leaning)}{sure}", "muted"),)
 
 
 def _enrolment(enrolment: EnrolmentView, width: int) -> Line:
@@ -119,4 +133,5 @@ def _enrolment(enrolment: EnrolmentView, width: int) -> Line:
 
 
 def _note(stream: StreamView, width: int) -> Line:
-    return (("  " + truncate(printable(stream.detail), width // 2), "muted"),) if stream.detail else ()
+    note = stream.detail or FAMILIARITY.get(stream.familiarity, "")
+    return (("  " + truncate(printable(note), width // 2), "muted"),) if note else ()

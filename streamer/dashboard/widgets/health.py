@@ -2,7 +2,7 @@
 
 from streamer.constants import SAMPLE_RATE
 from streamer.dashboard.drawing import Line, Span, join, line_width, printable
-from streamer.dashboard.view import View, count
+from streamer.dashboard.view import FAMILIARITY, View, count
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Health
 from streamer.feed.snapshot import BrokerStatus
@@ -18,7 +18,6 @@ BROKER_MARKS: dict[BrokerStatus, Span] = {
     "off": ("○", "muted"),
 }
 
-_FAMILIARITY = {"new": "getting to know the voice", "unfamiliar": "unfamiliar voice or room: cautious"}
 
 Item = tuple[str, Line]  # a name and its figures
 
@@ -123,7 +122,7 @@ def _model(view: View) -> Line:
     where: Line = ((" on ", "muted"), (printable(device), "")) if device else ()
     profile: Line = ((" voice profile", "accent"),) if view.stream and view.stream.calibrated else ()
     familiarity = view.stream.familiarity if view.stream else None
-    voice: Line = ((" " + _FAMILIARITY[familiarity], "warn"),) if familiarity in _FAMILIARITY else ()
+    voice: Line = ((" " + FAMILIARITY[familiarity], "warn"),) if familiarity in FAMILIARITY else ()
     return (*model, *where, *profile, *voice)
 
 

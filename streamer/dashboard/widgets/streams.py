@@ -1,7 +1,7 @@
 """The stream strip: all streams in one row, shown where there are several."""
 
 from streamer.dashboard.drawing import Line, clip, label_ink, line_width, printable, truncate
-from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, current_label
+from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, current_label, is_held
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import StreamView
 
@@ -37,7 +37,7 @@ def strip_line(streams: tuple[StreamView, ...], chosen: str | None, labels: tupl
 def _stream_tab(stream: StreamView, chosen: bool, labels: tuple[str, ...]) -> Line:
     sign, ink = STATUS_MARKS[stream.status]
     current = current_label(stream)
-    label_inks = label_ink(labels.index(current)) if current in labels else "muted"
+    label_inks = label_ink(labels.index(current)) if current in labels and not is_held(stream) else "muted"
     name = truncate(printable(stream.name), NAME_CELLS)
     status = "" if stream.status == "live" else f"{stream.status} "
     return (

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamer.dashboard.drawing import line_width
-from streamer.dashboard.widgets.attention import attention_heights, attention_lines
+from streamer.dashboard.view import inferred
+from streamer.dashboard.widgets.attention import AttentionStrip, attention_heights, attention_lines
+from streamer.events import Status
+from tests.dashboard.lines import DESK, texts, view_of
 
 
 def test_even_attention_stands_at_half_height_everywhere() -> None:
@@ -42,3 +47,12 @@ def test_a_burst_stands_out_where_it_was() -> None:
 def test_the_strip_has_as_many_lines_as_rows(rows: int) -> None:
     lines = attention_lines([0.2, 0.9, None], rows)
     assert [line_width(line) for line in lines] == [3] * rows
+
+
+@pytest.mark.parametrize("status", ["silence", "paused", "mic lost"])
+def test_the_strip_is_empty_where_nothing_was_inferred(status: Status) -> None:
+    assert DESK.window is not None
+    stream = replace(DESK, status=status, window=replace(DESK.window, probs=None, confidence=None, label=None))
+    assert not inferred(stream)
+    assert not set(texts(AttentionStrip().draw(view_of(stream), 60, 4))) & set("▁▂▃▄▅▆▇█")
+    assert set(texts(AttentionStrip().draw(view_of(), 60, 4))) & set("▁▂▃▄▅▆▇█")

@@ -4,9 +4,9 @@ import pytest
 
 from streamer.dashboard.drawing import line_width
 from streamer.dashboard.widgets.header import Notice, message_lines, top_line
-from streamer.events import STATUSES, Status
+from streamer.events import STATUSES, State, Status
 from tests.dashboard.lines import DESK, text, texts, view_of
-from tests.dashboard.scripted_feed import LABELS
+from tests.dashboard.scripted_feed import LABELS, START
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -38,3 +38,30 @@ def test_the_header_keeps_the_status_however_narrow(width: int) -> None:
     line = top_line(view_of(replace(DESK, device="A microphone with a very long name " * 3)), Notice(), width)
     assert line_width(line) == width
     assert "LIVE" in text(line)
+
+
+def test_what_is_held_in_silence_is_said_to_be_held() -> None:
+    (line,) = message_lines(view_of(replace(DESK, status="silence")), Notice(), 80)
+    assert text(line).split() == ["no", "speech", "angry", "held", "from", "before,", "for", "6", "s"]
+    assert {ink for part, ink in line if part.strip()} == {"muted"}
+
+
+def test_an_unsure_model_says_what_it_leans_to_more_weakly_than_a_claim() -> None:
+    state = State("desk", START, None, None, START, "sad", 0.374)
+    (line,) = message_lines(view_of(replace(DESK, state=state)), Notice(), 80)
+    assert text(line).strip() == "leaning sad 0.37"
+    assert {ink for part, ink in line if part.strip()} == {"muted"}
+    (claim,) = message_lines(view_of(), Notice(), 80)
+    assert ("angry", "strong") in claim
+
+
+def test_silence_has_no_leaning() -> None:
+    state = State("desk", START, None, None, START)
+    (line,) = message_lines(view_of(replace(DESK, state=state, status="silence")), Notice(), 80)
+    assert text(line).strip() == "no speech"
+
+
+def test_a_remark_on_the_voice_stands_beside_the_emotion() -> None:
+    (line,) = message_lines(view_of(replace(DESK, familiarity="new")), Notice(), 80)
+    assert text(line).endswith("getting to know the voice")
+    assert "angry" in text(line)
