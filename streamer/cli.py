@@ -25,6 +25,7 @@ from streamer.commands.export import export
 from streamer.commands.info import info
 from streamer.commands.mute import mute
 from streamer.commands.record import record
+from streamer.commands.replay import replay
 from streamer.commands.run import run
 from streamer.commands.stderr import notice
 from streamer.commands.train import train
@@ -33,7 +34,7 @@ from streamer.errors import StreamerError
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
-    export,
+    replay, export,
 )  # fmt: skip
 
 app = typer.Typer(

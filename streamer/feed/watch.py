@@ -72,11 +72,7 @@ class WatchFeed:
         node.streams.add(name)
         self.board.event(event, stream=name)
         self._mark_calibrated(node, name)
-        if isinstance(event, Window):
-            if self.board.status_of(name) not in _HEALTH_ALONE_KNOWS:
-                self.board.status(name, _status(event))
-        elif isinstance(event, Health):
-            self.board.status(name, event.status, device=event.device)
+        show_status(self.board, name, event)
 
     def _node(self, name: str) -> _Node | None:
         """Return what is known of the monitor `name`, from now on; None where it has no place."""
@@ -159,6 +155,15 @@ class WatchFeed:
     def snapshot(self) -> Snapshot:
         """Return the newest state of everything."""
         return self.board.snapshot()
+
+
+def show_status(board: Board, name: str, event: Window | State | Health | Transition) -> None:
+    """Show the status of the stream `name` as far as `event` tells it."""
+    if isinstance(event, Window):
+        if board.status_of(name) not in _HEALTH_ALONE_KNOWS:
+            board.status(name, _status(event))
+    elif isinstance(event, Health):
+        board.status(name, event.status, device=event.device)
 
 
 def _status(window: Window) -> Status:

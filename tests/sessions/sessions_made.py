@@ -1,10 +1,12 @@
-"""Journals for tests: files written without a recorder."""
+"""Journals for tests, written without a recorder, and a publisher that keeps what it gets."""
 
+import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from streamer.events import EmotionEnded, EmotionStarted, Event, Window, to_json
+from streamer.publish.publisher import PublisherStats
 
 
 def write_journal(path: Path, events: Iterable[Event]) -> Path:
@@ -23,3 +25,22 @@ def as_from_a_file(events: Iterable[Event], computed_at: float) -> list[Event]:
         event = replace(event, time=computed_at)  # type: ignore[call-arg]
         changed.append(replace(event, latency_ms=None) if isinstance(event, Window) else event)
     return changed
+
+
+@dataclass
+class Collected:
+    """A publisher that keeps what it gets, and when."""
+
+    events: list[Event] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
+
+    def start(self) -> None: ...
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+        self.moments.append(time.monotonic())
+
+    def stats(self) -> PublisherStats:
+        return PublisherStats(True, "list", "", len(self.events), 0, 0)
+
+    def close(self) -> None: ...

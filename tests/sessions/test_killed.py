@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from streamer.events import EmotionEnded, EmotionStarted, Event
 from streamer.sessions.journal import COMPRESSED, JournalReader, daily_files, journals
 from streamer.sessions.recorder import FLUSH_S
+from streamer.sessions.replay import Replay
+from tests.sessions.sessions_made import Collected, transitions
 from tests.sessions.synthetic_day import day
 
 KILLS = 10
@@ -36,10 +37,6 @@ def is_whole(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def transitions(events: list[Event]) -> list[Event]:
-    return [event for event in events if isinstance(event, EmotionStarted | EmotionEnded)]
 
 
 @pytest.mark.slow
@@ -67,5 +64,11 @@ def test_ten_kills_at_random_cost_a_second_each_and_no_transition_that_was_writt
     events = [event for event in reader if event.type != "info"]
     assert len(events) == len(truth)
     assert transitions(events) == transitions(truth)
+    replayed = Collected()
+    replay = Replay(JournalReader(journals([tmp_path])), 1e6, [replayed])
+    replay.start()
+    assert replay.ended.wait(60)
+    replay.stop()
+    assert transitions(replayed.events) == transitions(truth)
     assert reader.damaged <= KILLS
     assert len(journals([tmp_path])) == 2, "midnight falls into the day"
