@@ -23,6 +23,7 @@ from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
 from streamer.commands.export import export
 from streamer.commands.info import info
+from streamer.commands.label import label
 from streamer.commands.mute import mute
 from streamer.commands.record import record
 from streamer.commands.replay import replay
@@ -34,7 +35,7 @@ from streamer.errors import StreamerError
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
-    replay, export,
+    replay, label, export,
 )  # fmt: skip
 
 app = typer.Typer(

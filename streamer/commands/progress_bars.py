@@ -1,5 +1,6 @@
 """Progress bars of the research commands."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Self, TypeVar
 
@@ -53,3 +54,42 @@ class AudioProgress:
     def advance(self, seconds: float) -> None:
         """Count `seconds` more of audio as done."""
         self._progress.advance(self._task, seconds)
+
+
+class RecordingsProgress:
+    """A bar that counts recordings, with the audio that was done and how fast; lines for what failed."""
+
+    def __init__(self, console: Console, recordings: int) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("labelling"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} recordings"),
+            TextColumn("{task.fields[audio]}"),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=recordings, audio="")
+        self._recordings = recordings
+        self._audio_s = 0.0
+        self._began: float | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, seconds: float) -> None:
+        """Count `seconds` more of audio as done."""
+        now = time.monotonic()
+        self._began = self._began or now
+        self._audio_s += seconds
+        speed = self._audio_s / max(1.0, now - self._began)
+        self._progress.update(self._task, audio=f"{self._audio_s / 60:,.1f} min of audio, {speed:.1f} x real time")
+
+    def done(self, name: str, failure: str) -> None:
+        """Count one recording more as done."""
+        if failure:
+            self._progress.console.print(f"{name}: {failure}", highlight=False, markup=False, soft_wrap=True)
+        self._progress.advance(self._task)

@@ -1,0 +1,89 @@
+"""`streamer label`: label recordings with emotions, a folder at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from streamer.commands.options import ConfigFile, ModelCheckpoint, ModelDevice, given_tables
+from streamer.errors import StreamerError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streamer.sessions.label_folder import Outcome, Recording
+
+
+def label(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
+    table: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Format of the tables.")] = "csv",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes. Default: one a core, as far as there is memory.")
+    ] = None,
+    config: ConfigFile = None,
+    device: ModelDevice = None,
+    checkpoint: ModelCheckpoint = None,
+    channel: Annotated[
+        str | None, typer.Option(help='"mix" or a channel index from 0. Default: audio.channel, mix.')
+    ] = None,
+    track: Annotated[int, typer.Option(min=0, help="Audio track of a recording, counted from 0.")] = 0,
+) -> None:
+    """Label recordings with emotions: a row a window, a row an emotion, a summary a file.
+
+    Writes windows/, emotions and summary as tables, and events/, which replay, export and report read. An interrupted
+    run goes on where it stopped.
+
+    \b
+    Examples:
+      streamer label interviews -o labels
+      streamer label interviews more.mp4 -o labels --format parquet --jobs 4
+    """
+    from rich.console import Console
+
+    from streamer.analysis.discover import find_recordings
+    from streamer.commands.progress_bars import RecordingsProgress
+    from streamer.config import load
+    from streamer.sessions.label_folder import LabelOptions, Recording, default_jobs, label_recordings, unique_names
+    from streamer.sessions.label_tables import write_tables
+    from streamer.sessions.tables import require_parquet
+
+    flags = given_tables(audio={"channel": channel}, model={"device": device, "checkpoint": checkpoint})
+    settings = load(config, flags)
+    if table == "parquet":
+        require_parquet()
+    recordings = unique_names([Recording(found.path, found.name) for found in find_recordings(paths)])
+    screen = Console(stderr=True)
+    mono = settings.audio.channel if isinstance(settings.audio.channel, int) else None
+    options = LabelOptions(table, jobs or default_jobs(settings), mono, track)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with RecordingsProgress(screen, len(recordings)) as progress:
+            outcome = label_recordings(recordings, out, settings, options, progress)
+        tables = write_tables(out, table, recordings, outcome)
+    except KeyboardInterrupt:
+        screen.print("Interrupted. What was labelled is kept: the same command goes on from here.")
+        raise
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror or error}); give -o another place.") from error
+    _print_result(recordings, outcome, screen)
+    for path in tables:
+        print(path)
+    unread = len(outcome.failures) + sum(bool(labelled.problem) for labelled in outcome.labelled.values())
+    if unread:
+        raise StreamerError(
+            f"{unread} of {len(recordings)} recordings could not be read, or not whole; all that could be read is "
+            "labelled, and the reasons are above, by recording."
+        )
+
+
+def _print_result(recordings: list[Recording], outcome: Outcome, screen: Console) -> None:
+    """Print what could not be read whole, and what was done; failures were printed as they came."""
+    problems = {name: labelled.problem for name, labelled in outcome.labelled.items() if labelled.problem}
+    for name, reason in problems.items():
+        screen.print(f"{name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    hours = sum(labelled.audio_s for labelled in outcome.labelled.values()) / 3600
+    done = f"{len(outcome.labelled):,} of {len(recordings):,} recordings, {hours:,.2f} h of audio"
+    screen.print(f"{done}; {outcome.reused:,} were labelled before.", highlight=False, markup=False)
