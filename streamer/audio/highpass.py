@@ -5,10 +5,12 @@ A Butterworth filter of the second order, as bilinear transform of the analogue 
 offset or a rumble there is taken for the level of the speech otherwise, which the normaliser then turns down.
 
 A recursive filter in state-space form, s' = A s + b x and y = c s + d x, is linear in its state and the samples, so a
-block of 64 samples is one product with a matrix, and only the state goes from block to block:
+block of 32 samples is one product with a matrix, and only the state goes from block to block:
 
     y = O s + H x    (H: Toeplitz matrix of the impulse response, O: what the state adds)
-    s' = A^64 s + R x
+    s' = A^32 s + R x
+
+In the same way the states within a group of 16 blocks are one product with the state before the group and all R x.
 
 It computes in float64. How a stream is cut into chunks changes no sample by more than rounding.
 
@@ -28,7 +30,8 @@ from streamer.constants import SAMPLE_RATE
 Mask = npt.NDArray[np.bool_]
 _Chosen = npt.NDArray[np.int64]
 
-BLOCK = 64  # samples: larger blocks multiply more, smaller ones take more steps of Python
+BLOCK = 32  # samples: larger blocks multiply more, smaller ones have more states
+GROUP = 32  # blocks: one step of Python each
 ORDER = 2
 
 
@@ -110,8 +113,9 @@ class HighPass:
         chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
         if out.size == 0 or len(chosen) == 0:
             return out
-        given = audio[chosen]
-        samples = np.where(np.isfinite(given), given, 0).astype(np.float64)
+        samples = audio[chosen].astype(np.float64)
+        if not np.isfinite(samples.sum()):
+            samples[~np.isfinite(samples)] = 0
         state = self.state.take(chosen)
         state.memory = np.where(state.begun[:, None], state.memory, self._blocks.steady * samples[:, :1])
         out[chosen], memory = self._blocks.filter(samples, state.memory)
@@ -121,30 +125,58 @@ class HighPass:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """The filter's matrices for a block of BLOCK samples."""
+    """The filter's matrices for blocks of 32 samples and groups of 16 blocks."""
 
     steady: Float64Array  # [2] state after an endless input of ones; the output is 0 then
-    from_samples: Float64Array  # [64, 64] H
-    from_state: Float64Array  # [64, 2] O
-    powers: Float64Array  # [65, 2, 2] A^n
-    to_state: Float64Array  # [2, 64] R
+    from_samples: Float64Array  # [32, 34] transposed H, then transposed R
+    from_state: Float64Array  # [2, 32] transposed O
+    powers: Float64Array  # [33, 2, 2] A^n
+    states_from_pushes: Float64Array  # [32, 34] from all R x of a group to the states before its blocks and after them
+    states_from_state: Float64Array  # [2, 34] likewise, from the state before the group
 
     def filter(self, samples: Float64Array, state: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the output [B, S] of `samples` [B, S] from `state` [B, 2] on, and the state after them."""
-        whole = samples.shape[1] // BLOCK
-        blocks = samples[:, : whole * BLOCK].reshape(len(samples), whole, BLOCK)  # [B, K, 64]
-        pushed = blocks @ self.to_state.T  # [B, K, 2]
-        states = np.empty((len(samples), whole, ORDER))
-        step = self.powers[BLOCK].T
-        for k in range(whole):
-            states[:, k] = state
-            state = state @ step + pushed[:, k]
-        out = np.empty_like(samples)
-        out[:, : whole * BLOCK] = (blocks @ self.from_samples.T + states @ self.from_state.T).reshape(len(samples), -1)
-        rest = samples[:, whole * BLOCK :]  # [B, n], n < 64
-        n = rest.shape[1]
-        out[:, whole * BLOCK :] = rest @ self.from_samples[:n, :n].T + state @ self.from_state[:n].T
-        return out, state @ self.powers[n].T + rest @ self.to_state[:, BLOCK - n :].T
+        rows, length = samples.shape
+        whole, rest = divmod(length, BLOCK)
+        blocks = whole + (rest > 0)
+        padded = samples
+        if rest:
+            padded = np.zeros((rows, blocks * BLOCK))
+            padded[:, :length] = samples
+        both = _product(padded.reshape(-1, BLOCK), self.from_samples).reshape(rows, blocks, BLOCK + ORDER)
+        groups = -(-blocks // GROUP)
+        pushes = np.zeros((rows, groups * GROUP, ORDER))
+        pushes[:, :blocks] = both[:, :, BLOCK:]
+        states = self._states(pushes.reshape(rows, groups, -1), state)  # [B, K + 1, 2]
+        out = both[:, :, :BLOCK]
+        out += _product(states[:, :blocks].reshape(-1, ORDER), self.from_state).reshape(out.shape)
+        after = states[:, whole]
+        if rest:  # R is for whole blocks: as though zeros had come before the rest
+            last = np.zeros((rows, BLOCK))
+            last[:, BLOCK - rest :] = samples[:, length - rest :]
+            after = after @ self.powers[rest].T + last @ self.from_samples[:, BLOCK:]
+        return out.reshape(rows, -1)[:, :length], after
+
+    def _states(self, pushes: Float64Array, state: Float64Array) -> Float64Array:
+        """Return the states before every block and after the last, [B, K + 1, 2], from R x of all, [B, G, 32]."""
+        rows, groups, _ = pushes.shape
+        within = (pushes.reshape(-1, GROUP * ORDER) @ self.states_from_pushes).reshape(rows, groups, -1)
+        before = np.empty((rows, groups, ORDER))
+        step = self.states_from_state[:, -ORDER:]
+        for group in range(groups):
+            before[:, group] = state
+            state = state @ step + within[:, group, -ORDER:]
+        within += before @ self.states_from_state
+        states = within[:, :, :-ORDER].reshape(rows, groups * GROUP, ORDER)
+        return np.concatenate([states, state[:, None]], axis=1)
+
+
+def _product(left: Float64Array, right: Float64Array) -> Float64Array:
+    """Return `left @ right` by torch: numpy's BLAS wakes threads of its own for products of this size."""
+    import torch
+
+    product: Float64Array = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    return product
 
 
 @cache
@@ -157,14 +189,21 @@ def _blocks(cutoff_hz: float) -> _Blocks:
     a = np.array([[-a1, 1.0], [-a2, 0.0]])
     b = np.array([b1 - a1 * b0, b2 - a2 * b0])
     powers = np.stack([np.linalg.matrix_power(a, n) for n in range(BLOCK + 1)])
-    from_state = powers[:BLOCK, 0]  # [64, 2]: c = (1, 0)
-    response = np.concatenate([[b0], from_state[:-1] @ b])  # [64] h
+    from_state = powers[:BLOCK, 0]  # [32, 2]: c = (1, 0)
+    response = np.concatenate([[b0], from_state[:-1] @ b])  # [32] h
     lag = np.arange(BLOCK)[:, None] - np.arange(BLOCK)
-    to_state = np.stack([powers[BLOCK - 1 - n] @ b for n in range(BLOCK)], axis=1)  # [2, 64]
+    toeplitz = np.where(lag >= 0, response[np.maximum(lag, 0)], 0.0)
+    to_state = np.stack([powers[BLOCK - 1 - n] @ b for n in range(BLOCK)])  # [32, 2]
+    over_blocks = np.stack([np.linalg.matrix_power(powers[BLOCK], n) for n in range(GROUP + 1)])  # [17, 2, 2]
+    pushed = np.zeros((GROUP, ORDER, GROUP + 1, ORDER))
+    for block in range(GROUP):
+        for later in range(block + 1, GROUP + 1):
+            pushed[block, :, later] = over_blocks[later - 1 - block].T
     return _Blocks(
         steady=np.array([-b0, -b0 - b1]),
-        from_samples=np.where(lag >= 0, response[np.maximum(lag, 0)], 0.0),
-        from_state=from_state,
+        from_samples=np.concatenate([toeplitz.T, to_state], axis=1),
+        from_state=from_state.T.copy(),
         powers=powers,
-        to_state=to_state,
+        states_from_pushes=pushed.reshape(GROUP * ORDER, -1),
+        states_from_state=over_blocks.transpose(2, 0, 1).reshape(ORDER, -1),
     )

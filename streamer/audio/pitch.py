@@ -7,13 +7,18 @@ of a voice always does, while a machine, a buzz or a played note stays where it 
 """
 
 from collections import deque
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from streamer.arrays import Float64Array, Samples
+from streamer.audio.vad_input import windows
 from streamer.constants import SAMPLE_RATE
+
+if TYPE_CHECKING:  # slow to import
+    from torch import Tensor
 
 STEP = 768  # samples = 32 ms: a chunk of the speech detector
 FRAME = 2 * STEP  # 64 ms: 27 periods of 420 Hz
@@ -22,46 +27,85 @@ PERIODIC = 0.8  # normalised autocorrelation; noise has 0.3, vowels 0.9 and more
 AUDIBLE_RMS = 0.02  # after the level normaliser, which brings speech to 0.05
 LEAST_MOVE, MOST_MOVE = 0.006, 0.12  # octaves in 32 ms: 7 cents and 1.4 semitones
 WINDOW_FRAMES = 31  # 1 s
+WAITING_FRAMES = 48  # 1.5 s
 BEGINS, ENDS = 10, 8  # frames that count within a second, from which a voice begins and below which it ends
 
 _LAGS = np.arange(20, 100)  # samples: 1,200 to 242 Hz
 _NEARLY = 0.93  # of the largest peak: of several periods the shortest is the fundamental one
-_WINDOW = np.hanning(FRAME)
+NO_FRAMES: Samples = np.zeros((0, FRAME), dtype=np.float32)
 FFT = 1_728  # 2^6 x 3^3 >= 1,536 + 101: the lags that are used do not wrap around
-
-
-def _autocorrelation(frames: Float64Array) -> Float64Array:
-    """Return the autocorrelation [M, 101] of `frames` [M, 1536] at lags 0 to 100."""
-    spectrum = np.fft.rfft(frames, FFT, axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
-    result: Float64Array = np.fft.irfft(power, axis=1)[:, : _LAGS[-1] + 2]
-    return result
-
-
-_OF_WINDOW = _autocorrelation(_WINDOW[None])[0]
 
 
 def high_pitches(frames: Samples) -> Float64Array:
     """Return the pitch in Hz of `frames` ([M, 1536] at 24 kHz), [M]; 0 where there is none from 420 to 1,000 Hz."""
     pitches = np.zeros(len(frames))
-    loud = np.mean(np.square(frames), axis=1) >= AUDIBLE_RMS**2
-    if loud.any():
-        pitches[loud] = _pitches(frames[loud].astype(np.float64))
+    loud = np.flatnonzero(audible(frames))
+    if len(loud):
+        pitches[loud] = _pitches(frames[loud])
     return pitches
 
 
-def _pitches(values: Float64Array) -> Float64Array:
-    r = _autocorrelation((values - values.mean(axis=1, keepdims=True)) * _WINDOW)
-    r = r / (r[:, :1] + 1e-9) / (_OF_WINDOW / _OF_WINDOW[0])
-    inner, before, after = r[:, _LAGS], r[:, _LAGS - 1], r[:, _LAGS + 1]
-    peaks = (inner >= before) & (inner >= after) & (inner >= _NEARLY * inner.max(axis=1, keepdims=True))
-    place = np.where(peaks.any(axis=1), peaks.argmax(axis=1), inner.argmax(axis=1))
-    rows = np.arange(len(values))
-    left, top, right = before[rows, place], inner[rows, place], after[rows, place]
+def audible(frames: Samples) -> npt.NDArray[np.bool_]:
+    """Return which of `frames` [M, 1536] are loud enough to have a pitch, [M]."""
+    powers = np.einsum("mt,mt->m", frames, frames) / frames.shape[1]
+    return np.asarray(powers >= AUDIBLE_RMS**2)
+
+
+def _pitches(frames: Samples) -> Float64Array:
+    import torch
+
+    with torch.inference_mode():
+        r = _autocorrelation(torch.from_numpy(frames))
+        r /= (r[:, :1] + 1e-9) * _of_window()
+        first, end = _LAGS[0], _LAGS[-1] + 1
+        before, inner, after = (r[:, first + shift : end + shift] for shift in (-1, 0, 1))
+        peaks = (inner >= before) & (inner >= after) & (inner >= _NEARLY * inner.amax(dim=1, keepdim=True))
+        place = torch.where(peaks.any(dim=1), peaks.to(torch.uint8).argmax(dim=1), inner.argmax(dim=1))[:, None]
+        left, top, right = (part.gather(1, place)[:, 0].double().numpy() for part in (before, inner, after))
+        lags = _LAGS[place[:, 0].numpy()]
     between = np.clip((left - right) / (2 * (left - 2 * top + right) - 1e-12), -0.5, 0.5)  # the parabola's vertex
-    pitch = SAMPLE_RATE / (_LAGS[place] + between)
+    pitch = SAMPLE_RATE / (lags + between)
     found = (top >= PERIODIC) & (pitch >= LOWEST_HZ) & (pitch <= HIGHEST_HZ)
     return np.where(found, pitch, 0.0)
+
+
+def _autocorrelation(frames: "Tensor") -> "Tensor":
+    """Return the autocorrelation [M, 101] of `frames` [M, 1536], less their mean and windowed, at lags 0 to 100.
+
+    The power spectrum goes back by a product with a matrix: of 1,728 lags 101 are needed.
+    """
+    import torch
+
+    spectrum = torch.fft.rfft((frames - frames.mean(dim=1, keepdim=True)) * _window(), FFT)
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag) @ _inverse()
+
+
+@cache
+def _window() -> "Tensor":
+    import torch
+
+    return torch.hann_window(FRAME, periodic=False)
+
+
+@cache
+def _inverse() -> "Tensor":
+    """Return the inverse real Fourier transform of a power spectrum, for lags 0 to 100: [865, 101]."""
+    import torch
+
+    bins = np.arange(FFT // 2 + 1)
+    twice = np.where((bins == 0) | (bins == FFT // 2), 1, 2)[:, None] / FFT
+    cosines = np.cos(2 * np.pi / FFT * bins[:, None] * np.arange(_LAGS[-1] + 2))
+    return torch.from_numpy((twice * cosines).astype(np.float32))
+
+
+@cache
+def _of_window() -> "Tensor":
+    """Return the autocorrelation [101] of the window, 1 at lag 0."""
+    import torch
+
+    spectrum = torch.fft.rfft(_window(), FFT)
+    of_window: Tensor = (spectrum.real.square() + spectrum.imag.square()) @ _inverse()
+    return of_window / of_window[0]
 
 
 class HighVoice:
@@ -79,8 +123,8 @@ class HighVoice:
         count = max(0, len(waiting) // STEP - 1)
         self._waiting = waiting[count * STEP :].copy()
         if not count:
-            return np.zeros((0, FRAME), dtype=np.float32)
-        return sliding_window_view(waiting, FRAME)[::STEP][:count]
+            return NO_FRAMES
+        return windows(waiting, 0, FRAME, STEP)
 
     def take(self, pitches: npt.ArrayLike) -> list[bool]:
         """Return whether there is a high voice after each frame, from the frames' pitches in Hz."""
@@ -93,3 +137,68 @@ class HighVoice:
             self._present = sum(self._counting) >= (ENDS if self._present else BEGINS)
             present.append(self._present)
         return present
+
+    @property
+    def count(self) -> int:
+        """How many of the frames in the newest second count."""
+        return sum(self._counting)
+
+    def forget(self) -> None:
+        """Take up again after frames whose pitch is not known: none of them counted."""
+        self._pitch, self._present = 0.0, False
+        self._counting.clear()
+
+
+class HighVoiceOnDemand:
+    """Whether one stream holds a voice of very high pitch, at those frames only where it is asked.
+
+    Measuring a pitch takes longer than everything else of a frame, and while the network finds speech nobody asks. So
+    audio waits until somebody does, at most the newest 48 frames: 31 to count over, and 17 to find out which of the
+    two limits, to begin or to end, holds for a count between them.
+    """
+
+    def __init__(self) -> None:
+        self._voice = HighVoice()
+        self._pieces: deque[Samples] = deque()  # audio that waits, oldest first
+        self._samples = 0  # in them
+        self._first = 0  # number of the frame at their beginning
+        self._asked = 0  # frames given by `ask`
+
+    def push(self, samples: Samples) -> None:
+        """Add the next samples, [n] float32 at 24 kHz, level-normalised."""
+        self._pieces.append(samples.copy())
+        self._samples += len(samples)
+
+    def trim(self) -> None:
+        """Forget what nobody will ask for; to be called once a step."""
+        if self._samples > 2 * WAITING_FRAMES * STEP:  # rarely, since it moves all that waits
+            self._forget_before(self._first + self._samples // STEP - WAITING_FRAMES)
+
+    def ask(self, first: int, last: int) -> Samples:
+        """Return the frames [M, 1536] whose pitch `answer` needs to tell of frames `first` to `last`.
+
+        None of them where too few are loud enough for a voice to be present: then `answer` must not be called.
+        """
+        self._forget_before(first + 1 - WAITING_FRAMES)
+        self._asked = last - self._first + 1
+        if self._asked <= 0:
+            return NO_FRAMES
+        self._pieces = deque([np.concatenate(self._pieces)])
+        frames = windows(self._pieces[0], 0, FRAME, STEP)[: self._asked]
+        return frames if self._voice.count + np.count_nonzero(audible(frames)) >= ENDS else frames[:0]
+
+    def answer(self, pitches: npt.ArrayLike) -> dict[int, bool]:
+        """Return whether there is a voice after each frame, by its number, from the pitches of what `ask` gave."""
+        flags = dict(enumerate(self._voice.take(pitches), start=self._first))
+        self._drop(self._asked)
+        return flags
+
+    def _forget_before(self, number: int) -> None:
+        if number > self._first:
+            self._drop(number - self._first)
+            self._voice.forget()
+
+    def _drop(self, frames: int) -> None:
+        self._pieces = deque([np.concatenate(self._pieces)[frames * STEP :]])
+        self._samples -= frames * STEP
+        self._first += frames

@@ -1,4 +1,4 @@
-"""Voice activity detection (VAD) on live streams with silero-vad's packaged model; the share of speech in a window.
+"""Voice activity detection (VAD) on live streams with silero's network; the share of speech in a window.
 
 The model misses high voices: at a threshold of 0.5 it found no speech in 32 of 1,593 acted emotional clips of women
 (CREMA-D, RAVDESS), most of them strong fear and anger, and in none of 1,414 of men. Played slower, the same voice has
@@ -15,31 +15,24 @@ audio at 0.5.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from streamer.arrays import Samples
-from streamer.audio.pitch import HighVoice, high_pitches
+from streamer.audio.pitch import NO_FRAMES, HighVoiceOnDemand, high_pitches
+from streamer.audio.vad_input import CHUNK, SLOWED_CHUNK, VadInput
 from streamer.constants import SAMPLE_RATE
 
 if TYPE_CHECKING:  # slow to import
-    import soxr
-    import torch
+    from streamer.audio.silero import Kernels, SileroNetwork
 
-VAD_RATE = 16_000  # Hz; the model's rate
-VAD_CHUNK = 512  # samples at 16 kHz: the model's input per step
-VAD_CONTEXT = 64  # samples at 16 kHz before a chunk that are part of its input, too
-LSTM_STATE = (2, 128)  # hidden and cell state of the model's LSTM
-CHUNK = VAD_CHUNK * SAMPLE_RATE // VAD_RATE  # 512 x 3 / 2 = 768 samples at 24 kHz = 32 ms
 HISTORY_CHUNKS = 60 * SAMPLE_RATE // CHUNK  # a minute: more than any window
 SUSPICION_CHUNKS = 3 * SAMPLE_RATE // CHUNK  # 93 of 32 ms: how long a moderate probability supports a high pitch
 SUSPICION = 0.4  # of `enter`: 0.2; 0.15 to 0.25 were measured to do the same
-GAIN = 4.0  # +12 dB on the normalised audio's -26 dBFS: measured, the model detects faint speech better at -14 dBFS
-SLOWED_CHUNK = VAD_CHUNK  # samples at 24 kHz = 21.3 ms, passed as if at 16 kHz: two thirds of speed and pitch
+HIDDEN = 128  # values of the state of the network's LSTM
 EXIT_BELOW_ENTER = 0.15  # hysteresis: speech ends at a lower probability than it begins at
 PLAIN_MARGIN = 0.9  # of the plain audio: 1 - 0.9 (1 - 0.5) = 0.55
 SLOWED_MARGIN = 0.4  # of the slowed audio, which is speech-like more often: 1 - 0.4 (1 - 0.5) = 0.8
@@ -55,62 +48,19 @@ class VadChunk:
     is_speech: bool  # after hysteresis
 
 
-class VadNetwork:
-    """silero's network in its two parts, with the state passed in, so that one network serves all streams.
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What the network alone finds in a chunk."""
 
-    What comes before the LSTM depends on a chunk alone, so it runs once for all chunks of a step; for one stream and a
-    hop of 240 ms that takes half the time of running the whole network chunk by chunk.
-    """
-
-    def __init__(self) -> None:
-        self._network = _load_silero()._model  # the packaged model wraps this 16 kHz network, a function
-
-    def features(self, chunks: Samples) -> "torch.Tensor":
-        """Return the features ([M, 128, 1]) of chunks, each with the 64 samples before it: [M, 64 + 512] at 16 kHz."""
-        import torch
-
-        with torch.inference_mode():
-            features: torch.Tensor = self._network.encoder(self._network.run_extractors(torch.from_numpy(chunks)))
-            return features
-
-    def step(self, features: "torch.Tensor", lstm: "torch.Tensor") -> tuple[list[float], "torch.Tensor"]:
-        """Return the speech probabilities of the next chunks of N streams, and the LSTM's new state.
-
-        Args:
-            features: [N, 128, 1], of one chunk a stream.
-            lstm: [2, N, 128], after the chunks before.
-        """
-        import torch
-
-        with torch.inference_mode():
-            probabilities, lstm = self._network.decoder(features, lstm)  # [N, 1, 1], [2, N, 128]
-            return probabilities[:, 0, 0].tolist(), lstm
-
-
-class _Playback:
-    """One stream's audio on its way to the network, at its own speed or slowed: resampler, unfinished chunk, LSTM."""
-
-    def __init__(self, *, slowed: bool) -> None:
-        import torch
-
-        self.lstm = torch.zeros(LSTM_STATE)
-        self._resampler = None if slowed else _resampler()
-        # The 64 samples before the next chunk, and the beginning of it, at the network's rate.
-        self._waiting: Samples = np.zeros(VAD_CONTEXT, dtype=np.float32)
-
-    def complete(self, samples: Samples) -> Samples:
-        """Return the chunks that `samples` ([n] float32 at 24 kHz) complete, with their contexts: [K, 64 + 512]."""
-        resampled = samples if self._resampler is None else self._resampler.resample_chunk(samples)
-        waiting = np.concatenate([self._waiting, resampled])
-        count = (len(waiting) - VAD_CONTEXT) // VAD_CHUNK
-        self._waiting = waiting[count * VAD_CHUNK :].copy()  # a view would keep the chunks in memory
-        if count == 0:
-            return np.zeros((0, VAD_CONTEXT + VAD_CHUNK), dtype=np.float32)
-        return sliding_window_view(waiting, VAD_CONTEXT + VAD_CHUNK)[::VAD_CHUNK][:count]
+    number: int  # of the chunk, from 0 since the reset
+    probability: float
+    slowed_probability: float
+    speaks: bool  # after hysteresis
+    suspects: bool  # whether a high pitch would make it speech
 
 
 class VoiceActivityDetector:
-    """Detects voice activity in one stream; holds the network's states and the resampler.
+    """Detects voice activity in one stream; holds the network's states and the audio that waits for it.
 
     The network gets the audio twice: as it is, and slowed to two thirds. See the module.
 
@@ -118,21 +68,28 @@ class VoiceActivityDetector:
     the speech would be missed in the plain audio, and stationary noise raised by the normaliser is not mistaken for
     speech.
 
-    Positions are absolute: the first sample after `reset(position)` is number `position`. The resampler holds back up
-    to 20 ms and a chunk is 32 ms long, so the newest samples are not classified yet.
+    Positions are absolute: the first sample after `reset(position)` is number `position`. A chunk is 32 ms long and
+    needs 1.5 ms of audio after it, so the newest samples are not classified yet.
 
     Args:
         enter: probability near which speech begins: see the module.
-        like: a detector of another stream whose network is shared, and nothing else: loading one takes a tenth of a
-            second, and `step_together` needs the same for all.
+        like: a detector of another stream whose network is shared, and nothing else: `step_together` needs the same
+            for all.
+        kernels: compute the network; plain torch unless given.
 
     Raises:
         ValueError: `enter` is not within (0.15, 1].
     """
 
-    def __init__(self, enter: float = 0.5, *, like: "VoiceActivityDetector | None" = None) -> None:
+    def __init__(
+        self,
+        enter: float = 0.5,
+        *,
+        like: "VoiceActivityDetector | None" = None,
+        kernels: "Kernels | None" = None,
+    ) -> None:
         self.set_threshold(enter)
-        self._network: VadNetwork = VadNetwork() if like is None else like._network
+        self._network: SileroNetwork = _load_network(kernels) if like is None else like._network
         self.reset()
 
     def set_threshold(self, enter: float) -> None:
@@ -149,13 +106,17 @@ class VoiceActivityDetector:
 
     def reset(self, position: int = 0) -> None:
         """Reset all state; the next sample is number `position`."""
-        self._plain = _Playback(slowed=False)
-        self._slowed = _Playback(slowed=True)
+        import torch
+
+        self._input = VadInput()
+        fresh = torch.zeros(1, HIDDEN)
+        # Hidden state and cell state [1, 128] of the LSTM, for the plain and for the slowed audio.
+        self._memories = [(fresh, fresh), (fresh, fresh)]
         self._slowed_results: deque[float] = deque()  # probabilities of slowed chunks after the newest plain chunk
-        self._high_voice = HighVoice()
-        self._high_results: deque[bool] = deque([False])  # of frames that end with the next chunks; none with the first
-        self._recent: deque[float] = deque(maxlen=SUSPICION_CHUNKS)  # the larger probability of each chunk
-        self._start = self._classified_to = position
+        self._high_voice = HighVoiceOnDemand()
+        self._suspected = -SUSPICION_CHUNKS  # number of the newest chunk with a moderate probability
+        self._start = position
+        self._chunks = 0  # classified since the reset
         self._network_speaks = False  # after hysteresis, by the probabilities alone
         self._speaking = False
         self._history: deque[VadChunk] = deque(maxlen=HISTORY_CHUNKS)
@@ -166,7 +127,7 @@ class VoiceActivityDetector:
         return self._speaking
 
     def warm_up(self) -> None:
-        """Run the network until it is compiled (the first call takes a tenth of a second), then reset."""
+        """Run the network once, since the first call takes longer, then reset."""
         self.step(np.zeros(4 * CHUNK, dtype=np.float32))
         self.reset()
 
@@ -185,20 +146,30 @@ class VoiceActivityDetector:
             speech += overlap * chunk.is_speech
         return speech / classified if classified else 0.0
 
-    def _classify(self, plain: float) -> VadChunk:
-        """Return the next chunk, from the probability of the plain audio and those of the slowed one up to its end."""
-        chunks = (self._classified_to - self._start) // CHUNK
-        ending = CHUNK * (chunks + 1) // SLOWED_CHUNK - CHUNK * chunks // SLOWED_CHUNK  # 1 or 2 of 512 in 768 samples
-        slowed = max(self._slowed_results.popleft() for _ in range(ending))
-        if self._network_speaks:
-            self._network_speaks = plain >= self._ends or slowed >= self._slowed_ends
-        else:
-            self._network_speaks = plain >= self._begins or slowed >= self._slowed_begins
-        self._recent.append(max(plain, slowed))
-        high = self._high_results.popleft() and max(self._recent) >= SUSPICION * self.enter
-        self._speaking = self._network_speaks or high
-        self._classified_to += CHUNK
-        chunk = VadChunk(self._classified_to, plain, slowed, self._speaking)
+    def _judge(self, plain: Sequence[float], slowed: Sequence[float]) -> list[_Verdict]:
+        """Return what the network finds in the next chunks, from all probabilities that are new."""
+        self._slowed_results.extend(slowed)
+        verdicts = []
+        for number, probability in enumerate(plain, start=self._chunks):
+            ending = CHUNK * (number + 1) // SLOWED_CHUNK - CHUNK * number // SLOWED_CHUNK  # 1 or 2 of 512 in 768
+            largest = max(self._slowed_results.popleft() for _ in range(ending))
+            if self._network_speaks:
+                self._network_speaks = probability >= self._ends or largest >= self._slowed_ends
+            else:
+                self._network_speaks = probability >= self._begins or largest >= self._slowed_begins
+            if max(probability, largest) >= SUSPICION * self.enter:
+                self._suspected = number
+            suspects = not self._network_speaks and number - self._suspected < SUSPICION_CHUNKS
+            verdicts.append(_Verdict(number, probability, largest, self._network_speaks, suspects))
+        return verdicts
+
+    def _conclude(self, verdict: _Verdict, high: Mapping[int, bool]) -> VadChunk:
+        """Return the next chunk. `high`: whether there is a high voice after a frame of `audio.pitch`, where known."""
+        # Frame k ends with chunk k + 1.
+        self._speaking = verdict.speaks or (verdict.suspects and high.get(verdict.number - 1, False))
+        self._chunks += 1
+        end = self._start + self._chunks * CHUNK
+        chunk = VadChunk(end, verdict.probability, verdict.slowed_probability, self._speaking)
         self._history.append(chunk)
         return chunk
 
@@ -207,63 +178,70 @@ def step_together(detectors: Sequence[VoiceActivityDetector], samples: Sequence[
     """Run `step` on several streams, with their chunks batched through the one network that the detectors share."""
     if not detectors:
         return []
-    louder = [np.clip(np.asarray(audio, dtype=np.float32) * np.float32(GAIN), -1, 1) for audio in samples]
-    playbacks = [d._plain for d in detectors] + [d._slowed for d in detectors]
-    probabilities = _probabilities(detectors[0]._network, playbacks, louder * 2)
-    plain, slowed = probabilities[: len(detectors)], probabilities[len(detectors) :]
-    for detector, ended in zip(detectors, slowed, strict=True):
-        detector._slowed_results.extend(ended)
-    frames = [d._high_voice.complete(audio) for d, audio in zip(detectors, samples, strict=True)]
-    pitches = np.split(high_pitches(np.concatenate(frames)), np.cumsum([len(some) for some in frames])[:-1])
-    for detector, some in zip(detectors, pitches, strict=True):
-        detector._high_results.extend(detector._high_voice.take(some))
-    return [[detector._classify(p) for p in ended] for detector, ended in zip(detectors, plain, strict=True)]
+    probabilities = _probabilities(detectors, [np.asarray(audio, dtype=np.float32) for audio in samples])
+    verdicts = []
+    for i, (detector, audio) in enumerate(zip(detectors, samples, strict=True)):
+        detector._high_voice.push(audio)
+        verdicts.append(detector._judge(probabilities[i], probabilities[len(detectors) + i]))
+    high = _high_voices(detectors, verdicts)
+    for detector in detectors:
+        detector._high_voice.trim()
+    return [
+        [detector._conclude(verdict, flags) for verdict in found]
+        for detector, found, flags in zip(detectors, verdicts, high, strict=True)
+    ]
 
 
-def _probabilities(
-    network: VadNetwork, playbacks: Sequence[_Playback], samples: Sequence[Samples]
-) -> list[list[float]]:
-    """Return the speech probabilities of the chunks that `samples` complete, for each playback."""
+def _probabilities(detectors: Sequence[VoiceActivityDetector], samples: Sequence[Samples]) -> list[list[float]]:
+    """Return the speech probabilities of the chunks that `samples` complete: plain of all, then slowed of all."""
     import torch
 
-    chunks = [playback.complete(audio) for playback, audio in zip(playbacks, samples, strict=True)]  # [K, 576] each
-    counts = np.array([len(some) for some in chunks])
-    results: list[list[float]] = [[] for _ in playbacks]
-    if not counts.any():
+    network = detectors[0]._network
+    taken = [detector._input.take(audio) for detector, audio in zip(detectors, samples, strict=True)]
+    counts = [len(plain) for plain, _ in taken] + [len(slowed) for _, slowed in taken]  # [2 N]
+    results: list[list[float]] = [[] for _ in counts]
+    if not any(counts):
         return results
-    longest_first = np.argsort(-counts, kind="stable")
-    firsts = (np.cumsum(counts) - counts)[longest_first]  # each playback's first row of the features
+    memories = [detector._memories for detector in detectors]
+    states = [both[0] for both in memories] + [both[1] for both in memories]
+    begins = np.cumsum(counts) - counts  # each stream's first row of the features
     with torch.inference_mode():
-        features = network.features(np.concatenate(chunks))  # [K1 + K2 + ..., 128, 1]
-        lstm = torch.stack([playbacks[i].lstm for i in longest_first], dim=1)  # [2, N, 128]
-        for k in range(counts.max()):
-            n = np.count_nonzero(counts > k)  # they come first
-            probabilities, lstm[:, :n] = network.step(features[firsts[:n] + k], lstm[:, :n])
-            for i, probability in zip(longest_first, probabilities, strict=False):
-                results[i].append(probability)
-        for i, state in zip(longest_first, lstm.unbind(1), strict=True):
-            playbacks[i].lstm = state
+        plain = network.to_16_khz(torch.from_numpy(np.concatenate([plain for plain, _ in taken])))
+        slowed = torch.from_numpy(np.concatenate([slowed for _, slowed in taken]))
+        features = network.features(torch.cat((plain, slowed)))  # [M, 128]
+        for count in set(counts) - {0}:  # there are few: 7 and 8, 11 and 12 with the usual hop
+            chosen = [i for i, of_stream in enumerate(counts) if of_stream == count]
+            rows = torch.from_numpy((begins[chosen][:, None] + np.arange(count)).ravel())
+            hidden, cell = (torch.stack([states[i][part] for i in chosen]) for part in (0, 1))
+            found, hidden, cell = network.probabilities(
+                features.index_select(0, rows).view(len(chosen), count, -1), hidden, cell
+            )
+            for i, some, h, c in zip(chosen, found.tolist(), hidden.unbind(), cell.unbind(), strict=True):
+                results[i] = some
+                memories[i % len(detectors)][i // len(detectors)] = (h, c)
     return results
 
 
-def _resampler() -> "soxr.ResampleStream":
-    import soxr
+def _high_voices(
+    detectors: Sequence[VoiceActivityDetector], verdicts: Sequence[Sequence[_Verdict]]
+) -> list[dict[int, bool]]:
+    """Return for each stream after which frames there is a high voice, as far as that can change what is speech."""
+    asked = []
+    for detector, found in zip(detectors, verdicts, strict=True):
+        numbers = [verdict.number - 1 for verdict in found if verdict.suspects]  # frame k ends with chunk k + 1
+        asked.append(detector._high_voice.ask(numbers[0], numbers[-1]) if numbers else NO_FRAMES)
+    flags: list[dict[int, bool]] = [{} for _ in detectors]
+    counts = [len(frames) for frames in asked]
+    if not any(counts):
+        return flags
+    pitches = np.split(high_pitches(np.concatenate(asked)), np.cumsum(counts)[:-1])
+    for i, (detector, some) in enumerate(zip(detectors, pitches, strict=True)):
+        if len(some):
+            flags[i] = detector._high_voice.answer(some)
+    return flags
 
-    # Low quality holds back 11 ms in the mean, high quality 21 ms; the probabilities do not differ.
-    return soxr.ResampleStream(SAMPLE_RATE, VAD_RATE, num_channels=1, dtype="float32", quality="LQ")
 
+def _load_network(kernels: "Kernels | None") -> "SileroNetwork":
+    from streamer.audio.silero import PLAIN, SileroNetwork
 
-def _load_silero() -> Any:
-    """Load the packaged model, and restore torch's thread count.
-
-    Importing silero_vad (6.2) sets torch to one thread for the whole process.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        from silero_vad import load_silero_vad
-
-        return load_silero_vad()
-    finally:
-        torch.set_num_threads(threads)
+    return SileroNetwork(kernels or PLAIN)

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from streamer.arrays import Samples
 from streamer.audio.front_end import FrontEnd
+from streamer.audio.silero import Kernels
 from streamer.audio.vad import VoiceActivityDetector, step_together
 from streamer.codec import StreamingEncoder
+from streamer.codec.cpu.pack import packed_lstm, small_product
 from streamer.constants import EMBEDDING_DIM, FRAME_RATE, FRAME_SAMPLES, STARTUP_FRAMES, STARTUP_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
@@ -105,9 +107,8 @@ class Inference:
         self.model = model.to(self.device).eval()
         self.settings = settings
         self.on_stage = on_stage
-        self._vad = VoiceActivityDetector(
-            enter=settings.vad_threshold
-        )  # never stepped: the rows' detectors share its model
+        # Never stepped: the rows' detectors share its network.
+        self._vad = VoiceActivityDetector(settings.vad_threshold, kernels=Kernels(small_product, packed_lstm))
         self._rows = {row: _Row(VoiceActivityDetector(settings.vad_threshold, like=self._vad)) for row in range(rows)}
         self._capacity = max(1, rows)
         self._front_end = FrontEnd(self._capacity, model.highpass_hz)

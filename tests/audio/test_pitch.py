@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamer.audio.pitch import STEP, HighVoice, high_pitches
+from streamer.audio.pitch import STEP, HighVoice, HighVoiceOnDemand, high_pitches
 from streamer.constants import SAMPLE_RATE
 
 
@@ -68,3 +68,22 @@ def test_a_voice_that_is_over_is_over_within_a_second():
     flags = present(np.concatenate([harmonic(gliding(600.0)), np.zeros(36_000, np.float32)]))
     assert any(flags)
     assert not any(flags[-10:])
+
+
+@pytest.mark.parametrize("size", [768, 5_760, 96_000])
+@pytest.mark.parametrize("every", [1, 7, 100])
+def test_asked_now_and_then_it_answers_as_if_asked_of_every_frame(size, every):
+    pieces = [harmonic(gliding(600.0)), np.zeros(20_000, np.float32), harmonic(gliding(500.0)), harmonic(steady(300.0))]
+    samples = np.concatenate(pieces)
+    expected, voice, answers, frames = present(samples), HighVoiceOnDemand(), {}, 0
+    for i in range(0, len(samples), size):
+        voice.push(samples[i : i + size])
+        complete = min(i + size, len(samples)) // STEP - 1
+        wanted = [number for number in range(frames, complete) if number % every == 0]
+        if wanted and len(asked := voice.ask(wanted[0], wanted[-1])):
+            answers |= voice.answer(high_pitches(asked))
+        voice.trim()
+        frames = max(frames, complete)
+        for number in wanted:
+            assert answers.get(number, False) == expected[number]
+    assert 0.2 < np.mean(expected) < 0.8

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from streamer.audio.front_end import normalize
-from streamer.audio.vad import CHUNK, VAD_CHUNK, VAD_CONTEXT, VadChunk, VoiceActivityDetector, step_together
+from streamer.audio.vad import VadChunk, VoiceActivityDetector, step_together
+from streamer.audio.vad_input import CHUNK
 from streamer.constants import SAMPLE_RATE
 from tests.support.vowels import high_voice, vowels
 
@@ -118,10 +119,10 @@ def test_chunking_does_not_change_what_is_detected_in_the_slowed_audio(detector,
 
 def run_through(detector: VoiceActivityDetector, plain: list[float], slowed: list[float]) -> list[bool]:
     """Return whether each chunk is speech, where the network returns these; 1 and 2 slowed chunks end in it in turn."""
-    detector._high_results.extend([False] * len(plain))
+    both: list[float] = []
     for probability in slowed:
-        detector._slowed_results.extend([probability] * (2 - (len(detector._slowed_results) % 3 == 0)))
-    return [detector._classify(probability).is_speech for probability in plain]
+        both.extend([probability] * (2 - (len(both) % 3 == 0)))
+    return [verdict.speaks for verdict in detector._judge(plain, both)]
 
 
 def test_speech_ends_at_a_lower_probability_than_it_begins_at(detector):
@@ -135,9 +136,8 @@ def test_in_the_slowed_audio_speech_needs_a_higher_probability(detector):
 
 
 def test_a_chunk_takes_the_larger_probability_of_the_slowed_chunks_that_end_in_it(detector):
-    detector._high_results.extend([False] * 4)
-    detector._slowed_results.extend([0.1, 0.2, 0.9, 0.3, 0.4, 0.5])  # ends 512 | 1024 1536 | 2048 | 2560 3072
-    assert [detector._classify(0.0).slowed_probability for _ in range(4)] == [0.1, 0.9, 0.3, 0.5]
+    slowed = [0.1, 0.2, 0.9, 0.3, 0.4, 0.5]  # ends 512 | 1024 1536 | 2048 | 2560 3072
+    assert [v.slowed_probability for v in detector._judge([0.0] * 4, slowed)] == [0.1, 0.9, 0.3, 0.5]
 
 
 @pytest.mark.parametrize("enter", [0.2, 0.5, 0.9, 1.0])
@@ -220,21 +220,6 @@ def test_streams_in_one_batch_get_what_each_gets_alone(loaded):
             assert [c.probability for c in mine] == pytest.approx([c.probability for c in expected], abs=1e-5)
 
 
-def test_the_network_is_that_of_the_packaged_model(loaded):
-    from silero_vad import load_silero_vad
-
-    model, audio = load_silero_vad(), np.random.default_rng(3).normal(0, 0.1, 6 * VAD_CHUNK).astype(np.float32)
-    before = np.concatenate([np.zeros(VAD_CONTEXT, np.float32), audio])
-    chunks = np.stack([before[i : i + VAD_CONTEXT + VAD_CHUNK] for i in range(0, len(audio), VAD_CHUNK)])
-    features, lstm, ours = loaded._network.features(chunks), torch.zeros(2, 1, 128), []
-    for feature in features:
-        probabilities, lstm = loaded._network.step(feature[None], lstm)
-        ours += probabilities
-    with torch.inference_mode():
-        expected = [float(model(torch.from_numpy(chunk), 16_000)) for chunk in audio.reshape(-1, VAD_CHUNK)]
-    assert ours == pytest.approx(expected, abs=1e-6)
-
-
 def glide() -> np.ndarray:
     """2 s of a harmonic tone that glides about 600 Hz: a scream, to which the network gives moderate probabilities."""
     t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
@@ -244,12 +229,13 @@ def glide() -> np.ndarray:
 
 @pytest.mark.parametrize(("suspicion", "speech"), [(0.25, True), (0.1, False)])
 def test_a_high_gliding_pitch_is_speech_where_the_network_suspects_it(detector, monkeypatch, suspicion, speech):
-    real = detector._network.step
+    real = detector._network.probabilities
 
-    def step(features: torch.Tensor, lstm: torch.Tensor) -> tuple[list[float], torch.Tensor]:
-        return [suspicion] * len(features), real(features, lstm)[1]
+    def probabilities(*args: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found, *state = real(*args)
+        return torch.full_like(found, suspicion), *state
 
-    monkeypatch.setattr(detector._network, "step", step)
+    monkeypatch.setattr(detector._network, "probabilities", probabilities)
     chunks = detector.step(glide())
     assert not any(chunk.is_speech for chunk in chunks[:9])
     assert all(chunk.is_speech is speech for chunk in chunks[32:])

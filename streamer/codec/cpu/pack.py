@@ -28,6 +28,7 @@ from streamer.codec.cpu.matmul import (
     OneDNNConv,
     OneDNNProduct,
     Product,
+    SmallProduct,
     as_image,
 )
 from streamer.codec.precision import PRECISIONS, Precision
@@ -96,6 +97,11 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
     if weight.dtype != torch.float32 or not selftest.onednn_product(torch.float32):
         return BlasProduct(weight, bias)
     return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else BlasProduct(weight, bias)
+
+
+def small_product(weight: Tensor, bias: Tensor) -> Product:
+    """Return the fastest float32 product for a small `weight: [N, K]`, of any number of rows; both are copied."""
+    return (SmallProduct if selftest.onednn_product(torch.float32) else BlasProduct)(weight, bias)
 
 
 def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM:
