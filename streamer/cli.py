@@ -30,12 +30,13 @@ from streamer.commands.replay import replay
 from streamer.commands.run import run
 from streamer.commands.stderr import notice
 from streamer.commands.train import train
+from streamer.commands.train_streams import train_streams
 from streamer.commands.watch import watch
 from streamer.errors import StreamerError
 
 COMMANDS = (
-    run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, evaluate, embed, analyze,
-    replay, label, export,
+    run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, train_streams, evaluate,
+    embed, analyze, replay, label, export,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from streamer.arrays import Samples
 from streamer.constants import SAMPLE_RATE
@@ -30,6 +31,7 @@ from streamer.training.teacher_targets import STATISTICS, regression, statistics
 Features = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
 Classify = Callable[[Features], Columns]  # features [N, D] → label columns [N]
+_SMILE_HZ = 16_000  # openSMILE decides what is voiced differently at other rates; its sets were made at this one
 LOUDNESS = "loudness only"
 _WIDE = 1000  # number of features above which the SVM is linear
 
@@ -160,10 +162,11 @@ def _smile(feature_set: str) -> _Baseline:
     smile = opensmile.Smile(opensmile.FeatureSet[feature_set], opensmile.FeatureLevel.Functionals)
 
     def extract(audio: Samples) -> Features:
-        values: Features = smile.process_signal(audio, SAMPLE_RATE).to_numpy(np.float64)[0]
+        speech = soxr.resample(audio, SAMPLE_RATE, _SMILE_HZ)
+        values: Features = smile.process_signal(speech, _SMILE_HZ).to_numpy(np.float64)[0]
         return np.nan_to_num(values)  # a clip without a voiced frame has no pitch
 
-    return _Baseline(len(smile.feature_names), extract)
+    return _Baseline(len(smile.feature_names), extract, stored=f"{feature_set.split('_')[0].lower()}-{_SMILE_HZ}")
 
 
 def _features(

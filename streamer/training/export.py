@@ -63,6 +63,7 @@ def export_checkpoint(evaluated: EvaluatedModel, provenance: Provenance, output:
         neutral_mean=evaluated.neutral_mean,
         speakers=_speakers(provenance),
         highpass_hz=evaluated.model.highpass_hz,
+        history=evaluated.model.history,
     )
     calibration = card.calibration_for(DEFAULT_WINDOW_S)
     measured = [

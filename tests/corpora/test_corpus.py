@@ -134,3 +134,11 @@ def test_two_corpora_of_one_name_are_refused(tmp_path: Path) -> None:
     folders = [write_corpus(tmp_path / name) for name in ("a", "b")]
     with pytest.raises(UsageError, match="called ravdess"):
         read_corpora(folders)
+
+
+def test_a_recording_that_a_corpus_holds_under_two_names_counts_once(tmp_path: Path) -> None:
+    for take in ("01", "02"):
+        (tmp_path / f"03-01-03-01-02-{take}-07.wav").touch()
+        (tmp_path / f"03-01-03-01-02-{take}-08.wav").touch()
+    stems = [clip.path.stem for clip in read_corpus(tmp_path).clips]
+    assert stems == ["03-01-03-01-02-01-07", "03-01-03-01-02-01-08", "03-01-03-01-02-02-08"]

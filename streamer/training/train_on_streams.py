@@ -1,0 +1,233 @@
+"""Fit the head of a checkpoint to streams (`streamer train-streams`), with the encoder frozen.
+
+Every speaker's clips become streams in several recording conditions; their windows are pooled once, and each is seen by
+a history of other windows of its stream. Natural speech is taken for neutral, and sounds without speech for nothing.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from streamer.arrays import Float32Array
+from streamer.constants import DEFAULT_WINDOW_S
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.corpus import Clip, Corpus, clips_of
+from streamer.corpora.splits import Split, check_no_leakage, describe_split
+from streamer.emotion import EmotionDetectionModel
+from streamer.emotion.card import Calibration, CheckpointCard, StreamHistory
+from streamer.errors import UsageError
+from streamer.progress import Reporter
+from streamer.training.export import EvaluatedModel, Provenance, export_checkpoint
+from streamer.training.losses import label_mask
+from streamer.training.neutral_mean import neutral_mean
+from streamer.training.predict import ClipEncoder, Predictions
+from streamer.training.stream_calibration import (
+    Judged,
+    calibrate_streams,
+    history_of,
+    joined,
+    judge,
+    temper_by_distance,
+)
+from streamer.training.stream_frames import Material, StreamFrames
+from streamer.training.stream_head import HeadExamples, balanced_weights, fit_stream_head
+from streamer.training.stream_windows import (
+    LEAST_VOICED,
+    StreamWindows,
+    pool_streams,
+    random_shifts,
+    targets_and_masks,
+)
+from streamer.training.validation import WINDOWS_S
+
+HOP_S = 0.48  # between the windows of a stream that are learned from: every other one of the monitor's
+_RENDERED = 20  # streams of rendered sounds without speech
+_SPOKEN_BY_THE_HEAD = "by the head that was fitted to the training speakers alone"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecipe:
+    """How a head is fitted to streams."""
+
+    seed: int
+    versions: int = 2  # of each stream: as recorded, and otherwise
+    l2: float = 0.01  # penalty on the squared weights of standardised values
+    draws: int = 2  # of histories for each window
+    natural: float = 0.15  # weight of natural speech, where a corpus weighs 1
+    non_speech: float = 0.15
+    everyone: bool = False  # fit the head that is written to all speakers
+
+
+@dataclass(frozen=True)
+class StreamData:
+    """What a head is fitted to, and who is in which part of it."""
+
+    corpora: Sequence[Corpus]
+    split: Split
+    natural: Sequence[Sequence[Clip]]  # groups of recordings, each a stream
+    non_speech: Sequence[Sequence[Clip]]
+
+    @property
+    def labels_of(self) -> dict[str, Sequence[str]]:
+        """The labels of each corpus."""
+        return {corpus.name: corpus.labels for corpus in self.corpora}
+
+
+def train_on_streams(
+    data: StreamData, recipe: StreamRecipe, checkpoint: str | Path, work: Path, output: Path, reporter: Reporter
+) -> Path:
+    """Write a checkpoint with the encoder of another one, and a head and a history fitted to streams.
+
+    Validation speakers choose temperatures and thresholds. How much less sure the model is of unfamiliar streams comes
+    from corpora that were left out in turn.
+
+    Args:
+        data: corpora, natural speech and sounds.
+        recipe: how to fit.
+        checkpoint: `bundled`, `measured`, or a file.
+        work: folder of the caches; an interrupted run goes on from them.
+        output: the file to write.
+        reporter: takes lines of text, and shows progress.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UsageError: the split tests a speaker that the checkpoint was trained on, or validates none.
+        CheckpointError: the checkpoint cannot be read.
+        StreamerError: a recording cannot be read.
+    """
+    model = EmotionDetectionModel.from_checkpoint(checkpoint)
+    assert model.card is not None, "a loaded model has a card"
+    check_no_leakage(data.split, model.card.speakers, model.card.name)
+    if not data.split.validation:
+        raise UsageError("The split validates no speaker to calibrate with; give one that does.")
+    reporter.log(describe_split(data.split, data.corpora))
+    fitting = _Fitting(model, data, recipe, work, reporter)
+    tested = fitting.fit_and_calibrate()
+    split = data.split
+    if recipe.everyone:
+        fitting.refit_to_everyone()
+        split = split.together()
+    card = model.card
+    evaluated = EvaluatedModel(
+        model=model,
+        calibrations=fitting.calibrations,
+        tested=tested,
+        neutral_mean=neutral_mean(fitting.encoder, data.split.select(clips_of(data.corpora), "train")),
+        notes=_notes(card, recipe, len(split.train)),
+        scored_by=_SPOKEN_BY_THE_HEAD if recipe.everyone else "",
+    )
+    return export_checkpoint(evaluated, Provenance(data.corpora, split, card), output, reporter.log)
+
+
+class _Fitting:
+    """One run: its windows, and the model whose head is replaced again and again."""
+
+    def __init__(
+        self, model: EmotionDetectionModel, data: StreamData, recipe: StreamRecipe, work: Path, reporter: Reporter
+    ) -> None:
+        self._model, self._data, self._recipe = model, data, recipe
+        clips, split = clips_of(data.corpora), data.split
+        recordings = [clip for groups in (data.natural, data.non_speech) for group in groups for clip in group]
+        audio = AudioStore(work)
+        audio.prepare([*clips, *recordings], reporter.progress)
+        heard = clips if recipe.everyone else [*split.select(clips, "train"), *split.select(clips, "validation")]
+        self._frames = StreamFrames(work, model, audio, recipe.seed)
+        material = Material(heard, data.natural, data.non_speech, split.select(clips, "train"))
+        self._frames.prepare(material, recipe.versions, _RENDERED, reporter.progress)
+        self._windows = pool_streams(model, self._frames, DEFAULT_WINDOW_S, HOP_S)
+        self._log = reporter.log
+        self._test = split.select(clips, "test")
+        self.encoder = ClipEncoder.from_audio(model, audio)
+        self.calibrations: tuple[Calibration, ...] = ()
+
+    def fit_and_calibrate(self) -> Predictions:
+        """Fit the head to the training speakers, calibrate it, and return its predictions for whole test clips."""
+        names = [corpus.name for corpus in self._data.corpora]
+        foreign = [self._as_foreign(name, names) for name in names if len(names) > 1]
+        rule = self._fit(names, self._data.split.train)
+        known = self._judged(self._windows, names, rule)
+        self.calibrations = tuple(self._calibrated(rule, names, window_s) for window_s in WINDOWS_S)
+        temperature = next(one.temperature for one in self.calibrations if one.window_s == DEFAULT_WINDOW_S)
+        self._model.history = temper_by_distance(rule, known, joined(foreign) if foreign else known, temperature)
+        self._log(
+            f"history: temperature exp({self._model.history.log_temperature_offset} + "
+            f"{self._model.history.log_temperature_slope} x distance), unfamiliar beyond "
+            f"{self._model.history.unfamiliar}"
+        )
+        return self.encoder.predict(self._data.corpora, self._test)
+
+    def refit_to_everyone(self) -> None:
+        """Fit the head to all speakers; what was chosen by validation speakers stays."""
+        chosen = self._model.history
+        assert chosen is not None, "fit_and_calibrate has run"
+        rule = self._fit([corpus.name for corpus in self._data.corpora], self._data.split.together().train)
+        self._model.history = replace(
+            rule,
+            log_temperature_offset=chosen.log_temperature_offset,
+            log_temperature_slope=chosen.log_temperature_slope,
+            unfamiliar=chosen.unfamiliar,
+        )
+
+    def _fit(self, corpora: Sequence[str], speakers: Collection[str]) -> StreamHistory:
+        """Fit the head to these speakers of these corpora, and to the rest; return the history's constants."""
+        recipe, windows = self._recipe, self._windows
+        own = np.isin(windows.speakers, list(speakers)) & np.isin(windows.corpora, list(corpora))
+        others = ~np.isin(windows.corpora, [corpus.name for corpus in self._data.corpora])
+        windows = windows.select((own & (windows.voiced >= LEAST_VOICED)) | others)
+        weights = balanced_weights(windows, dict.fromkeys(corpora, 1.0))
+        rule = history_of(windows, weights)
+        rng = np.random.default_rng(recipe.seed)
+        shifts = [random_shifts(windows, np.array(rule.mean), rule.prior_s, rng) for _ in range(recipe.draws)]
+        labels_of = {name: labels for name, labels in self._data.labels_of.items() if name in corpora}
+        targets, masks = targets_and_masks(windows, labels_of)
+        weights = weights + self._other_weights(windows, corpora)
+        examples = HeadExamples(
+            vectors=np.concatenate([windows.vectors - shift for shift in shifts]),
+            targets=np.tile(targets, (recipe.draws, 1)),
+            masks=np.tile(masks, (recipe.draws, 1)),
+            weights=np.tile(weights, recipe.draws),
+            spoken=np.any([label_mask(labels) for labels in labels_of.values()], axis=0),
+        )
+        fit_stream_head(self._model, examples, recipe.l2)
+        return rule
+
+    def _other_weights(self, windows: StreamWindows, corpora: Sequence[str]) -> Float32Array:
+        """Return the weights `[N]` of natural speech and of sounds, each kind's windows all alike."""
+        speech = windows.coverage.sum(axis=1) > 0
+        others = ~np.isin(windows.corpora, list(corpora))
+        weights = np.zeros(len(windows), np.float32)
+        for rows, total in ((others & speech, self._recipe.natural), (others & ~speech, self._recipe.non_speech)):
+            weights[rows] = total / max(1, int(rows.sum()))
+        return weights
+
+    def _judged(self, windows: StreamWindows, corpora: Sequence[str], rule: StreamHistory) -> Judged:
+        """Judge the validation speakers' streams of these corpora."""
+        validation = windows.select(np.isin(windows.speakers, list(self._data.split.validation)))
+        labels_of = self._data.labels_of
+        parts = [(name, validation.select(validation.corpora == name)) for name in corpora]
+        return joined([judge(self._model, part, rule, labels_of[name]) for name, part in parts if len(part)])
+
+    def _as_foreign(self, name: str, corpora: Sequence[str]) -> Judged:
+        """Judge the validation speakers of a corpus with a head that was fitted to all others."""
+        rule = self._fit([other for other in corpora if other != name], self._data.split.train)
+        return self._judged(self._windows, [name], rule)
+
+    def _calibrated(self, rule: StreamHistory, corpora: Sequence[str], window_s: float) -> Calibration:
+        speakers = frozenset(self._data.split.validation)
+        frames = (one for one in self._frames if one[2].speaker_id in speakers)
+        windows = pool_streams(self._model, frames, window_s, HOP_S)
+        return calibrate_streams(self._judged(windows, corpora, rule), window_s)
+
+
+def _notes(card: CheckpointCard, recipe: StreamRecipe, speakers: int) -> str:
+    whom = f"all {speakers} speakers" if recipe.everyone else f"{speakers} training speakers"
+    return (
+        f"The encoder is {card.name}'s. The head was fitted to streams of {whom}: their clips joined, in "
+        f"{recipe.versions} recording conditions, seen by a running mean, with natural speech as neutral (seed "
+        f"{recipe.seed}). Temperatures, thresholds and the history's caution come from validation speakers. "
+        f"Of {card.name}: {card.notes}"
+    )
