@@ -36,7 +36,7 @@ def train_streams(
     l2: Annotated[float, typer.Option(min=0, help="Penalty on the head's squared weights.")] = 0.01,
     natural_weight: Annotated[
         float, typer.Option(min=0, help="Weight of natural speech in the fit, where a corpus weighs 1.")
-    ] = 0.15,
+    ] = 0.4,
     everyone: Annotated[
         bool,
         typer.Option(help="Write a head that was fitted to all speakers; the card's figures are of the other one."),

@@ -1,5 +1,6 @@
 """Fit what a checkpoint needs beside its weights to be believed on streams: history, temperatures, thresholds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,12 @@ from streamer.emotion.card import Calibration, StreamHistory
 from streamer.training.losses import label_mask
 from streamer.training.predict import classify_pooled
 from streamer.training.stream_windows import LEAST_VOICED, Bools, StreamWindows, causal_shifts
-from streamer.training.temperature import choose_threshold, fit_temperature, probabilities
+from streamer.training.temperature import fit_temperature, probabilities
 
 PRIOR_S = 12.0  # four windows of 3 s: what is known of a voice weighs as much after that much speech
 MEMORY_S = 300.0
 _PURE = 2 / 3  # least share of a window that its label covers, for the window to count
+_ANSWERED = 0.42  # share of windows; some are lost to the labels that a corpus lacks
 _SLOPES = np.arange(0.0, 3.1, 0.1)
 _OFFSETS = np.arange(-3.0, 0.1, 0.25)
 _KNOWN = 0.99  # share of the known streams' windows that are not called unfamiliar
@@ -85,9 +87,14 @@ def joined(parts: Sequence[Judged]) -> Judged:
 
 
 def calibrate_streams(known: Judged, window_s: float) -> Calibration:
-    """Fit the temperature of known streams, and choose the threshold of a claim."""
+    """Fit the temperature of known streams, and choose the threshold of a claim.
+
+    The threshold is the highest at which _ANSWERED of the windows of known streams are answered: a monitor that is
+    wrong less often is worth more than one that says more, up to where it would fall silent.
+    """
     temperature = fit_temperature(known.logits, known.targets)
-    threshold = choose_threshold(probabilities(known.logits, temperature), known.targets)
+    confidence = probabilities(known.logits, temperature).max(axis=1)
+    threshold = math.floor(100 * float(np.quantile(confidence, 1 - _ANSWERED))) / 100
     return Calibration(window_s=window_s, temperature=round(temperature, 4), threshold=threshold)
 
 

@@ -11,7 +11,14 @@ from streamer.emotion.card import StreamHistory
 from streamer.emotion.history import RunningMeans
 from streamer.emotion.labels import LABELS
 from streamer.training.losses import label_mask
-from streamer.training.stream_calibration import Judged, counted, history_of, joined, temper_by_distance
+from streamer.training.stream_calibration import (
+    Judged,
+    calibrate_streams,
+    counted,
+    history_of,
+    joined,
+    temper_by_distance,
+)
 from streamer.training.stream_frames import NON_SPEECH, StreamLabels
 from streamer.training.stream_head import HeadExamples, balanced_weights, fit_stream_head
 from streamer.training.stream_windows import (
@@ -188,3 +195,13 @@ def test_windows_that_count_are_voiced_and_of_one_label() -> None:
     some.coverage[1] = 0.5
     some.voiced[3] = 0.1
     assert counted(some).tolist() == [True, False, False, False]
+
+
+def test_the_threshold_leaves_two_windows_in_five_answered() -> None:
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(5000, 8))
+    targets = np.array([rng.choice(8, p=np.exp(row) / np.exp(row).sum()) for row in logits])
+    calibration = calibrate_streams(Judged(logits, targets, np.zeros(5000)), 3.0)
+    assert calibration.temperature == pytest.approx(1.0, abs=0.1)
+    confidence = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).max(axis=1)
+    assert (confidence >= calibration.threshold).mean() == pytest.approx(0.42, abs=0.03)
