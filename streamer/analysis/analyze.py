@@ -1,24 +1,21 @@
-"""Analyse a set of embeddings once, and present the results as pictures, tables and an HTML report."""
+"""Analyse a set of embeddings once; `page` presents the results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamer.analysis.cluster import Agreement, Clustering, cluster
+from streamer.analysis.cluster import Clustering, cluster
 from streamer.analysis.dataset import EmbeddingSet
-from streamer.analysis.linear_probe import Probe, linear_probe
-from streamer.analysis.plots import confusion_map, scatter, similarity_maps
-from streamer.analysis.project import MIN_RECORDINGS, UMAP_HINT, project, standardized, umap_is_installed
-from streamer.analysis.report import Page
+from streamer.analysis.linear_probe import Probe, disagreements, linear_probe
+from streamer.analysis.plots import Picture, confusion_map, scatter, similarity_maps
+from streamer.analysis.project import MIN_RECORDINGS, Projection, project, standardized
+from streamer.analysis.settings import Grouping
 from streamer.analysis.similarity import LabelSimilarity, Neighbour, find_recording, label_similarity, nearest
-from streamer.analysis.statistics import Statistics, statistics
+from streamer.analysis.statistics import Statistics, centred_within, statistics
 from streamer.errors import UsageError
 
-CLUSTER_COLUMNS = ("method", "clusters", "noise", "silhouette", "labels", "speakers")
-CLUSTER_TITLE = "Clusters and their agreement with labels and speakers (ARI / NMI)"
-NEIGHBOUR_COLUMNS = ("recording", "label", "speaker", "cosine")
-UNKNOWN = "-"
+DISAGREEMENTS = 30  # clips in the table of those that disagree most with their label
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +23,57 @@ class Findings:
     """Results and pictures of one set."""
 
     numbers: Statistics
+    within: Grouping | None  # whose means were taken away before anything else
+    projections: list[Projection]
     clusterings: list[Clustering]
     similarity: LabelSimilarity | None
     probe: Probe | None
+    disagreeing: list[int]  # indices of recordings that the probe takes for another label, the worst first
     neighbours_of: str | None  # the recording that `neighbours` belong to
     neighbours: list[Neighbour]
-    pictures: dict[str, bytes]  # PNG by file stem
+    pictures: dict[str, Picture]  # by file stem
+
+    @property
+    def warning(self) -> str:
+        """One sentence where much of what can be seen is corpus against corpus; empty elsewhere."""
+        corpora, labels = self.numbers.by_corpus, self.numbers.by_label
+        if corpora is None or self.within is not None:
+            return ""
+        between = "" if labels is None else f", and {labels.share:.0%} between labels"
+        return (
+            f"The set holds {corpora.groups} corpora: {corpora.share:.0%} of the variance lies between them{between}. "
+            "So the pictures, clusters and neighbours show corpus against corpus as well; `--within corpus` takes each "
+            "corpus's own mean away first."
+        )
 
 
-def analyze(embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable[[str], None]) -> Findings:
+def analyze(
+    embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable[[str], None], within: Grouping | None = None
+) -> Findings:
     """Run all analyses, with fixed seeds.
 
     Args:
         embedded: the set.
         neighbours_of: name of the recording whose nearest neighbours are wanted, if any.
         on_step: called with the name of each step before it starts.
+        within: the mean of each corpus, or of each speaker, is taken away before anything else.
 
     Raises:
-        UsageError: the set is too small or of codes, or `neighbours_of` is not in it.
+        UsageError: the set is too small or of codes, `neighbours_of` is not in it, or it has not two groups `within`
+            which to look.
     """
     vectors = embedded.per_recording()
     distinct = len(np.unique(vectors, axis=0))
     if distinct < MIN_RECORDINGS:
         raise UsageError(f"{distinct} different recordings are too few to analyse; embed {MIN_RECORDINGS} or more.")
     reference = None if neighbours_of is None else find_recording(embedded.names, neighbours_of)
+    labels, speakers, corpora = embedded.labels, embedded.speakers, embedded.corpora
+    if within is not None:
+        vectors = centred_within(vectors, _groups(embedded, within)).astype(np.float32)
     points = standardized(vectors)
-    labels, speakers = embedded.labels, embedded.speakers
-    pictures = {}
     on_step("projections")
-    for projection in project(points):
-        for what, names in (("label", labels), ("speaker", speakers)):
-            stem = f"{projection.name.lower().replace('-', '')}_by_{what}"
-            pictures[stem] = scatter(projection, names, what)
+    projections = project(points)
+    pictures = _projection_pictures(projections, embedded)
     on_step("clusters")
     clusterings = cluster(points, labels, speakers)
     on_step("similarity of labels")
@@ -69,82 +85,36 @@ def analyze(embedded: EmbeddingSet, neighbours_of: str | None, on_step: Callable
     if probe is not None:
         pictures["probe"] = confusion_map(probe.confusion, probe.labels)
     return Findings(
-        numbers=statistics(vectors, np.arange(len(vectors)), labels, speakers),
+        numbers=statistics(vectors, np.arange(len(vectors)), labels, speakers, corpora),
+        within=within,
+        projections=projections,
         clusterings=clusterings,
         similarity=similarity,
         probe=probe,
+        disagreeing=[] if probe is None else disagreements(probe, labels, DISAGREEMENTS),
         neighbours_of=None if reference is None else embedded.names[reference],
         neighbours=[] if reference is None else nearest(points, reference, embedded.names, labels, speakers),
         pictures=pictures,
     )
 
 
-def cluster_rows(clusterings: Sequence[Clustering]) -> list[list[str]]:
-    """Return a table row for each clustering, in the order of CLUSTER_COLUMNS."""
-    rows = []
-    for found in clusterings:
-        silhouette = UNKNOWN if found.silhouette is None else f"{found.silhouette:.3f}"
-        cells = [found.name, str(found.clusters), f"{found.noise:.0%}", silhouette]
-        rows.append([*cells, _agreement(found.with_labels), _agreement(found.with_speakers)])
-    return rows
+def _groups(embedded: EmbeddingSet, within: Grouping) -> list[str]:
+    groups = embedded.corpora if within == "corpus" else embedded.speakers
+    if len(set(groups)) < 2:
+        what = "one corpus" if within == "corpus" else "one speaker"
+        raise UsageError(
+            f"The set holds {what}, or none that is known, so there is nothing to look within; leave --within out."
+        )
+    return groups
 
 
-def neighbour_rows(neighbours: Sequence[Neighbour]) -> list[list[str]]:
-    """Return a table row for each neighbour, in the order of NEIGHBOUR_COLUMNS."""
-    return [[one.name, one.label or UNKNOWN, one.speaker or UNKNOWN, f"{one.cosine:.3f}"] for one in neighbours]
-
-
-def number_rows(findings: Findings) -> list[list[str]]:
-    """Return the single figures as rows of name and value."""
-    numbers, probe = findings.numbers, findings.probe
-    rows = [["recordings x dimensions", f"{numbers.rows:,} x {numbers.width}"]]
-    for name, explained in (("label", numbers.by_label), ("speaker", numbers.by_speaker)):
-        if explained is not None:
-            share = f"{explained.share:.1%} (by chance {explained.by_chance:.1%}; {explained.groups} groups)"
-            rows.append([f"variance explained by {name}", share])
-    if probe is None:
-        rows.append(["linear probe", "needs at least two labels and two speakers"])
-        return rows
-    mean, deviation = probe.uar_by_speaker
-    rows.append(["linear probe, UAR", f"{probe.uar:.1%} (chance {probe.chance:.1%})"])
-    rows.append(["linear probe, UAR by speaker", f"{mean:.1%} ± {deviation:.1%} over {probe.speakers} speakers"])
-    rows.append(["linear probe, accuracy", f"{probe.accuracy:.1%} of {probe.recordings:,}, {probe.folds} folds"])
-    return rows
-
-
-def write_page(findings: Findings, embedded: EmbeddingSet) -> str:
-    """Return the report as HTML."""
-    about = embedded.about
-    known = [name for name in ("model", "kind", "pool", "bandwidth", "level") if about.get(name) is not None]
-    settings = ", ".join(f"{name} {about[name]}" for name in known)
-    page = Page("EnCodec embeddings", f"{len(embedded.names):,} recordings; {settings or 'settings unknown'}")
-    page.table("In numbers", ("", ""), number_rows(findings))
-    per_label = findings.numbers.per_label
-    page.table(
-        "Recordings", ("label", "recordings"), [[name or "not known", count] for name, count in per_label.items()]
-    )
-    page.heading("Projections")
-    page.paragraph("Channels are standardised. In t-SNE and UMAP only near and far are meaningful, not distances.")
-    for stem, png in findings.pictures.items():
-        if "_by_" in stem:
-            page.picture(png, stem.replace("_", " "))
-    if not umap_is_installed():
-        page.paragraph(UMAP_HINT)
-    page.heading("Clusters")
-    page.paragraph("ARI (adjusted Rand index), NMI (normalised mutual information): 0 is chance, 1 identical groups.")
-    page.table(CLUSTER_TITLE, CLUSTER_COLUMNS, cluster_rows(findings.clusterings))
-    if findings.similarity is not None:
-        page.heading("Similarity of labels")
-        page.picture(findings.pictures["similarity"], "cosine similarity and Euclidean distance between labels")
-    if findings.probe is not None:
-        page.heading("Linear probe")
-        page.paragraph("Logistic regression, cross-validated over speakers: every speaker is held out once.")
-        page.picture(findings.pictures["probe"], "confusion of the linear probe")
-    if findings.neighbours_of is not None:
-        page.heading(f"Nearest neighbours of {findings.neighbours_of}")
-        page.table("Most similar first", NEIGHBOUR_COLUMNS, neighbour_rows(findings.neighbours))
-    return page.html()
-
-
-def _agreement(agreement: Agreement | None) -> str:
-    return UNKNOWN if agreement is None else f"{agreement.adjusted_rand:.3f} / {agreement.mutual_information:.3f}"
+def _projection_pictures(projections: list[Projection], embedded: EmbeddingSet) -> dict[str, Picture]:
+    """Return each projection by label, by speaker, and by corpus where there are several."""
+    by = {"label": embedded.labels, "speaker": embedded.speakers}
+    if len(set(embedded.corpora) - {""}) > 1:
+        by["corpus"] = embedded.corpora
+    return {
+        f"{projection.name.lower().replace('-', '')}_by_{what}": scatter(projection, names, what)
+        for projection in projections
+        for what, names in by.items()
+    }

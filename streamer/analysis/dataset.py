@@ -35,6 +35,8 @@ COLUMNS = (
     "rows",
     "note",
     "sha256",  # of the file
+    "corpus",
+    "file",  # where it was when it was embedded, so that the report can play it
 )
 
 
@@ -45,7 +47,9 @@ class EmbeddingSet:
     Attributes:
         embeddings: `[N, D]` float32, `[N, K]` int16 for codes; memory-mapped.
         first_rows, rows: `[R]`, the first row and the number of rows of each of R recordings.
-        names, labels, speakers: of the R recordings; empty where not known.
+        names, labels, speakers, corpora: of the R recordings; empty where not known.
+        files: absolute paths; empty where not known.
+        seconds: lengths.
         about: the model and the settings that the set was made with.
     """
 
@@ -55,6 +59,9 @@ class EmbeddingSet:
     names: list[str]
     labels: list[str]
     speakers: list[str]
+    corpora: list[str]
+    files: list[str]
+    seconds: list[float]
     about: dict[str, Any]
 
     @property
@@ -137,8 +144,17 @@ def read_set(out: Path) -> EmbeddingSet:
         names=[line["path"] for line in lines],
         labels=[line["label"] for line in lines],
         speakers=[line["speaker"] for line in lines],
+        corpora=[_corpus(line) for line in lines],
+        files=[line.get("file") or "" for line in lines],
+        seconds=[float(line["seconds"]) for line in lines],
         about=about,
     )
+
+
+def _corpus(line: dict[str, str]) -> str:
+    """Return the corpus of a line; sets of version 0.2 tell it in the speaker alone, `crema-d/1001`."""
+    stated = line.get("corpus")
+    return line["speaker"].rpartition("/")[0] if stated is None else stated
 
 
 def write_parquet(path: Path, items: Sequence[Embedded], cache: RowCache) -> None:
@@ -183,7 +199,7 @@ def _metadata_line(item: Embedded, first_row: int, rows: int) -> list[Any]:
     recording, facts = item.recording, item.facts
     names = [recording.name, recording.label, recording.speaker]
     audio = [round(facts.seconds, 3), facts.sample_rate, facts.channels]
-    return [*names, *audio, first_row, rows, facts.note, facts.sha256]
+    return [*names, *audio, first_row, rows, facts.note, facts.sha256, recording.corpus, str(recording.path.resolve())]
 
 
 def _write_csv(path: Path, columns: Sequence[str], lines: Iterator[list[Any]]) -> None:

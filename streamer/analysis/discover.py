@@ -1,13 +1,15 @@
 """Find recordings in folders and files, with label and speaker from a table, file names or folder names."""
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamer.corpora.corpus import SUFFIXES, known_clips
 from streamer.errors import UsageError
+
+FOLDERS, TABLE = "folder names", "the table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +20,17 @@ class Recording:
     name: str  # path for display: relative to the folder that was given
     label: str  # empty if unknown
     speaker: str  # empty if unknown
+    corpus: str = ""  # whose naming the file's name follows; empty if unknown
+    labelled_by: str = ""  # "crema-d", "folder names", "the table"; empty without a label
 
 
 def find_recordings(paths: Sequence[Path], table: Path | None = None) -> list[Recording]:
     """Return every recording in the given folders and files, sorted by name.
 
     Label and speaker come from `table`, a CSV file (`path,label,speaker`) whose paths are relative to its own folder;
-    else from the file's name, if most files of its folder are named as in a known corpus; else from the folders between
-    the given one and the file: `…/label/file` or `…/speaker/label/file`. Files that only the table names are included,
-    so `paths` may be empty with a table.
+    else from the file's own name, if it is named as in a known corpus (a folder may hold several); else from the
+    folders between the given one and the file: `…/label/file` or `…/speaker/label/file`. Files that only the table
+    names are included, so `paths` may be empty with a table.
 
     Raises:
         UsageError: a path does not exist, the table is malformed, or there is no recording.
@@ -56,7 +60,7 @@ def _in_folder(folder: Path) -> Iterable[Recording]:
         if path.suffix.lower() in SUFFIXES and path.is_file():
             inside = path.relative_to(folder)
             *_, speaker, label = ("", "", *inside.parent.parts)
-            yield Recording(path, str(inside), label, speaker)
+            yield Recording(path, str(inside), label, speaker, labelled_by=FOLDERS if label else "")
 
 
 def _labelled_by_file_names(recordings: Iterable[Recording]) -> list[Recording]:
@@ -66,19 +70,15 @@ def _labelled_by_file_names(recordings: Iterable[Recording]) -> list[Recording]:
         by_folder[recording.path.parent].append(recording)
     labelled = []
     for members in by_folder.values():
-        clips = _corpus_clips([recording.path for recording in members])
+        clips = {clip.path: clip for clip in known_clips([recording.path for recording in members])}
         for recording in members:
-            label, speaker = clips.get(recording.path, (recording.label, recording.speaker))
-            labelled.append(replace(recording, label=label, speaker=speaker))
+            clip = clips.get(recording.path)
+            if clip is not None:
+                recording = replace(
+                    recording, label=clip.label, speaker=clip.speaker_id, corpus=clip.corpus, labelled_by=clip.corpus
+                )
+            labelled.append(recording)
     return labelled
-
-
-def _corpus_clips(files: list[Path]) -> dict[Path, tuple[str, str]]:
-    """Return label and speaker of each clip, if at least half of the files are named as in a known corpus."""
-    clips = known_clips(files)
-    if 2 * len(clips) < len(files):
-        return {}
-    return {clip.path: (clip.label, f"{clip.corpus}/{clip.speaker}") for clip in clips}
 
 
 def _labelled_by_table(recordings: list[Recording], table: Path) -> list[Recording]:
@@ -89,10 +89,22 @@ def _labelled_by_table(recordings: list[Recording], table: Path) -> list[Recordi
         if not (row["path"] or "").strip():
             raise UsageError(f"Line {line} of {table} has no path; add one, or remove the line.")
         recording = known.get(path.resolve(), Recording(path, row["path"].strip(), "", ""))
+        label = (row["label"] or "").strip()
         known[path.resolve()] = replace(
-            recording, label=(row["label"] or "").strip(), speaker=(row.get("speaker") or "").strip()
+            recording, label=label, speaker=(row.get("speaker") or "").strip(), labelled_by=TABLE if label else ""
         )
     return list(known.values())
+
+
+def label_sources(recordings: Iterable[Recording]) -> str:
+    """Return how many recordings were labelled by what, as one sentence."""
+    counts = Counter(recording.labelled_by for recording in recordings)
+    unknown = counts.pop("", 0)
+    told = [
+        f"{count:,} by {by if by in (FOLDERS, TABLE) else f'the file names of {by}'}"
+        for by, count in counts.most_common()
+    ]
+    return f"Labels: {', '.join([*told, f'{unknown:,} without one'] if unknown or not told else told)}."
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:

@@ -30,6 +30,8 @@ class Probe:
     uar_by_speaker: tuple[float, float]  # mean and standard deviation over speakers; UAR over a speaker's own labels
     accuracy: float
     confusion: IntArray  # [L, L] counts; rows are true labels, columns predicted ones
+    predicted: list[str]  # of all R recordings, each while its speaker was held out; empty where it took no part
+    own_probability: FloatArray  # [R], of each recording's own label; NaN where it took no part
 
     @property
     def chance(self) -> float:
@@ -50,7 +52,7 @@ def linear_probe(embeddings: FloatArray, labels: Sequence[str], speakers: Sequen
     if len(names) < 2 or len(unique_speakers) < 2:
         return None
     points = np.asarray(embeddings, dtype=np.float64)[known]
-    predicted = np.empty_like(true)
+    predicted, own = np.empty_like(true), np.empty(len(true))
     folds = min(FOLDS, len(unique_speakers))
     for train, test in GroupKFold(folds).split(points, true, groups):
         if len(np.unique(true[train])) < 2:
@@ -58,6 +60,14 @@ def linear_probe(embeddings: FloatArray, labels: Sequence[str], speakers: Sequen
         regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=MAX_ITERATIONS, class_weight="balanced")
         pipeline = make_pipeline(StandardScaler(), regression).fit(points[train], true[train])
         predicted[test] = pipeline.predict(points[test])
+        learnt = pipeline.classes_.tolist()  # a label that only held-out speakers have was not learnt: probability 0
+        probabilities = pipeline.predict_proba(points[test])
+        own[test] = [
+            row[learnt.index(label)] if label in learnt else 0.0
+            for row, label in zip(probabilities, true[test].tolist(), strict=True)
+        ]
+    everybody, share = np.full(len(known), "", dtype=true.dtype), np.full(len(known), np.nan)
+    everybody[known], share[known] = predicted, own
     by_speaker = [_uar(true[groups == speaker], predicted[groups == speaker]) for speaker in unique_speakers]
     return Probe(
         labels=names,
@@ -68,7 +78,15 @@ def linear_probe(embeddings: FloatArray, labels: Sequence[str], speakers: Sequen
         uar_by_speaker=(float(np.mean(by_speaker)), float(np.std(by_speaker))),
         accuracy=float((true == predicted).mean()),
         confusion=confusion_matrix(true, predicted, labels=list(names)),
+        predicted=everybody.tolist(),
+        own_probability=share,
     )
+
+
+def disagreements(probe: Probe, labels: Sequence[str], most: int) -> list[int]:
+    """Return the indices of recordings taken for another label, those whose own is the least probable first."""
+    order = [int(index) for index in np.argsort(probe.own_probability, kind="stable")]
+    return [index for index in order if probe.predicted[index] not in ("", labels[index])][:most]
 
 
 def _uar(true: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> float:

@@ -1,10 +1,11 @@
-"""Draw projections, similarities and confusion matrices as PNG, in colours that are safe for colour blindness.
+"""Draw projections, similarities and confusion matrices as PNG and SVG, in colours that are safe for colour blindness.
 
 Categories differ by colour (Okabe and Ito's) and by marker, never by colour alone.
 """
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -24,8 +25,16 @@ MAX_NAMES = 40  # more neither fit a legend nor can be distinguished
 DPI = 120
 
 
-def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
-    """Draw a projection with recordings coloured by name; returns PNG.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture in both formats."""
+
+    png: bytes
+    svg: bytes  # for papers
+
+
+def scatter(projection: Projection, names: Sequence[str], what: str) -> Picture:
+    """Draw a projection with recordings coloured by name.
 
     Eight colours and eight markers distinguish the forty most frequent names; all other names share one.
 
@@ -63,22 +72,22 @@ def scatter(projection: Projection, names: Sequence[str], what: str) -> bytes:
     figure.legend(
         loc="outside right upper", title=f"{what} (recordings)", ncols=columns, frameon=False, markerscale=1.6
     )
-    return _png(figure)
+    return _picture(figure)
 
 
-def similarity_maps(similarity: LabelSimilarity) -> bytes:
-    """Draw cosine similarity and Euclidean distance between labels, with numbers; returns PNG."""
+def similarity_maps(similarity: LabelSimilarity) -> Picture:
+    """Draw cosine similarity and Euclidean distance between labels, with numbers."""
     side = 1.6 + 0.62 * len(similarity.labels)
     figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
     left, right = figure.subplots(1, 2)
     _heat(left, similarity.cosine, similarity.labels, "cosine similarity (-1 to 1)", "{:.2f}")
     _heat(right, similarity.euclidean, similarity.labels, "Euclidean distance (standard deviations)", "{:.1f}")
     figure.suptitle("Similarity of labels: mean over pairs of recordings")
-    return _png(figure)
+    return _picture(figure)
 
 
-def confusion_map(confusion: IntArray, labels: Sequence[str]) -> bytes:
-    """Draw a confusion matrix `[L, L]` as percentages of each row, with numbers; returns PNG."""
+def confusion_map(confusion: IntArray, labels: Sequence[str]) -> Picture:
+    """Draw a confusion matrix `[L, L]` as percentages of each row, with numbers."""
     side = 2.4 + 0.62 * len(labels)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
@@ -87,7 +96,7 @@ def confusion_map(confusion: IntArray, labels: Sequence[str]) -> bytes:
     axes.set_title("Linear probe, held-out speakers: confusion")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    return _png(figure)
+    return _picture(figure)
 
 
 def _heat(axes: Axes, values: FloatArray, labels: Sequence[str], what: str, pattern: str) -> None:
@@ -119,8 +128,10 @@ def _remove_frame(axes: Axes) -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
+def _picture(figure: Figure) -> Picture:
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI)
+    with mpl.rc_context({"svg.hashsalt": "streamer"}):  # the same figures give the same file
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return Picture(png.getvalue(), svg.getvalue())

@@ -26,6 +26,7 @@ class Projection:
     name: str
     points: FloatArray  # [R, 2]
     axes: tuple[str, str]  # with units where there are any
+    has_unit: bool = False  # whether distances mean anything
 
 
 def standardized(embeddings: FloatArray) -> FloatArray:
@@ -40,7 +41,7 @@ def project(embeddings: FloatArray) -> list[Projection]:
     components = principal.transform(embeddings)  # [R, up to 50]: less noisy input for t-SNE and UMAP
     shares = principal.explained_variance_ratio_
     first, second = (f"component {index + 1} ({shares[index]:.0%} of variance)" for index in (0, 1))
-    projections = [Projection("PCA", components[:, :2], (first, second))]
+    projections = [Projection("PCA", components[:, :2], (first, second), has_unit=True)]
     perplexity = min(PERPLEXITY, (len(embeddings) - 1) / 3)
     embedded = TSNE(perplexity=perplexity, init="pca", random_state=SEED).fit_transform(components)
     projections.append(Projection("t-SNE", embedded, _without_units("t-SNE")))

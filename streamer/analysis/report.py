@@ -1,21 +1,33 @@
-"""Build a single HTML page with embedded pictures, which needs no network."""
+"""Build a single HTML page with embedded pictures and a map of clips, which needs no network.
 
+The page forbids itself to fetch anything but the clips: where a browser opens it from the disk, it plays them from
+there.
+"""
+
+import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib.resources import files
 from typing import Any
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-p.about { color: #555; margin-top: 0.3rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.3rem; }
-th, td { padding: 0.3rem 0.9rem 0.3rem 0; text-align: left; border-bottom: 1px solid #ddd; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; height: auto; }
-figure { margin: 1.5rem 0; } figcaption { color: #555; }
+_POLICY = (
+    "default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+_MAP = """
+<div class="controls">
+<label>projection<select id="projection"></select></label>
+<label>colour by<select id="colour"></select></label>
+<label>label<select id="label"></select></label>
+<label>speaker<select id="speaker"></select></label>
+<label>corpus<select id="corpus"></select></label>
+<label>name contains<input id="search" type="search"></label>
+<span id="count"></span>
+</div>
+<canvas id="map" role="img" aria-label="map of the clips; the tables below name them"></canvas>
+<p id="said">Point at a clip for its name, click to play it. Click a name below to hide its clips.</p>
+<div id="legend"></div><div id="tip" hidden></div>
 """
 
 
@@ -26,6 +38,7 @@ class Page:
     title: str
     about: str
     _parts: list[str] = field(default_factory=list)
+    _clips: dict[str, Any] | None = None
 
     def heading(self, text: str) -> None:
         """Start a section."""
@@ -35,10 +48,19 @@ class Page:
         """Add a paragraph."""
         self._parts.append(f"<p>{escape(text)}</p>")
 
-    def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Add a table; cells that look like numbers are right-aligned."""
+    def table(
+        self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], clips: Sequence[int] = ()
+    ) -> None:
+        """Add a table; cells that look like numbers are right-aligned.
+
+        `clips` are the indices of the clips that its rows play on a click, for a page with a map.
+        """
         head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-        body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+        plays = [f' data-clip="{index}" tabindex="0"' for index in clips]
+        body = "".join(
+            f"<tr{plays[number] if plays else ''}>{''.join(_cell(value) for value in row)}</tr>"
+            for number, row in enumerate(rows)
+        )
         self._parts.append(f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{body}</table>")
 
     def picture(self, png: bytes, caption: str) -> None:
@@ -47,14 +69,33 @@ class Page:
         text = escape(caption, quote=True)
         self._parts.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
+    def clip_map(self, clips: dict[str, Any]) -> None:
+        """Add the map, once a page. `clips` is what `report.js` reads, as `clip_map.map_data` makes it."""
+        self._parts.append(_MAP)
+        self._clips = clips
+
     def html(self) -> str:
         """Return the whole page."""
-        title = escape(self.title)
+        title, style = escape(self.title), _resource("report.css")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style></head>'
-            f'<body><h1>{title}</h1><p class="about">{escape(self.about)}</p>{"".join(self._parts)}</body></html>\n'
+            f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{style}</style></head>'
+            f'<body><h1>{title}</h1><p class="about">{escape(self.about)}</p>{"".join(self._parts)}'
+            f"{self._script()}</body></html>\n"
         )
+
+    def _script(self) -> str:
+        """Return the map's data and program; no name in the data can end the element it stands in."""
+        if self._clips is None:
+            return ""
+        text = json.dumps(self._clips, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        return f'<script type="application/json" id="clips">{safe}</script><script>{_resource("report.js")}</script>'
+
+
+def _resource(name: str) -> str:
+    return (files("streamer.analysis") / name).read_text(encoding="utf-8")
 
 
 def _cell(value: Any) -> str:

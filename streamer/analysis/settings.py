@@ -9,6 +9,7 @@ Kind = Literal["encoder", "quantized", "codes"]  # before the quantiser, after i
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Method = Literal["mean", "max", "attention", "learned", "multi"]  # how frames are pooled, see `aggregate`
 METHODS: tuple[Method, ...] = get_args(Method)
+Grouping = Literal["corpus", "speaker"]  # whose mean `analyze` takes away
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Neighbour:
     label: str
     speaker: str
     cosine: float  # similarity, -1 to 1
+    index: int  # of the recording in the set
 
 
 def label_similarity(embeddings: FloatArray, labels: Sequence[str]) -> LabelSimilarity | None:
@@ -63,7 +64,9 @@ def nearest(
     directions = _directions(embeddings)
     cosines = directions @ directions[reference]  # [R]
     order = [index for index in np.argsort(-cosines, kind="stable").tolist() if index != reference]
-    return [Neighbour(names[index], labels[index], speakers[index], float(cosines[index])) for index in order[:count]]
+    return [
+        Neighbour(names[index], labels[index], speakers[index], float(cosines[index]), index) for index in order[:count]
+    ]
 
 
 def find_recording(names: Sequence[str], wanted: str) -> int:

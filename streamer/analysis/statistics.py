@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamer.arrays import IntArray
+from streamer.arrays import FloatArray, IntArray
 
 CHUNK_ROWS = 65_536  # rows read at once: 65,536 x 128 x 8 bytes = 64 MB of float64
 
@@ -42,17 +42,22 @@ class Statistics:
     norms: Norms | None
     by_label: VarianceExplained | None
     by_speaker: VarianceExplained | None
+    by_corpus: VarianceExplained | None
 
 
 def statistics(
-    embeddings: npt.NDArray[Any], owners: IntArray, labels: Sequence[str], speakers: Sequence[str]
+    embeddings: npt.NDArray[Any],
+    owners: IntArray,
+    labels: Sequence[str],
+    speakers: Sequence[str],
+    corpora: Sequence[str],
 ) -> Statistics:
     """Compute the statistics of `embeddings [N, D]`.
 
     Args:
         embeddings: the rows.
         owners: `[N]`, the index of the recording that each row comes from.
-        labels, speakers: of the recordings; empty where not known.
+        labels, speakers, corpora: of the recordings; empty where not known.
     """
     rows, width = embeddings.shape
     continuous = np.issubdtype(embeddings.dtype, np.floating)
@@ -63,6 +68,7 @@ def statistics(
         norms=_norms(embeddings) if continuous else None,
         by_label=variance_explained(embeddings, np.asarray(labels)[owners]) if continuous else None,
         by_speaker=variance_explained(embeddings, np.asarray(speakers)[owners]) if continuous else None,
+        by_corpus=variance_explained(embeddings, np.asarray(corpora)[owners]) if continuous else None,
     )
 
 
@@ -89,6 +95,15 @@ def variance_explained(embeddings: npt.NDArray[Any], groups: npt.NDArray[np.str_
         return None
     by_chance = (len(counts) - 1) / (int(counts.sum()) - 1)
     return VarianceExplained(between / total, by_chance, len(counts))
+
+
+def centred_within(embeddings: FloatArray, groups: Sequence[str]) -> FloatArray:
+    """Return `embeddings [N, D]` without the mean of each of `groups [N]`: what is left differs within groups only."""
+    centred = np.array(embeddings, dtype=np.float64)
+    names = np.asarray(groups)
+    for name in np.unique(names):
+        centred[names == name] -= centred[names == name].mean(axis=0)
+    return centred
 
 
 def _norms(embeddings: npt.NDArray[Any]) -> Norms:

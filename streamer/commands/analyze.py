@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.analysis.settings import Grouping
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,25 +24,36 @@ def analyze(
     neighbours_of: Annotated[
         str | None, typer.Option(metavar="NAME", help="List the recordings most similar to this one. Default: none.")
     ] = None,
+    within: Annotated[
+        Grouping | None,
+        typer.Option(
+            help="Take the mean of each corpus or speaker away first, to see what differs within. Default: no."
+        ),
+    ] = None,
 ) -> None:
     """Analyze embeddings and write a report.
 
-    The report holds projections, clusters, similarities and a linear probe.
+    The report shows the clips on a map that plays them, clusters, similarities, a linear probe, and the clips that
+    disagree most with their label. Its pictures are written as PNG and SVG too.
 
     \b
-    Example:
+    Examples:
       streamer analyze embeddings --neighbours-of anna/angry/07.wav
+      streamer analyze several-corpora --within corpus
     """
-    run_analyze(folder, out=out, neighbours_of=neighbours_of)
+    run_analyze(folder, out=out, neighbours_of=neighbours_of, within=within)
 
 
-def run_analyze(folder: Path, *, out: Path | None = None, neighbours_of: str | None = None) -> None:
+def run_analyze(
+    folder: Path, *, out: Path | None = None, neighbours_of: str | None = None, within: Grouping | None = None
+) -> None:
     """Analyze what `streamer embed` wrote into `folder`; write `report.html` and its pictures, print the figures.
 
     Args:
         folder: with `embeddings.npy` and `metadata.csv`.
         out: folder of the report; `folder/analysis` if None.
         neighbours_of: a recording by its name in `metadata.csv`, whose nearest neighbours are listed.
+        within: the mean of each corpus, or of each speaker, is taken away before anything else.
 
     Raises:
         UsageError: `folder` holds no set, or one that is too small; the recording is not in it.
@@ -55,36 +68,40 @@ def run_analyze(folder: Path, *, out: Path | None = None, neighbours_of: str | N
     embedded = read_set(folder)
     try:
         from streamer.analysis import analyze, project
+        from streamer.analysis.page import write_page
     except ImportError as error:
         raise StreamerError(
             f"streamer analyze needs {error.name}, which is not installed; {install_command('analysis')}."
         ) from error
     screen = Console(stderr=True)
     with screen.status("analyzing") as status:
-        findings = analyze.analyze(embedded, neighbours_of, lambda step: status.update(f"analyzing: {step}"))
+        findings = analyze.analyze(embedded, neighbours_of, lambda step: status.update(f"analyzing: {step}"), within)
     target = folder / "analysis" if out is None else out
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for stem, png in findings.pictures.items():
-            (target / f"{stem}.png").write_bytes(png)
-        (target / REPORT).write_text(analyze.write_page(findings, embedded), encoding="utf-8")
+        for stem, picture in findings.pictures.items():
+            (target / f"{stem}.png").write_bytes(picture.png)
+            (target / f"{stem}.svg").write_bytes(picture.svg)
+        (target / REPORT).write_text(write_page(findings, embedded, target), encoding="utf-8")
     except OSError as error:
         raise StreamerError(f"{target} cannot be written ({error.strerror}); give --out another folder.") from error
     console = Console(soft_wrap=True, highlight=False)
     _print_findings(console, findings)
+    if findings.warning:
+        screen.print(findings.warning, markup=False, highlight=False, soft_wrap=True)
     if not project.umap_is_installed():
         screen.print(project.UMAP_HINT, markup=False)
     console.print(f"Report: {target / REPORT}", markup=False)
 
 
 def _print_findings(console: Console, findings: Findings) -> None:
-    from streamer.analysis import analyze
+    from streamer.analysis import page
 
-    _print_table(console, "In numbers", ("", ""), analyze.number_rows(findings))
-    _print_table(console, analyze.CLUSTER_TITLE, analyze.CLUSTER_COLUMNS, analyze.cluster_rows(findings.clusterings))
+    _print_table(console, "In numbers", ("", ""), page.number_rows(findings))
+    _print_table(console, page.CLUSTER_TITLE, page.CLUSTER_COLUMNS, page.cluster_rows(findings.clusterings))
     if findings.neighbours_of is not None:
-        rows = analyze.neighbour_rows(findings.neighbours)
-        _print_table(console, f"Nearest neighbours of {findings.neighbours_of}", analyze.NEIGHBOUR_COLUMNS, rows)
+        rows = page.neighbour_rows(findings.neighbours)
+        _print_table(console, f"Nearest neighbours of {findings.neighbours_of}", page.NEIGHBOUR_COLUMNS, rows)
 
 
 def _print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -122,7 +122,7 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
 
     from streamer.analysis.cache import RowCache
     from streamer.analysis.dataset import read_set, write_parquet, write_set
-    from streamer.analysis.discover import find_recordings
+    from streamer.analysis.discover import find_recordings, label_sources
     from streamer.analysis.embed import embed_recordings
     from streamer.analysis.statistics import statistics
     from streamer.commands.progress_bars import AudioProgress
@@ -130,9 +130,10 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
     if options.frames and options.pool is not None:
         raise UsageError("--frames keeps every frame and --pool makes one row of them; give one of the two.")
     recordings = find_recordings(paths, options.table)
+    screen = Console(stderr=True)
+    screen.print(label_sources(recordings), highlight=False, markup=False, soft_wrap=True)
     embedder, title = _embedder(options)
     folder = _folder(out)
-    screen = Console(stderr=True)
     key = embedder.key if not options.track else f"{embedder.key}-track-{options.track}"
     with RowCache(folder / CACHE_FOLDER, key) as cache:
         try:
@@ -150,7 +151,7 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
             write_parquet(out, outcome.embedded, cache)
         write_set(folder, outcome.embedded, outcome.failures, cache, embedder.settings, title)
     written = read_set(folder)
-    numbers = statistics(written.embeddings, written.owners, written.labels, written.speakers)
+    numbers = statistics(written.embeddings, written.owners, written.labels, written.speakers, written.corpora)
     _print_result(out, outcome, title, numbers)
     unread = len(outcome.failures) + sum(bool(item.facts.damage) for item in outcome.embedded)
     if unread:
@@ -231,6 +232,8 @@ def _print_result(out: Path, outcome: Outcome, title: str, numbers: Statistics) 
         table.add_row("norm of a row", spread)
         table.add_row("variance explained by label", _explained(numbers.by_label))
         table.add_row("variance explained by speaker", _explained(numbers.by_speaker))
+        if numbers.by_corpus is not None:
+            table.add_row("variance explained by corpus", _explained(numbers.by_corpus))
     console.print(table)
     console.print(f"Written: {out}", markup=False)
 

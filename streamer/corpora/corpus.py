@@ -20,6 +20,8 @@ SUFFIXES = frozenset(
     | {".mkv", ".mka", ".webm", ".wma", ".aac", ".ac3", ".amr", ".caf", ".avi", ".au", ".w64", ".wv"}
 )
 
+LEAST_CLIPS = 3  # so many files of one naming are no chance, whatever else is in the folder
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -146,37 +148,49 @@ def read_corpus(path: str | Path) -> Corpus:
     A folder may hold `voice_votes.csv` (`file`, then one column of counts a label): votes of the crowd on each clip.
 
     Raises:
-        UsageError: the path does not exist, no file name is of a known corpus, or the CSV file is wrong.
+        UsageError: the path does not exist, no file name is of a known corpus, or the CSV file is wrong; or the folder
+            holds several corpora, which `read_corpora` reads.
     """
-    path = Path(path)
+    first, *others = _read(Path(path))
+    if others:
+        names = ", ".join(corpus.name for corpus in (first, *others))
+        raise UsageError(f"{path} holds several corpora ({names}); give the folder of one of them.")
+    return first
+
+
+def _read(path: Path) -> list[Corpus]:
     if path.is_file():
-        return _read_csv(path)
+        return [_read_csv(path)]
     if not path.is_dir():
         raise UsageError(f"There is no corpus {path}; give a folder of recordings or a CSV file.")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-    naming, clips = _best_naming(files)
-    if not clips:
+    found = _by_naming(files)
+    if not found:
         known = ", ".join(naming.name for naming in _NAMINGS)
         raise UsageError(
             f"No file under {path} is named as in a corpus that is known here ({known}); "
             "list your recordings in a CSV file with the columns path,label,speaker."
         )
-    votes = path / "voice_votes.csv"
-    return Corpus(naming.name, naming.licence, tuple(clips), _read_votes(votes) if votes.is_file() else {})
+    file = path / "voice_votes.csv"
+    votes = _read_votes(file) if file.is_file() else {}
+    return [Corpus(naming.name, naming.licence, tuple(clips), votes) for naming, clips in found]
 
 
 def known_clips(files: Sequence[Path]) -> list[Clip]:
-    """Return the clips among `files` by the naming that most of them follow; [] if none follows any."""
-    return _best_naming(files)[1]
+    """Return the clips among `files`, each by the naming that its own name follows.
+
+    Where most files are of no known corpus, a naming that fewer than `LEAST_CLIPS` follow is taken for chance.
+    """
+    return [clip for _, clips in _by_naming(files) for clip in clips]
 
 
 def read_corpora(paths: Sequence[str | Path]) -> list[Corpus]:
-    """Read the corpus at each of `paths`.
+    """Read the corpus at each of `paths`; a folder may hold several, told apart by their file names.
 
     Raises:
         UsageError: as `read_corpus`; or two of them have the same name, so that ids of speakers would clash.
     """
-    corpora = [read_corpus(path) for path in paths]
+    corpora = [corpus for path in paths for corpus in _read(Path(path))]
     names = [corpus.name for corpus in corpora]
     for name in names:
         if names.count(name) > 1:
@@ -189,9 +203,12 @@ def clips_of(corpora: Iterable[Corpus]) -> list[Clip]:
     return [clip for corpus in corpora for clip in corpus.clips]
 
 
-def _best_naming(files: Sequence[Path]) -> tuple[_Naming, list[Clip]]:
-    found = [(naming, _match(naming, files)) for naming in _NAMINGS]
-    return max(found, key=lambda one: len(one[1]))
+def _by_naming(files: Sequence[Path]) -> list[tuple[_Naming, list[Clip]]]:
+    """Return every naming that files follow with its clips, the most frequent first; one by chance is left out."""
+    matched = [(naming, _match(naming, files)) for naming in _NAMINGS]
+    mostly_known = 2 * sum(len(clips) for _, clips in matched) >= len(files)
+    found = [(naming, clips) for naming, clips in matched if len(clips) >= (1 if mostly_known else LEAST_CLIPS)]
+    return sorted(found, key=lambda one: -len(one[1]))
 
 
 def _match(naming: _Naming, files: Iterable[Path]) -> list[Clip]:

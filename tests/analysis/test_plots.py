@@ -16,7 +16,8 @@ def test_forty_names_look_different_from_each_other():
 def test_pictures_are_drawn_for_many_few_and_unknown_names():
     projection = Projection("PCA", np.random.default_rng(0).normal(size=(60, 2)), ("x (no unit)", "y (no unit)"))
     for names in ([f"n{place}" for place in range(60)], ["a"] * 60, [""] * 60):
-        assert scatter(projection, names, "label").startswith(PNG)
+        assert scatter(projection, names, "label").png.startswith(PNG)
+    assert scatter(projection, ["a"] * 60, "label").svg == scatter(projection, ["a"] * 60, "label").svg
     points, labels, _ = cloud()
-    assert similarity_maps(label_similarity(points, labels)).startswith(PNG)
-    assert confusion_map(np.eye(3, dtype=np.int64), ["a", "b", "c"]).startswith(PNG)
+    assert similarity_maps(label_similarity(points, labels)).png.startswith(PNG)
+    assert confusion_map(np.eye(3, dtype=np.int64), ["a", "b", "c"]).png.startswith(PNG)

@@ -31,7 +31,7 @@ def test_random_groups_explain_what_chance_explains():
 
 def test_statistics_count_recordings_and_measure_rows():
     rows = np.array([[3.0, 4.0], [3.0, 4.0], [0.0, 0.0]], dtype=np.float32)
-    numbers = statistics(rows, np.array([0, 0, 1]), ["a", "b"], ["", ""])
+    numbers = statistics(rows, np.array([0, 0, 1]), ["a", "b"], ["", ""], ["", ""])
     assert numbers.per_label == {"a": 1, "b": 1}
     assert (numbers.norms.largest, numbers.norms.smallest) == (5, 0)
     assert numbers.by_speaker is None

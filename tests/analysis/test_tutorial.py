@@ -5,6 +5,7 @@ from importlib import resources
 
 import pytest
 
+from streamer import EmotionDetectionModel
 from tests.analysis import made
 
 
@@ -30,6 +31,9 @@ def test_the_tutorial_runs_from_the_folder_to_the_trained_head(tmp_path, monkeyp
     printed = capsys.readouterr().out
     assert "recordings of eve, the held-out speaker" in printed
     assert (tmp_path / "embeddings" / "analysis" / "report.html").stat().st_size > 10_000
+    mine = EmotionDetectionModel.from_checkpoint(tmp_path / "my-labels.safetensors")
+    assert mine.labels == ("high", "low")
+    assert mine.highpass_hz == EmotionDetectionModel.from_checkpoint("bundled").highpass_hz
 
 
 def test_the_page_has_code():

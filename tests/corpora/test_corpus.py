@@ -42,6 +42,14 @@ def test_a_corpus_is_recognised_by_its_file_names(
     assert read.labels == (label,)
 
 
+def test_a_folder_of_two_corpora_is_both_and_no_clip_is_dropped(tmp_path: Path) -> None:
+    for name in ("1001_DFA_ANG_XX", "1002_DFA_HAP_XX", "1003_DFA_SAD_XX", "03-01-03-01-01-01-07"):
+        (tmp_path / f"{name}.wav").touch()
+    assert [(one.name, len(one.clips)) for one in read_corpora([tmp_path])] == [("crema-d", 3), ("ravdess", 1)]
+    with pytest.raises(UsageError, match=r"several corpora \(crema-d, ravdess\)"):
+        read_corpus(tmp_path)
+
+
 def test_songs_and_boredom_are_left_out(tmp_path: Path) -> None:
     songs = touch(tmp_path / "a", "03-02-05-01-01-01-01.wav", "03-01-05-01-01-01-01.wav")
     assert len(read_corpus(songs).clips) == 1
