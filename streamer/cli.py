@@ -32,7 +32,7 @@ from streamer.commands.stderr import notice
 from streamer.commands.train import train
 from streamer.commands.train_streams import train_streams
 from streamer.commands.watch import watch
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, train_streams, evaluate,
@@ -83,13 +83,20 @@ def streamer(
 
 
 def main() -> None:
-    """Run the command line; print an error of ours as one line on stderr and end with its exit code."""
+    """Run the command line; print an error as one line on stderr and end with its exit code."""
     code = 0
+    if sys.stdout is None:  # it was closed (`>&-`): let writing fail, and keep its place from the next file opened
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:  # else notices would go to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         app()
     except StreamerError as error:
         notice(str(error))
         code = error.exit_code
+    except OSError as error:  # a disk, a permission, a path: nothing that a traceback explains better
+        notice(of_system(error))
+        code = 1
     except KeyboardInterrupt:
         code = 130
     except SystemExit as end:
@@ -103,7 +110,14 @@ def _end(code: int) -> NoReturn:
     A model that still loads and a dead address that is still being called cannot be interrupted: the interpreter would
     stop them in the middle of C++ code, which aborts. soxr's binding would report leaks on the restored terminal.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # its reader is gone, or it is closed
-            stream.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # its reader has what it wanted
+        pass
+    except (OSError, ValueError) as error:
+        if code == 0:  # else the reason was said
+            notice(f"Standard output cannot be written: {of_system(error)}")
+            code = 1
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # its reader is gone, or it is closed
+        sys.stderr.flush()
     os._exit(code)

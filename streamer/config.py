@@ -45,6 +45,14 @@ _OF_ACTIONS = PREFIX + "EVENT_"  # variables of a command that an action runs; i
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        # Neither a path, a topic nor a name can hold one, and the system's own complaint is no sentence.
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("a NUL character cannot be part of it")
+        return value
+
 
 def _whole_frames(seconds: float) -> float:
     """Refuse a duration that is not a whole number of 75 Hz frames."""

@@ -76,11 +76,12 @@ CONTRACT: dict[str, tuple[Event, str]] = {
             stream="desk", time=TIME, status="live", device="Yeti", effective_rate_hz=47996.2, real_time_factor=0.18,
             latency_p50_ms=43.0, latency_p95_ms=61.0, ring_fill=0.04, overflow_events=0, dropped_samples=0,
             skipped_windows=0, compute_s=12.3, rms_dbfs=-41.2, peak_dbfs=-12.1, noise_dbfs=-63.0,
+            gap_s=7.25,
         ),
         '{"schema":1,"type":"health","stream":"desk","time":"2026-11-22T16:30:05.120Z","status":"live",'
         '"device":"Yeti","effective_rate_hz":47996.2,"real_time_factor":0.18,"latency_p50_ms":43.0,'
         '"latency_p95_ms":61.0,"ring_fill":0.04,"overflow_events":0,"dropped_samples":0,"skipped_windows":0,'
-        '"compute_s":12.3,"rms_dbfs":-41.2,"peak_dbfs":-12.1,"noise_dbfs":-63.0}',
+        '"compute_s":12.3,"rms_dbfs":-41.2,"peak_dbfs":-12.1,"noise_dbfs":-63.0,"gap_s":7.25}',
     ),
     "info": (
         Info(

@@ -5,6 +5,7 @@ rows. A process that is killed leaves at worst rows without a line, which the ne
 which it skips. The checksum in each line reveals rows that were lost in a power failure.
 """
 
+import contextlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -64,10 +65,11 @@ class RowCache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._data, self._journal):
-            if file is not None:
-                file.close()
-        self._data = self._journal = None
+        with contextlib.ExitStack() as files:  # on a full disk the first may fail to close
+            for file in (self._data, self._journal):
+                if file is not None:
+                    files.callback(file.close)
+            self._data = self._journal = None
 
     def __contains__(self, sha256: object) -> bool:
         return sha256 in self._entries

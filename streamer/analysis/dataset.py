@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from streamer.analysis.embed import Embedded, Failure
 from streamer.analysis.settings import EmbedSettings
 from streamer.arrays import Float32Array, IntArray
 from streamer.errors import StreamerError, UsageError
+from streamer.replacing import replacing
 
 ARRAYS, LABELS, METADATA, FAILED, SETTINGS = (
     "embeddings.npy",
@@ -100,14 +100,14 @@ def write_set(
     firsts = np.cumsum(counts) - counts
 
     def arrays(path: Path) -> None:
+        # Written piece by piece, not through a memory map: on a full disk that would end the process with a signal.
         shape = (int(counts.sum()), entries[0].width)
-        target = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(entries[0].dtype), shape=shape)
-        position = 0
-        for item in items:
-            for piece in cache.pieces(item.facts.sha256):
-                target[position : position + len(piece)] = piece
-                position += len(piece)
-        target.flush()
+        descr = np.lib.format.dtype_to_descr(np.dtype(entries[0].dtype))
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+            for item in items:
+                for piece in cache.pieces(item.facts.sha256):
+                    file.write(piece.tobytes())
 
     def labels(path: Path) -> None:
         with path.open("wb") as file:
@@ -211,9 +211,5 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterator[list[Any]]) -
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make the file under a temporary name, and rename it to `path` once it is complete."""
-    partial = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as partial:
         write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Timestamps of captured audio: measured on the monotonic clock, reported in seconds since the epoch."""
 
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ class Clock(Protocol):
 
 
 SYSTEM: Clock = time
+
+
+def elapsed_s() -> float:
+    """Return seconds that never jump and, where the system can tell (Linux), go on while the machine sleeps."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class WallClock:

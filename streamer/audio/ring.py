@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamer.arrays import Samples
+from streamer.audio.clock import elapsed_s
 from streamer.constants import SAMPLE_RATE
 
 
@@ -20,6 +21,7 @@ class RingStats:
     overwritten: int  # lost because they were not read in time, exact
     gaps: int  # breaks in the audio that the writer announced (device lost, muted, restarted)
     ended: bool  # the writer will write no more
+    gap_s: float = 0.0  # seconds that are missing there, but those that the user muted; grows while audio is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ class RingBuffer:
         self._gap_count = 0
         self._runs = deque([_Run(0, None)])
         self._ended = False
+        self._heard_s: float | None = None  # when live audio came last; None: never, or it was muted since
+        self._missing_s: float | None = None  # since when audio is missing
+        self._gap_s = 0.0  # of gaps that are over
 
     def write(self, samples: Samples, captured: tuple[float, float] | None = None) -> None:
         """Append `samples` ([n] float32); the oldest unread ones are overwritten where there is no room.
@@ -108,6 +113,7 @@ class RingBuffer:
             if captured is not None:
                 self._runs[-1].add(*captured)
                 self._forget()
+                self._note_heard(len(samples) / SAMPLE_RATE)
         self.on_write.set()
 
     def write_waiting(self, samples: Samples, stop: threading.Event) -> bool:
@@ -122,9 +128,13 @@ class RingBuffer:
             self.on_write.set()
         return not stop.is_set()
 
-    def mark_gap(self) -> None:
-        """Announce that what is written next does not follow directly on what was written before."""
+    def mark_gap(self, *, muted: bool = False) -> None:
+        """Announce that what is written next does not follow directly on what was written before.
+
+        `muted`: it is missing because the user wants that, so its length is not counted.
+        """
         with self._room:
+            self._note_missing(muted)
             if self._runs[-1].start != self._written:  # not at the very start, and once a place
                 self._gaps.append(self._written)
                 self._gap_count += 1
@@ -190,9 +200,27 @@ class RingBuffer:
         """Return the counters now."""
         with self._room:
             unread_loss = max(0, self._written - self._read - self.capacity)
+            gap_s = self._gap_s + (0.0 if self._missing_s is None else elapsed_s() - self._missing_s)
             return RingStats(
-                self.capacity, self._written, self._read, self._overwritten + unread_loss, self._gap_count, self._ended
-            )
+                self.capacity, self._written, self._read, self._overwritten + unread_loss, self._gap_count, self._ended,
+                gap_s,
+            )  # fmt: skip
+
+    def _note_heard(self, length_s: float) -> None:
+        """Note that live audio of so many seconds came."""
+        now = self._heard_s = elapsed_s()
+        if self._missing_s is not None:
+            self._gap_s += max(0.0, now - length_s - self._missing_s)
+            self._missing_s = None
+
+    def _note_missing(self, muted: bool) -> None:
+        """Note that audio is missing since it was last heard."""
+        if not muted:
+            self._missing_s = self._heard_s if self._missing_s is None else self._missing_s
+            return
+        if self._missing_s is not None:
+            self._gap_s += elapsed_s() - self._missing_s
+        self._heard_s = self._missing_s = None
 
     def _take(self, start: int, count: int) -> Chunk:
         lost = start - self._read

@@ -95,10 +95,10 @@ class StopwatchRing(RingBuffer):
             self.clicks.append(self._position + int(loud[0]))
         self._position += len(samples)
 
-    def mark_gap(self) -> None:
+    def mark_gap(self, *, muted: bool = False) -> None:
         """Mark a gap as the ring does, and note that writes and callbacks no longer pair."""
         self.broken = self.broken or self._position > 0
-        super().mark_gap()
+        super().mark_gap(muted=muted)
 
     def read(self, least: int, most: int, multiple: int = 1) -> Chunk | None:
         """Read as the ring does, and record the time."""

@@ -86,7 +86,7 @@ def write_export(
         UsageError: none of the streams is in the session.
         OSError: a file cannot be written.
     """
-    from streamer.sessions.replacing import replacing
+    from streamer.replacing import replacing
     from streamer.sessions.session import only_streams, read_session
     from streamer.sessions.tables import EMOTION_COLUMNS, WindowRows, emotion_rows, survey, window_columns, write_table
     from streamer.sessions.tiers import write_eaf, write_textgrid

@@ -25,7 +25,7 @@ from streamer.commands.options import (
     warn_of_visible_password,
 )
 from streamer.commands.stderr import notice
-from streamer.errors import UsageError
+from streamer.errors import StreamerError, UsageError
 from streamer.sources.source import Encoding
 
 if TYPE_CHECKING:
@@ -184,14 +184,18 @@ def run_monitor(
         _open_publishers(monitor, settings, actions, stack)
         if settings.record.folder:
             record_events(monitor, settings.record, stack, fast=sources.fast, headless=headless)
+        lines: JsonLines | None = None
         if output == "lines":
             # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
-            monitor.publish_to(JsonLines(sys.stdout, wait=sources.fast, on_closed=monitor.ended.set))
+            lines = JsonLines(sys.stdout, wait=sources.fast, on_closed=monitor.ended.set)
+            monitor.publish_to(lines)
         stack.callback(monitor.stop)
         reloader = Reloader(monitor, streams, actions, settings, again, say)
         _until_the_end(monitor, settings, reloader, headless=headless, log_file=log_file)
     if monitor.failure is not None:
         raise monitor.failure
+    if lines is not None and lines.failure:
+        raise StreamerError(lines.failure)
 
 
 def _until_the_end(

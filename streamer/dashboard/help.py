@@ -49,6 +49,7 @@ READING = (
     ("overflow", "Times the sound system lost audio before the program got it; the amount is unknown."),
     ("dropped", "Samples overwritten before they were processed."),
     ("skipped", "Windows left out in order to catch up."),
+    ("gaps", "Seconds without audio: the device was away, or the program stopped. Muted time is not counted."),
     (UNKNOWN, "Not known yet."),
     (NOT_SENT, "The broker does not carry this figure."),
 )

@@ -30,6 +30,7 @@ from streamer.audio.level import LEVEL_VERSION, TARGET_RMS
 from streamer.constants import SAMPLE_RATE
 from streamer.emotion.card import CheckpointCard, card_from_json, card_to_json
 from streamer.errors import StreamerError
+from streamer.replacing import replacing
 
 FORMAT = "streamer-checkpoint"
 HEAD_FORMAT = "streamer-head"
@@ -144,7 +145,7 @@ def save_head(path: Path, whole: Path, base: str = BUNDLED) -> None:
     if tensors.keys() != shared.keys():
         raise CheckpointError(f"The checkpoint {source} is of another architecture than {base}; ship it as a whole.")
     head = {name: tensor for name, tensor in tensors.items() if not _same_bits(tensor, shared[name])}
-    path.write_bytes(save(head, metadata | {"format": HEAD_FORMAT, "base": base, "checkpoint_sha256": digest}))
+    _write(path, head, metadata | {"format": HEAD_FORMAT, "base": base, "checkpoint_sha256": digest})
 
 
 def rewrite_card(path: Path, card: CheckpointCard) -> None:
@@ -198,12 +199,8 @@ def _card_text(card: CheckpointCard) -> str:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, or nothing: it appears under its name when it is complete."""
-    partial = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(save(dict(tensors), dict(metadata)))  # not save_file, whose files only their owner can read
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _file_digest(file: Path, source: str) -> str:

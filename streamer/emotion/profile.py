@@ -4,7 +4,6 @@ A profile is a few kilobytes of JSON, one file per stream. It belongs to the che
 embeddings of one encoder mean nothing to another.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from streamer.emotion.card import Embedding, Finite, Text
 from streamer.emotion.enrolment import CollectedSpeech
 from streamer.errors import StreamerError
+from streamer.replacing import replacing
 
 NOT_CALIBRATABLE = (
     "This checkpoint has no average of neutral speech, so voice profiles cannot be used with it; "
@@ -95,14 +95,10 @@ def save_profile(profile: VoiceProfile) -> Path:
         ProfileError: it cannot be written.
     """
     path = _path(profile.stream)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as partial:
             partial.write_bytes(_ADAPTER.dump_json(profile))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise ProfileError(
             f"The voice profile {path} cannot be written ({error.strerror}); make room or change its permissions."

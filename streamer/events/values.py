@@ -125,6 +125,9 @@ class Health:
     rms_dbfs: Decibels | None = None  # of the last 10 s of audio; None while nothing is captured
     peak_dbfs: Decibels | None = None  # of the last 10 s
     noise_dbfs: Decibels | None = None  # noise floor: the tenth percentile of the level over the last 10 s
+    gap_s: Seconds | None = (
+        None  # seconds without audio since the stream began (device away, process stopped); not muted
+    )
 
 
 @dataclass(frozen=True, slots=True)

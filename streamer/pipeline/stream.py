@@ -29,6 +29,7 @@ _WORDS: dict[SourceState, Status] = {
     "no device": "no device",
     "lost": "mic lost",
     "source lost": "source lost",
+    "stalled": "behind",
     "muted": "paused",
 }
 _URGENT: tuple[Status, ...] = ("mic lost", "source lost", "paused")  # health says so at once
@@ -122,7 +123,7 @@ class StreamRuntime:
 
     def pause(self) -> list[Event]:
         """End the emotion held while the stream is muted or its device lost, once all audio before was processed."""
-        silent = self.source.status().state in ("muted", "no device", "lost", "source lost")
+        silent = self.source.status().state in ("muted", "no device", "lost", "source lost", "stalled")
         if not silent or self.hops_waiting or self._newest is None:
             return []
         self._newest = None
@@ -195,7 +196,7 @@ class StreamRuntime:
         source = self.source.status()
         self._status = self._status_word(source, monotonic)
         detail = source.detail
-        if self._status == "behind":
+        if self._status == "behind" and source.state != "stalled":
             detail = "The machine does not keep up: windows are skipped. Use a longer hop_s, fewer streams or a GPU."
         return self._status, detail, source.device
 
@@ -231,6 +232,7 @@ class StreamRuntime:
             rms_dbfs=levels.rms_dbfs if levels else None,
             peak_dbfs=levels.peak_dbfs if levels else None,
             noise_dbfs=levels.noise_dbfs if levels else None,
+            gap_s=ring.stats().gap_s,
         )
 
     def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:

@@ -24,7 +24,8 @@ class JsonLines:
 
     Live (`wait=False`), the oldest lines are shed and counted where the reader does not keep up. With `wait=True` (for
     `--fast`) nothing is shed: `publish` and `close` wait for the reader. When the reader has closed its end,
-    `on_closed` is called once, from that thread, and everything later is dropped without waiting.
+    `on_closed` is called once, from that thread, and everything later is dropped without waiting. The same where the
+    output cannot be written (a full disk), which `failure` says then.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class JsonLines:
         self._writing = 0  # lines that the thread is writing
         self._closing = False
         self._detail = ""
+        self._failed = False
         self._sent = 0
         self._shed = 0
         self._thread = threading.Thread(target=self._run, name="jsonlines", daemon=True)
@@ -76,6 +78,16 @@ class JsonLines:
                 self._shed += 1
             self._lines.append(line)
             self._changed.notify_all()
+
+    @property
+    def failure(self) -> str:
+        """Why the output could not be written, and what is lost, in one sentence; empty where its reader just left."""
+        with self._changed:
+            if self._failed:
+                return f"{self._detail[:-1]}; {self._shed:,} events were lost. Free space, or write them elsewhere."
+            if self._shed and not self._detail:
+                return f"{self._shed:,} events were lost, because the reader of the output did not keep up."
+            return ""
 
     def stats(self) -> PublisherStats:
         """Return the counters now; `online` until the reader has closed its end."""
@@ -123,6 +135,7 @@ class JsonLines:
             if isinstance(error, BrokenPipeError):
                 self._detail = "The reader of the output has closed it."
             else:
+                self._failed = True
                 self._detail = f"The output cannot be written ({getattr(error, 'strerror', None) or error})."
             self._shed += len(self._lines) + self._writing
             self._lines.clear()

@@ -135,15 +135,18 @@ class Metrics:
         compute = _counter("compute_seconds", "Time that the model took.")
         dropped = _counter("dropped_samples", "Samples that were overwritten before they were read.")
         skipped = _counter("skipped_windows", "Windows left out because the machine did not keep up.")
+        gaps = _counter("gap_seconds", "Time without audio: the device was away, or the program stopped.")
         overflows = _counter("device_overflows", "Times that audio was lost before it reached the program.")
         for name, stream in self._streams.items():
             if (health := stream.health) is not None:
                 dropped.add_metric([name], health.dropped_samples)
                 skipped.add_metric([name], health.skipped_windows)
                 overflows.add_metric([name], health.overflow_events)
+                if health.gap_s is not None:
+                    gaps.add_metric([name], health.gap_s)
                 if health.compute_s is not None:
                     compute.add_metric([name], health.compute_s)
-        yield from (compute, dropped, skipped, overflows)
+        yield from (compute, dropped, skipped, overflows, gaps)
 
     def _gauges(self) -> Iterator[Metric]:
         probability = _gauge("emotion_probability_ratio", "Probability in the newest window.", "emotion")

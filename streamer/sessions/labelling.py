@@ -15,8 +15,8 @@ from streamer.errors import StreamerError
 from streamer.events import Event, Window, to_json
 from streamer.names import slugify
 from streamer.publish.throttle import Throttle
+from streamer.replacing import replacing
 from streamer.sessions.journal import JournalReader
-from streamer.sessions.replacing import replacing
 from streamer.sessions.session import StreamSession, read_session
 from streamer.sessions.tables import TableFormat, WindowRows, emotion_rows, survey, window_columns, write_table
 

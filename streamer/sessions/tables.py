@@ -10,8 +10,8 @@ from typing import Any, Literal
 from streamer.errors import StreamerError
 from streamer.events import Event, Info, State, Window, iso_time
 from streamer.extras import install_command
+from streamer.replacing import replacing
 from streamer.sessions.journal import JournalReader
-from streamer.sessions.replacing import replacing
 from streamer.sessions.session import Session
 from streamer.spreadsheet import csv_cell
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from streamer.names import slugify
-from streamer.sessions.replacing import replacing
+from streamer.replacing import replacing
 from streamer.sessions.session import Session
 
 TrackFormat = Literal["audacity", "vtt", "srt", "rttm", "bids"]

@@ -14,7 +14,7 @@ from streamer.audio.ring_writer import RingWriter
 from streamer.errors import UsageError
 from streamer.sources.devices import DeviceInfo, find_device, list_devices, silence_hint
 from streamer.sources.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
-from streamer.sources.source import SourceState, SourceStatus
+from streamer.sources.source import STALLED, SourceState, SourceStatus
 
 LOST_S = 1.0  # no callback for this long, or for `LOST_BLOCKS` blocks: the device is lost
 LOST_BLOCKS = 4
@@ -241,7 +241,7 @@ class Microphone:
             self._drain(opened, 0.0)
         opened.writer.flush()
         if gap:
-            self.ring.mark_gap()
+            self.ring.mark_gap(muted=state[0] == "muted")
 
     def _mark_lost(self, why: str, state: Literal["no device", "lost"] = "lost") -> None:
         now = self._clock.monotonic()
@@ -275,7 +275,7 @@ class Microphone:
 
     def _begin_anew(self) -> None:
         """Reopen the device behind a gap, without what it holds from before: the process or the machine was stopped."""
-        self._close(("starting", ""), discard=True)
+        self._close(("stalled", STALLED), discard=True)
         self._retry.reset(self._clock.monotonic(), wait=False)
 
     def _write_block(self, opened: _Opened, block: CapturedBlock) -> None:

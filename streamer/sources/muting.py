@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import platformdirs
 
 from streamer.errors import StreamerError
+from streamer.replacing import replacing
 from streamer.sources.source import Source
 
 MutedBy = Literal["keyboard", "mqtt", "command", "unknown"]
@@ -82,17 +83,12 @@ class MuteStore:
             StreamerError: it cannot be written.
         """
         path = self._path(stream)
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with partial.open("w", encoding="utf-8") as file:
-                    json.dump({"by": mute.by, "since": mute.since}, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+            with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+                json.dump({"by": mute.by, "since": mute.since}, file)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise StreamerError(
                 f"That {stream} is muted cannot be kept in {path} ({error.strerror}), so a restart would forget it; "

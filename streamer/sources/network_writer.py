@@ -85,12 +85,12 @@ class NetworkWriter:
         self._follow_format(received)
         self._write(received, due_s)
 
-    def break_run(self) -> None:
+    def break_run(self, *, muted: bool = False) -> None:
         """End the unbroken run: what the resampler holds back is written, and a gap follows."""
         if self._run is not None:
             self._run.flush()
             self._run = None
-        self._ring.mark_gap()
+        self._ring.mark_gap(muted=muted)
 
     @property
     def notice(self) -> str:

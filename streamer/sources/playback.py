@@ -190,7 +190,7 @@ class Playback:
     def _set_muted(self, muted: bool) -> None:
         if muted:
             self._end_run()
-            self.ring.mark_gap()
+            self.ring.mark_gap(muted=True)
             self._state = ("muted", "It is paused until it is unmuted.")
         else:
             self._due_s = self._clock.monotonic()

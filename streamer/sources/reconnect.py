@@ -13,7 +13,7 @@ from streamer.errors import UsageError
 from streamer.sources.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 from streamer.sources.network_writer import NetworkWriter
 from streamer.sources.receiver import Arrived, Item, Lost, Opened, Reception
-from streamer.sources.source import SourceState, SourceStatus
+from streamer.sources.source import STALLED, SourceState, SourceStatus
 
 TICK_S = 0.1  # the longest wait of the supervisor
 SLACK_S = 1.0  # beyond a timeout of the connection, whose own sentence is better
@@ -168,7 +168,7 @@ class NetworkSource:
         if attempt is not None:
             attempt.reception.cancel()
             self._abandoned.append(attempt.reception)
-            self._writer.break_run()
+            self._writer.break_run(muted=state[0] == "muted")
 
     def _drain(self, attempt: _Attempt, wait_s: float) -> None:
         """Handle what has arrived; wait at most `wait_s` for the first."""
@@ -239,7 +239,7 @@ class NetworkSource:
         now = self._clock.monotonic()
         silent_s = now - attempt.alive_s
         if self._wall.follow() > STEP_S:  # the machine slept
-            self._close(("starting", ""))
+            self._close(("stalled", STALLED))
             self._retry.reset(now, wait=False)
         elif attempt.opened is None and silent_s > OPEN_TIMEOUT_S + SLACK_S:
             self._lose(attempt, Lost(f"did not answer within {OPEN_TIMEOUT_S:g} s"))

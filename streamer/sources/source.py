@@ -12,8 +12,11 @@ if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
     from streamer.audio.ring import RingBuffer
 
 # "no device": a microphone that was never there; "lost": one that went away; "source lost": a pipe or a network source
-# that delivers nothing.
-SourceState = Literal["starting", "live", "no signal", "no device", "lost", "source lost", "muted", "ended", "failed"]
+# that delivers nothing; "stalled": this process was stopped or the machine slept, and the source is opened anew.
+SourceState = Literal[
+    "starting", "live", "no signal", "no device", "lost", "source lost", "stalled", "muted", "ended", "failed"
+]  # fmt: skip
+STALLED = "This program was stopped, or the machine slept: the audio of that time is missing."
 Encoding = Literal["s16le", "f32le"]
 
 

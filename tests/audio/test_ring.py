@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.audio import ring as ring_module
 from streamer.audio.ring import Chunk, RingBuffer
 from streamer.constants import SAMPLE_RATE
 
@@ -287,3 +288,52 @@ def test_recent_takes_nothing_from_the_reader() -> None:
     chunk = ring.read(50, 50)
     assert chunk is not None
     assert chunk.samples.tolist() == samples(0, 50).tolist()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that pass only where a test says so."""
+    now = [100.0]
+    monkeypatch.setattr(ring_module, "elapsed_s", lambda: now[0])
+    return now
+
+
+def hear(ring: RingBuffer, clock: list[float], length_s: float = 0.5) -> None:
+    clock[0] += length_s
+    fill(ring, round(length_s * SAMPLE_RATE), captured=(ring.stats().written, clock[0]))
+
+
+def test_the_seconds_of_a_gap_are_counted_while_it_lasts_and_after(clock: list[float]) -> None:
+    ring = RingBuffer(SAMPLE_RATE)
+    hear(ring, clock)
+    clock[0] += 1.0
+    ring.mark_gap()  # the loss was noticed a second later
+    assert ring.stats().gap_s == pytest.approx(1.0)
+    clock[0] += 4.0
+    ring.mark_gap()  # another attempt that failed
+    assert ring.stats().gap_s == pytest.approx(5.0)
+    hear(ring, clock)
+    assert ring.stats().gap_s == pytest.approx(5.0)
+    clock[0] += 0.02  # late, and no gap
+    hear(ring, clock)
+    assert ring.stats().gap_s == pytest.approx(5.0)
+
+
+def test_a_mute_is_no_missing_audio(clock: list[float]) -> None:
+    ring = RingBuffer(SAMPLE_RATE)
+    hear(ring, clock)
+    ring.mark_gap()
+    clock[0] += 2.0
+    ring.mark_gap(muted=True)  # muted while the device was away
+    clock[0] += 30.0
+    ring.mark_gap()
+    hear(ring, clock)
+    assert ring.stats().gap_s == pytest.approx(2.0)
+
+
+def test_before_the_first_audio_nothing_is_missing(clock: list[float]) -> None:
+    ring = RingBuffer(SAMPLE_RATE)
+    ring.mark_gap()
+    clock[0] += 9.0
+    hear(ring, clock)
+    assert ring.stats().gap_s == 0.0

@@ -381,7 +381,7 @@ def test_a_process_that_was_stopped_goes_on_behind_a_gap_without_what_the_device
             for _ in range(5):  # what the device had kept comes at once
                 before.deliver(np.ones((before.blocksize, before.channels)))
             room.microphone.step()
-        assert room.state == "starting"
+        assert room.state == "stalled"
         assert before.closed
         room.microphone.step()
         room.capture(1.0)

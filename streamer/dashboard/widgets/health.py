@@ -9,6 +9,7 @@ from streamer.feed.snapshot import BrokerStatus
 
 NAME_CELLS = 10
 FULL_RING = 0.5  # from this share on the worker is falling behind
+GAP_S = 0.1  # shorter ones are not shown
 REAL_TIME = 1.0  # a real-time factor of 1 or more cannot keep up
 
 BROKER_MARKS: dict[BrokerStatus, Span] = {
@@ -105,9 +106,12 @@ def _losses(health: Health) -> Line:
         ("dropped", health.dropped_samples),
         ("skipped", health.skipped_windows),
     )
-    return join(
-        [((f"{name} ", "muted"), (count(number), "bad strong" if number else "")) for name, number in losses], (" ", "")
-    )
+    parts: list[Line] = [
+        ((f"{name} ", "muted"), (count(number), "bad strong" if number else "")) for name, number in losses
+    ]
+    if health.gap_s is not None and health.gap_s >= GAP_S:
+        parts.append((("gaps ", "muted"), (f"{health.gap_s:,.1f} s", "bad strong")))
+    return join(parts, (" ", ""))
 
 
 def _rate(effective_hz: float | None, absent: str) -> Line:
