@@ -28,6 +28,7 @@ from streamer.commands.mute import mute
 from streamer.commands.record import record
 from streamer.commands.replay import replay
 from streamer.commands.run import run
+from streamer.commands.service import service
 from streamer.commands.stderr import notice
 from streamer.commands.train import train
 from streamer.commands.train_streams import train_streams
@@ -35,8 +36,8 @@ from streamer.commands.watch import watch
 from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
-    run, watch, record, calibrate, mute, devices, doctor, config, info, broker, bench, train, train_streams, evaluate,
-    embed, analyze, replay, label, export,
+    run, watch, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train, train_streams,
+    evaluate, embed, analyze, replay, label, export,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ def install_command(extra: str) -> str:
     In a checkout, and where `pip install .` ran in one that is still there, pip installs from its folder; otherwise pip
     finds the installed distribution by its name and adds what the extra asks for.
     """
-    source, editable = _source_folder()
+    source, editable = source_folder()
     if source is None:
         return f"pip install '{DISTRIBUTION}[{extra}]'"
     where = "." if source == Path.cwd() else str(source)
@@ -31,7 +31,7 @@ def require_sklearn(who: str = "kfold and loso need", otherwise: str = "or use -
         raise UsageError(f"{who} scikit-learn, which is not installed; {install_command('train')}, {otherwise}.")
 
 
-def _source_folder() -> tuple[Path | None, bool]:
+def source_folder() -> tuple[Path | None, bool]:
     """Return the checkout behind this installation, None if there is none, and whether it is used in place."""
     beside = Path(__file__).resolve().parents[1]
     if (beside / PROJECT_FILE).is_file():

@@ -1,6 +1,7 @@
 """A running emotion monitor: sources, worker, board and publishers, started and stopped together."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -278,6 +279,12 @@ class Monitor:
             if self._pipeline is not None:
                 self._pipeline.configure(settings)
             self._settings = settings
+
+    @property
+    def idle_s(self) -> float | None:
+        """Seconds since the worker looked for audio last, a tenth or so while all is well; None until it runs."""
+        pipeline = self._pipeline
+        return None if pipeline is None else time.monotonic() - pipeline.worker.ticked_at
 
     def snapshot(self) -> Snapshot:
         """Return the newest state of everything; changes nothing."""

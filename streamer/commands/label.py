@@ -31,7 +31,7 @@ def label(
     ] = None,
     track: Annotated[int, typer.Option(min=0, help="Audio track of a recording, counted from 0.")] = 0,
 ) -> None:
-    """Label recordings with emotions: a row a window, a row an emotion, a summary a file.
+    """Label recordings: a row a window, a row an emotion.
 
     Writes windows/, emotions and summary as tables, and events/, which replay, export and report read. An interrupted
     run goes on where it stopped.

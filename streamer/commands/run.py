@@ -261,14 +261,24 @@ def _wait(monitor: Monitor, hung_up: threading.Event) -> None:
     """
     import signal
 
+    from streamer.commands.service_manager import ServiceManager
+
     def terminated(number: int, frame: FrameType | None) -> None:
         monitor.ended.set()
 
     signal.signal(signal.SIGTERM, terminated)
+    manager = ServiceManager()
     printed: set[str] = set()
     over = False
     while not over:
         over = monitor.ended.wait(0.2) or hung_up.is_set()
+        manager.look(monitor.idle_s, partial(_status_line, monitor))
         for line in sorted(monitor.notices() - printed):
             notice(line)
             printed.add(line)
+    manager.stopping()
+
+
+def _status_line(monitor: Monitor) -> str:
+    """Return `desk: live, door: mic lost`."""
+    return ", ".join(f"{stream.name}: {stream.status}" for stream in monitor.snapshot().streams)

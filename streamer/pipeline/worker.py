@@ -89,6 +89,7 @@ class Worker:
         self._profiles = profiles
         self._clock = clock
         self._stop = threading.Event()
+        self.ticked_at = clock.monotonic()  # when the last step ended
         self._changes: SimpleQueue[_Add | _Remove | _Replace | _Configure] = SimpleQueue()
         self._names = {source.name for source in sources}  # as they are once all changes are applied
         self._names_lock = threading.Lock()
@@ -181,6 +182,7 @@ class Worker:
             health = stream.health(self._clock.time(), self._clock.monotonic())
             if health is not None:
                 self._send([health])
+        self.ticked_at = self._clock.monotonic()
         return busy
 
     def _is_over(self) -> bool:
