@@ -15,7 +15,7 @@ import streamer
 from streamer.cli import COMMANDS, app
 
 runner = CliRunner()
-NAMES = [command.__name__ for command in COMMANDS]
+NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
 EIGHTY = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 
