@@ -13,7 +13,7 @@ def mute(
     ] = None,
     lift: Annotated[bool, typer.Option("--lift", help="Capture the stream again.")] = False,
 ) -> None:
-    """Mute a stream, or lift that; without a name, list what is muted.
+    """Mute a stream, lift a mute, or list what is muted.
 
     For monitors without a screen: a running one follows within a second, and one that is started later begins muted.
 

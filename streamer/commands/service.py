@@ -19,9 +19,9 @@ def service(
     ] = False,
     container: Annotated[bool, typer.Option("--container", help="A container file instead of a systemd unit.")] = False,
 ) -> None:
-    """Print a systemd unit, or a container file, for these settings.
+    """Print a systemd unit, or a container file, to run it.
 
-    It has the rights that the settings need and no others. Nothing is written or started.
+    It has the rights that the settings need and no others. Nothing is started.
 
     \b
     Examples:

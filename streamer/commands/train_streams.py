@@ -44,7 +44,9 @@ def train_streams(
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 20261122.")] = None,
     threads: Threads = None,
 ) -> None:
-    """Fit a checkpoint's head to streams of joined speech, with the encoder frozen.
+    """Fit a checkpoint's head to streams of joined speech.
+
+    The encoder stays frozen.
 
     \b
     Example:
