@@ -163,6 +163,8 @@ class MqttConfig(_Table):
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     health_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     remote_unmute: bool = False
+    discovery: bool = False
+    discovery_prefix: str = "homeassistant"
 
 
 class MetricsConfig(_Table):

@@ -107,7 +107,8 @@ class Monitor:
             from streamer.publish.open import open_mqtt
 
             try:
-                publisher = open_mqtt(settings.mqtt.model_copy(update={"url": mqtt}), monitor._resources)
+                table = settings.mqtt.model_copy(update={"url": mqtt})
+                publisher = open_mqtt(table, monitor._resources, monitor.mute_remotely)
             except BaseException:
                 monitor.stop()  # an embedded broker may have been started
                 raise
@@ -291,12 +292,13 @@ class Monitor:
         return self.board.snapshot()
 
     def notices(self) -> frozenset[str]:
-        """Return what the sources and voice profiles report to the user, for runs without a screen."""
+        """Return what sources, voice profiles and publishers report to the user, for runs without a screen."""
         statuses = {name: source.status() for name, source in self._sources.items()}
         ignored = self._pipeline.store.ignored if self._pipeline is not None else frozenset()
         details = {name: status.detail for name, status in statuses.items() if status.state != "failed"}
         details |= {name: mute.sentence(name) for name in details if (mute := self._muting.get(name))}
-        return ignored | {f"{name}: {detail}" for name, detail in details.items() if detail}
+        published = {publisher.stats().notice for publisher in self._publishers} - {""}
+        return ignored | published | {f"{name}: {detail}" for name, detail in details.items() if detail}
 
     def mute(self, stream: str, muted: bool, by: MutedBy = "keyboard") -> None:
         """Stop the capture of `stream`, releasing the device, or restart it.
@@ -441,10 +443,14 @@ class Monitor:
 
     def _look_around(self) -> None:
         """Keep the board's view of the publisher that has a broker, and follow the mutes on disk."""
+        said: set[str] = set()
         while True:
             for stream in self._muting.follow(self._sources):
                 self._show_mute(stream)
             for stats in [publisher.stats() for publisher in self._publishers]:
+                if stats.notice and stats.notice not in said:
+                    said.add(stats.notice)
+                    self.board.log("note", stats.notice)
                 if "://" in stats.url:
                     status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
                     view = BrokerView(

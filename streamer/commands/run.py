@@ -241,7 +241,7 @@ def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, sta
     """Open what the settings say that events go to, beside the screen or standard output."""
     from streamer.publish.open import open_metrics, open_mqtt
 
-    mqtt = open_mqtt(settings.mqtt, stack)
+    mqtt = open_mqtt(settings.mqtt, stack, monitor.mute_remotely)
     if mqtt is not None:
         monitor.publish_to(mqtt)
         if settings.mqtt.url == "embedded":

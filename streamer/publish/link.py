@@ -24,7 +24,7 @@ from streamer.publish.mqtt_settings import MqttSettings
 LinkStatus = Literal["connecting", "online", "offline"]
 Session = Callable[[aiomqtt.Client, asyncio.Event], Awaitable[None]]
 
-CLOSE_S = 1.0  # from the call of `close` to the end of the thread, whatever the broker does
+CLOSE_S = 1.2  # from the call of `close` to the end of the thread, whatever the broker does
 _DISCONNECT_S = 0.1  # of which for the orderly DISCONNECT
 # Without it the second of two small messages waits for the first one's TCP acknowledgement, which may be 40 ms late.
 _NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
@@ -64,7 +64,8 @@ class MqttLink:
     """Connects, runs a session while connected, reconnects until closed.
 
     The session is a coroutine that gets the connected client and the event `closing`. It raises `MqttError` when the
-    connection is lost, and returns soon after `closing` is set; after `CLOSE_S` it is cancelled.
+    connection is lost, and returns soon after `closing` is set; after `CLOSE_S` it is cancelled. One that returns
+    before that gets another connection at once.
     """
 
     def __init__(
@@ -107,6 +108,10 @@ class MqttLink:
             with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
                 self._loop.call_soon_threadsafe(function)
 
+    def set_will(self, will: aiomqtt.Will) -> None:
+        """Set what the broker publishes when the next connection is lost. Call from the session."""
+        self._will = will
+
     def close(self) -> None:
         """End the session and the thread, within about `CLOSE_S`. Safe to call twice, and before `start`."""
         self._close_wanted = True
@@ -136,7 +141,9 @@ class MqttLink:
             last_try = self._closing.is_set()
             try:
                 await self._connect()
-                return
+                if self._closing.is_set():
+                    return
+                continue  # the session wants another connection
             except Exception as error:
                 if not isinstance(error, aiomqtt.MqttError | OSError | StreamerError):
                     logger.exception("A defect ended the MQTT session; it is started again.")

@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 import aiomqtt
 
-from streamer.events import Event, Info, Transition, to_json
+from streamer.events import EmotionEnded, EmotionStarted, Event, Info, State, Transition, to_json
+from streamer.publish.conversation import Conversation, wait
 from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.outbox import Message, Outbox
 from streamer.publish.publisher import PublisherStats
 from streamer.publish.refusals import Refusals
+from streamer.publish.station import Station
 from streamer.publish.throttle import Throttle
-from streamer.publish.topics import OFFLINE, ONLINE
+from streamer.publish.topics import OFFLINE, Topics
 
-_DRAIN_S = 0.5  # when closing, for what is still queued
+_DRAIN_S = 0.6  # when closing, for what is still queued
 _OFFLINE_S = 0.3  # then, for the retained `offline`; both fit into link.CLOSE_S
 _SHORT_S = 1.0  # a session that breaks so soon after `Timing.resubscribe_s` was short
 _SHORT_SESSIONS = 2  # in a row, after which messages are sent one at a time, to find the one that the broker refuses
@@ -35,10 +38,27 @@ class MqttPublisher:
     connection breaks is what the broker refuses. That is set aside, counted, and named in `stats().detail`.
     """
 
-    def __init__(self, settings: MqttSettings, timing: Timing | None = None) -> None:
-        """Raises UsageError where a certificate cannot be read."""
+    def __init__(
+        self,
+        settings: MqttSettings,
+        timing: Timing | None = None,
+        on_mute: Callable[[str, bool], None] | None = None,
+    ) -> None:
+        """Make a publisher, not started yet.
+
+        Args:
+            settings: of the broker, and what to send how often.
+            timing: of the connection.
+            on_mute: gets what others ask on a stream's `mute/set`, in the publisher's thread; None: nobody may ask.
+
+        Raises:
+            UsageError: a certificate cannot be read.
+        """
         self._url = str(settings.broker)
-        self._topics = settings.topics
+        self._station = Station(settings, on_mute)
+        self._conversation = Conversation(
+            self._station, on_due=self._telemetry_wanted, on_greeting=self._announce_again
+        )
         self._timing = timing or Timing()
         self._throttle = Throttle(settings.window_every, settings.state_every_s, settings.health_every_s)
         self._outbox = Outbox()
@@ -48,6 +68,7 @@ class MqttPublisher:
         self._info_sent: Info | None = None
         self._was_offline = False  # the broker was unreachable, and no transition has been sent since
         self._refusals = Refusals()
+        self._announced = False  # in this session
         self._short_sessions = 0  # in a row
         self._in_flight: tuple[str, str] | None = None  # key and topic of what is sent with nothing beside it
         self._link = MqttLink(
@@ -55,7 +76,7 @@ class MqttPublisher:
             self._session,
             name="mqtt",
             client_id=settings.client_id,
-            will=aiomqtt.Will(self._topics.availability, OFFLINE, qos=1, retain=True),
+            will=_will(self._station.topics),
             timing=self._timing,
             on_change=self._remember_outage,
         )
@@ -66,20 +87,25 @@ class MqttPublisher:
 
     def publish(self, event: Event) -> None:
         """Queue one event; call from one thread. States and health may be passed as often as they are known."""
+        if self._station.note(event):
+            self._link.call(self._telemetry_queued.set)
         if not self._throttle.due(event):
             return
         if isinstance(event, Info):
             self._info = event
         else:
-            self._outbox.put(Message(self._topics.of(event), event))
+            self._outbox.put(Message(f"{event.stream}/{event.type}", event))  # the node may yet be renamed
         queued = self._transition_queued if isinstance(event, Transition) else self._telemetry_queued
         self._link.call(queued.set)
 
     def stats(self) -> PublisherStats:
         """Return the counters now. `info` is not counted."""
         link, counts = self._link.state, self._outbox.counts()
-        online, detail = link.status == "online", link.detail or self._refusals.detail
-        return PublisherStats(online, self._url, detail, counts.sent, counts.queued, counts.shed, counts.refused)
+        detail = link.detail or self._refusals.detail or self._station.detail
+        return PublisherStats(
+            link.status == "online", self._url, detail, counts.sent, counts.queued, counts.shed, counts.refused,
+            notice=self._station.notice,
+        )  # fmt: skip
 
     @property
     def status(self) -> LinkStatus:
@@ -96,10 +122,11 @@ class MqttPublisher:
             self._was_offline = True
 
     async def _session(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
-        began = time.monotonic()
+        began, topics, talk = time.monotonic(), self._station.topics, self._conversation
+        self._announced = False
         try:
-            await self._announce(client)
-            await race(self._send_all(client, closing), _watch_connection(client), self._limit_drain(closing))
+            await talk.subscribe(client)
+            await race(talk.listen(client), talk.greet(client), self._speak(client, closing), wait(talk.moved))
         except aiomqtt.MqttError as error:
             self._blame(error)
             short = time.monotonic() - began < self._timing.resubscribe_s + _SHORT_S
@@ -108,23 +135,51 @@ class MqttPublisher:
         finally:
             # Leaving by an exception is an orderly DISCONNECT to the broker, which then does not publish the will.
             with contextlib.suppress(aiomqtt.MqttError):
-                await client.publish(self._topics.availability, OFFLINE, qos=1, retain=True, timeout=_OFFLINE_S)
+                if talk.moved.is_set():
+                    await self._leave(client, topics)
+                elif self._announced:  # before that the name may be another monitor's
+                    await client.publish(topics.availability, OFFLINE, qos=1, retain=True, timeout=_OFFLINE_S)
+
+    async def _speak(self, client: aiomqtt.Client, closing: asyncio.Event) -> None:
+        await self._conversation.settle(closing)
+        await self._announce(client)
+        await race(self._send_all(client, closing), self._limit_drain(closing))
+
+    async def _leave(self, client: aiomqtt.Client, topics: Topics) -> None:
+        """Leave a name to the earlier monitor of that name, which says anew what stands there when it is greeted."""
+        self._link.set_will(_will(self._station.topics))
+        self._info_sent = None
+        for topic in self._station.left_behind:
+            await client.publish(topic, "", qos=1, retain=True)
+        await client.publish(topics.presence, self._station.presence.message(hello=True), qos=1)
 
     async def _announce(self, client: aiomqtt.Client) -> None:
-        """Publish info and `online`, queue the states: on every connection, since a new broker has none of them."""
-        self._info_sent = None
+        """Publish all that is retained, queue the states: on every connection, since a new broker has none of them."""
+        for end in self._station.take_left_open():
+            self._was_offline = True  # whoever waits for the end may have lost the connection, too
+            self._outbox.put(Message(f"{end.stream}/{end.type}", end), first=True)
+        self._announced = True
+        self._announce_again()
         await self._send_info(client)
-        await self._publish_retained(client, self._topics.availability, ONLINE)
         self._outbox.repeat_states()
 
-    async def _publish_retained(self, client: aiomqtt.Client, topic: str, payload: bytes | str) -> None:
-        """Publish what belongs to the whole monitor, unless the broker refuses it."""
+    def _announce_again(self) -> None:
+        self._info_sent = None
+        self._station.retained.repeat()
+        self._telemetry_queued.set()
+
+    def _telemetry_wanted(self) -> None:
+        self._telemetry_queued.set()
+
+    async def _publish_retained(self, client: aiomqtt.Client, topic: str, payload: bytes | str) -> bool:
+        """Publish what belongs to the whole monitor, unless the broker refuses it; return whether it took it."""
         if self._refusals.is_refused(topic):
-            return
+            return False
         self._in_flight = topic, topic
         await client.publish(topic, payload, qos=1, retain=True)
         self._in_flight = None
         self._refusals.passed(topic)
+        return True
 
     def _blame(self, error: aiomqtt.MqttError) -> None:
         """Note what was alone in flight when the connection broke."""
@@ -182,7 +237,7 @@ class MqttPublisher:
                 await self._try(client, messages)
             if closing.is_set():
                 return
-            await race(_wait(self._transition_queued), _wait(self._telemetry_queued))
+            await race(wait(self._transition_queued), wait(self._telemetry_queued))
 
     async def _try(self, client: aiomqtt.Client, messages: list[Message]) -> None:
         """Send each of the messages that were taken; with the first that fails, put back those behind it."""
@@ -196,14 +251,16 @@ class MqttPublisher:
 
     async def _send(self, client: aiomqtt.Client, message: Message, qos: int, *, alone: bool = False) -> None:
         """Send a message that was taken; `alone`: nothing else is in flight, so that it is known what broke."""
-        event = message.event
+        event, topic = message.event, self._station.topics.of(message.event)
         key = f"{event.id} {event.event_type}" if isinstance(event, Transition) else message.topic
         if self._refusals.is_refused(key):
             self._outbox.refuse(message)
             return
-        self._in_flight = (key, message.topic) if alone else None
+        if isinstance(event, EmotionStarted):
+            self._station.open_emotions.note(event)
+        self._in_flight = (key, topic) if alone else None
         try:
-            await client.publish(message.topic, to_json(message.event), qos=qos)
+            await client.publish(topic, to_json(event), qos=qos)
         except (ValueError, TypeError):
             logger.exception("A %s cannot be written; it is left out.", message.event.type)
             self._in_flight = None
@@ -214,14 +271,21 @@ class MqttPublisher:
         else:
             self._in_flight = None
             self._outbox.sent(message)
+            if isinstance(event, EmotionEnded | State):
+                self._station.open_emotions.note(event)
             if alone:
                 self._refusals.passed(key)
 
     async def _send_info(self, client: aiomqtt.Client) -> None:
-        info = self._info
+        """Send what is running where that is new, and all else that is retained and due."""
+        info, station = self._info, self._station
         if info is not None and info is not self._info_sent:
-            await self._publish_retained(client, self._topics.info, to_json(info))
+            await self._publish_retained(client, station.topics.info, to_json(info))
             self._info_sent = info
+            station.describe(info)
+        while (due := station.retained.take()) is not None:
+            if await self._publish_retained(client, *due):
+                station.delivered(*due)
 
     async def _limit_drain(self, closing: asyncio.Event) -> None:
         """Once `closing` is set, wake the senders, and return after `_DRAIN_S`."""
@@ -231,14 +295,8 @@ class MqttPublisher:
         await asyncio.sleep(_DRAIN_S)
 
 
-async def _watch_connection(client: aiomqtt.Client) -> None:
-    """Raise at once when the connection is lost; nothing is subscribed to, so no message comes."""
-    async for _ in client.messages:
-        pass
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
+def _will(topics: Topics) -> aiomqtt.Will:
+    return aiomqtt.Will(topics.availability, OFFLINE, qos=1, retain=True)
 
 
 def _reason(error: BaseException) -> str:

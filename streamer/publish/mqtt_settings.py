@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import platformdirs
+
 from streamer.errors import UsageError
-from streamer.publish.topics import Topics, default_node
+from streamer.publish.topics import Topics, check_prefix, default_node
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}  # registered with IANA as mqtt and secure-mqtt
 
@@ -96,10 +98,14 @@ class MqttSettings:
     window_every: int = 1  # publish every n-th window
     state_every_s: float = 10.0  # heartbeat of a state that does not change
     health_every_s: float = 30.0
+    discovery: bool = False  # announce the streams to Home Assistant
+    discovery_prefix: str = "homeassistant"
+    state_folder: Path = field(default_factory=lambda: platformdirs.user_state_path("streamer"))
     client_id: str = field(default_factory=_new_client_id)
 
     def __post_init__(self) -> None:
         Topics(self.prefix, self.node)
+        check_prefix(self.discovery_prefix, "mqtt.discovery_prefix")
         self._check_files()
         if self.window_every < 1:
             raise UsageError(f"window_every is {self.window_every}; it counts windows and begins at 1.")

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +26,15 @@ if TYPE_CHECKING:  # it loads prometheus_client, which is an extra
 logger = logging.getLogger(__name__)
 
 
-def open_mqtt(table: MqttConfig, stack: ExitStack) -> MqttPublisher | None:
+def open_mqtt(
+    table: MqttConfig, stack: ExitStack, on_mute: Callable[[str, bool], None] | None = None
+) -> MqttPublisher | None:
     """Return the publisher to the broker at `table.url`, not started yet; None where the url is `off`.
 
     Args:
         table: with `embedded`, a broker is started, in a process of its own.
         stack: stops that broker.
+        on_mute: gets what others ask on a stream's `mute/set`; None: nobody may ask.
 
     Raises:
         UsageError: the URL, a topic part, a password file or a certificate cannot be used.
@@ -46,8 +50,8 @@ def open_mqtt(table: MqttConfig, stack: ExitStack) -> MqttPublisher | None:
         url = broker.start()
         stack.callback(broker.stop)
         username, password = broker.login
-        return MqttPublisher(mqtt_settings(table, url, username, password))
-    return MqttPublisher(mqtt_settings(table, url))
+        return MqttPublisher(mqtt_settings(table, url, username, password), on_mute=on_mute)
+    return MqttPublisher(mqtt_settings(table, url), on_mute=on_mute)
 
 
 def mqtt_settings(
@@ -85,6 +89,8 @@ def mqtt_settings(
         window_every=table.window_every,
         state_every_s=table.heartbeat_s,
         health_every_s=table.health_s,
+        discovery=table.discovery,
+        discovery_prefix=table.discovery_prefix,
     )
     if settings.broker.password is not None and not settings.broker.tls and not is_loopback(settings.broker.host):
         logger.warning(

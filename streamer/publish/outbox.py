@@ -48,13 +48,18 @@ class Outbox:
         self._refused = 0
         self._closed = False
 
-    def put(self, message: Message) -> None:
-        """Add a message. Where there is no room, the oldest transition or the topic's previous telemetry is shed."""
+    def put(self, message: Message, *, first: bool = False) -> None:
+        """Add a message. Where there is no room, the oldest transition or the topic's previous telemetry is shed.
+
+        Args:
+            message: to be sent.
+            first: a transition before those that wait.
+        """
         with self._lock:
             if self._closed:
                 self._shed += 1
             elif isinstance(message.event, Transition):
-                self._transitions.append(message)
+                (self._transitions.appendleft if first else self._transitions.append)(message)
                 if len(self._transitions) > self._max_transitions:
                     self._transitions.popleft()
                     self._shed += 1

@@ -17,6 +17,7 @@ class PublisherStats:
     queued: int
     shed: int
     refused: int = 0  # set aside because the receiver does not take them
+    notice: str = ""  # what else the user should know, in one sentence
 
 
 class Publisher(Protocol):

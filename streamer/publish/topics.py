@@ -41,6 +41,24 @@ class Topics:
         """Topic of what is running, retained."""
         return f"{self.prefix}/{self.node}/info"
 
+    @property
+    def presence(self) -> str:
+        """Topic on which monitors of this name greet each other."""
+        return f"{self.prefix}/{self.node}/presence"
+
+    @property
+    def check(self) -> str:
+        """Topic on which `streamer doctor` sends itself a message."""
+        return f"{self.prefix}/{self.node}/check"
+
+    def mute(self, stream: str) -> str:
+        """Topic of the plain `ON` or `OFF`, retained: whether a stream is muted."""
+        return f"{self.prefix}/{self.node}/{stream}/mute"
+
+    def mute_command(self, stream: str) -> str:
+        """Topic on which others ask to mute a stream (`ON`) or to lift that (`OFF`)."""
+        return f"{self.mute(stream)}/set"
+
     def of(self, event: Event) -> str:
         """Return the topic of `event`."""
         if isinstance(event, Info):
@@ -48,11 +66,11 @@ class Topics:
         return f"{self.prefix}/{self.node}/{event.stream}/{event.type}"
 
 
-def check_prefix(prefix: str) -> None:
+def check_prefix(prefix: str, what: str = "The MQTT prefix") -> None:
     """Raise UsageError unless `prefix` is parts joined by slashes; `$` at its start is reserved for brokers."""
     if prefix.startswith("$") or not all(_is_part(part) for part in prefix.split("/")) or len(prefix) > 200:
         raise UsageError(
-            f"The MQTT prefix {prefix[:80]!r} cannot be used; write words joined by '/', without '+', '#', control "
+            f"{what} {prefix[:80]!r} cannot be used; write words joined by '/', without '+', '#', control "
             "characters, empty parts, or '$' at the start."
         )
 

@@ -1,4 +1,6 @@
-"""Checking that a broker accepts a connection."""
+"""Checking that a broker accepts a connection and brings messages back."""
+
+from pathlib import Path
 
 import pytest
 
@@ -6,7 +8,7 @@ from streamer.errors import StreamerError
 from streamer.publish.check import check_connection
 from streamer.publish.mqtt_settings import MqttSettings
 from tests.publish.embedded import started
-from tests.support.real_broker import free_port
+from tests.support.real_broker import Mosquitto, free_port
 
 
 def test_a_broker_that_accepts_the_connection_passes() -> None:
@@ -19,3 +21,16 @@ def test_a_broker_that_is_not_there_is_refused_with_the_cure() -> None:
     with pytest.raises(StreamerError, match=r"Nothing listens at mqtt://127\.0\.0\.1:\d+; start the broker") as caught:
         check_connection(MqttSettings(url=url))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("acl", ["topic write streamer/#", "topic read streamer/#"])
+def test_an_access_list_that_denies_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acl: str) -> None:
+    monkeypatch.setattr("streamer.publish.check.TIMEOUT_S", 1.0)
+    broker = Mosquitto(tmp_path, acl=f"{acl}\ntopic readwrite other/#\n").start()
+    try:
+        check_connection(MqttSettings(url=broker.url, prefix="other", node="n"))
+        with pytest.raises(StreamerError, match=r"does not bring back .* write and read streamer/n/#"):
+            check_connection(MqttSettings(url=broker.url, node="n"))
+    finally:
+        broker.stop()

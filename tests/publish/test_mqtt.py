@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamer.events import from_json, to_json
-from streamer.publish import mqtt
 from streamer.publish.link import Timing
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
@@ -72,11 +72,12 @@ def test_every_event_arrives_as_it_is_on_its_own_topic(
     events = [window(), state(), transition(0), transition(1), health(), INFO]
     for event in events:
         publisher.publish(event)
-    eventually(lambda: len(listener.messages) >= 7)
+    eventually(lambda: len(listener.messages) >= 9)  # presence among them
     ends = ["desk/window", "desk/state", "desk/transition", "desk/transition", "desk/health", "info"]
     expected = [(f"home/streamer/n/{end}", to_json(event)) for end, event in zip(ends, events, strict=True)]
     received = [(topic, payload) for topic, payload, _ in listener.messages]
-    assert sorted(received) == sorted([*expected, (AVAILABILITY, "online")])
+    around = [(AVAILABILITY, "online"), ("home/streamer/n/desk/mute", "OFF")]
+    assert sorted(message for message in received if not message[0].endswith("/presence")) == sorted(expected + around)
     stats = publisher.stats()
     assert (stats.online, stats.sent, stats.queued, stats.shed, stats.detail) == (True, 5, 0, 0, "")
 
@@ -129,14 +130,14 @@ def test_a_defect_in_the_session_says_offline_and_then_reconnects(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     listener = listen("streamer/n/availability")
-    original, defects = mqtt._watch_connection, [ZeroDivisionError("a defect")]
+    original, defects = MqttPublisher._send_all, [ZeroDivisionError("a defect")]
 
-    async def failing(client: object) -> None:
+    async def failing(*arguments: Any) -> None:
         if defects:
             raise defects.pop()
-        await original(client)  # type: ignore[arg-type]
+        await original(*arguments)
 
-    monkeypatch.setattr(mqtt, "_watch_connection", failing)
+    monkeypatch.setattr(MqttPublisher, "_send_all", failing)
     out = MqttPublisher(MqttSettings(url=broker.url, node="n"), QUICK)
     out.start()
     eventually(lambda: listener.payloads("/availability") == ["online", "offline", "online"])
@@ -304,15 +305,15 @@ def test_closing_does_not_wait_for_a_frozen_broker(broker: Mosquitto, publisher:
 
 
 def test_sixty_four_streams_keep_up(publisher: MqttPublisher, listen: Callable[..., Listener]) -> None:
-    listener = listen("home/streamer/n/+/window")
-    eventually(lambda: is_online(publisher))
+    listener = listen("home/streamer/n/+/window", AVAILABILITY)
+    eventually(lambda: listener.payloads("/availability") == ["online"])
     for seq in range(4):
         for stream in range(64):
             publisher.publish(window(seq, stream=f"s{stream}"))
         threading.Event().wait(0.25)
     eventually(lambda: publisher.stats().sent == 4 * 64)
     assert publisher.stats().shed == 0
-    eventually(lambda: len(listener.messages) == 4 * 64)
+    eventually(lambda: len(listener.payloads("/window")) == 4 * 64)
 
 
 def test_every_nth_window_can_be_enough(broker: Mosquitto, listen: Callable[..., Listener]) -> None:
@@ -333,7 +334,7 @@ def connects(settings: MqttSettings) -> bool:
         out.start()
         eventually(lambda: is_online(out))
         out.publish(transition(0))
-        eventually(lambda: out.stats().sent == 1)
+        eventually(lambda: out.stats().sent >= 1)
     return True
 
 

@@ -87,6 +87,7 @@ class Mosquitto:
         passwords: dict[str, str] | None = None,
         tls: Certificates | None = None,
         ask_client: bool = False,
+        acl: str = "",
     ) -> None:
         self._program = program("mosquitto")
         self._tls = tls
@@ -107,6 +108,9 @@ class Mosquitto:
         if tls:
             lines += [f"cafile {tls.ca}", f"certfile {tls.server_cert}", f"keyfile {tls.server_key}"]
             lines.append(f"require_certificate {'true' if ask_client else 'false'}")
+        if acl:
+            (folder / "acl").write_text(acl)
+            lines.append(f"acl_file {folder / 'acl'}")
         self._config.write_text("\n".join(lines) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -22,7 +22,7 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     else:
         wanted = mqtt_settings(settings.mqtt, url)
         check_connection(wanted)
-        yield Finding("broker", "ok", f"{wanted.broker} accepts the connection")
+        yield Finding("broker", "ok", f"{wanted.broker} accepts the connection and brings messages back")
 
 
 def _embedded(settings: Settings) -> Finding:

@@ -133,10 +133,12 @@ def _model(view: View) -> Line:
 def _broker(view: View) -> Line:
     broker = view.snapshot.broker
     sign, ink = BROKER_MARKS[broker.status]
+    if broker.status == "online" and broker.detail:  # connected, and yet something does not get through
+        ink = "warn"
     line: Line = ((f"{sign} {broker.status}", ink),)
     if broker.status != "off":
         line = (*line, (" " + printable(broker.url), ""))
-    if broker.detail and (broker.status != "online" or broker.refused):
+    if broker.detail:
         line = (*line, (" " + printable(broker.detail), "bad" if broker.refused else "muted"))
     return line
 

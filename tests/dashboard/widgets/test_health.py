@@ -45,6 +45,14 @@ def test_a_broker_that_is_away_is_shown_with_its_reason() -> None:
     assert "✖ offline mqtt://127.0.0.1:1883 Connection refused." in lines
 
 
+def test_what_does_not_get_through_is_shown_though_the_broker_is_connected() -> None:
+    view = view_of()
+    broker = replace(BROKER, status="online", detail="It does not bring back what is published.")
+    items = dict(health_items(replace(view, snapshot=replace(view.snapshot, broker=broker))))
+    assert ("● online", "warn") in items["MQTT"]
+    assert any("does not bring back" in text for text, _ in items["MQTT"])
+
+
 @pytest.mark.parametrize("width", [56, 76, 116])
 def test_flowing_figures_stay_within_the_width(width: int) -> None:
     assert all(line_width(line) <= width for line in flow(health_items(view_of()), width))
