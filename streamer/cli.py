@@ -15,6 +15,7 @@ from streamer import __version__
 from streamer.commands.analyze import analyze
 from streamer.commands.bench import bench
 from streamer.commands.broker import broker
+from streamer.commands.cache import cache
 from streamer.commands.calibrate import calibrate
 from streamer.commands.config import config
 from streamer.commands.devices import devices
@@ -37,7 +38,7 @@ from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train, train_streams,
-    evaluate, embed, analyze, replay, label, export,
+    evaluate, embed, analyze, replay, label, export, cache,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -40,7 +40,10 @@ def calibrate(
     name: Annotated[
         str | None, typer.Option(help="Name of the stream, as `streamer run` calls it. Default: from the source.")
     ] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Remove the voice profile.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the stored voice profiles, and record none.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Remove the voice profile; with --checkpoint only that checkpoint's.")
+    ] = False,
     config: ConfigFile = None,
     device: ModelDevice = None,
     checkpoint: ModelCheckpoint = None,
@@ -52,14 +55,18 @@ def calibrate(
     \b
     Examples:
       streamer calibrate mic:Yeti
+      streamer calibrate --list
       streamer calibrate --forget yeti
     """
     from streamer.config import load
 
     if forget:
-        run_forget(source or name)
+        run_forget(source or name, checkpoint)
         return
     settings = load(config, given_tables(model={"device": device, "checkpoint": checkpoint}))
+    if list_them:
+        run_list(settings.model.checkpoint)
+        return
     run_calibrate(settings, source, name, seconds)
 
 
@@ -116,13 +123,44 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
     )
 
 
-def run_forget(name: str | None) -> None:
-    """Remove the voice profile of the stream `name`; None: the only one there is.
+def run_list(checkpoint: str) -> None:
+    """Print every stored voice profile, and whether runs with `checkpoint` use it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamer.emotion.checkpoint import load_checkpoint
+    from streamer.emotion.profile import profile_folder, stored_profiles
+
+    console, stored = Console(), stored_profiles()
+    if not stored:
+        console.print(f"No voice profile is stored in {profile_folder()}.", soft_wrap=True, highlight=False)
+        return
+    sha256 = load_checkpoint(checkpoint).sha256
+    table = Table(title=f"Voice profiles in {profile_folder()}", title_justify="left")
+    for column in ("stream", "checkpoint", "recorded", "speech", "file"):
+        table.add_column(column, overflow="fold")
+    for one in stored:
+        if one.profile is None:
+            table.add_row(one.stream, "damaged: remove it with --forget", "", "", one.path.name)
+            continue
+        mine = one.profile.checkpoint_sha256 == sha256
+        which = f"{checkpoint}, in use" if mine else f"{one.profile.checkpoint_sha256[:12]}, another"
+        table.add_row(one.stream, which, one.profile.created[:10], f"{one.profile.voice_s:.0f} s", one.path.name)
+    console.print(table)
+
+
+def run_forget(name: str | None, checkpoint: str | None = None) -> None:
+    """Remove the voice profiles of the stream `name`; None: of the only one there is.
+
+    Args:
+        name: of the stream.
+        checkpoint: only the profile of this checkpoint is removed; None: those of all.
 
     Raises:
         UsageError: there are several to choose from.
         ProfileError: there is no such profile, or it cannot be removed.
     """
+    from streamer.emotion.checkpoint import load_checkpoint
     from streamer.emotion.profile import forget_profile, stored_names
     from streamer.names import slugify
 
@@ -130,7 +168,7 @@ def run_forget(name: str | None) -> None:
     if name is None and len(names) > 1:
         raise UsageError(f"There are voice profiles of {', '.join(names)}; name one, as in --forget {names[0]}.")
     chosen = slugify(name) if name is not None else names[0] if names else "mic"
-    forget_profile(chosen)
+    forget_profile(chosen, None if checkpoint is None else load_checkpoint(checkpoint).sha256)
     notice(f"The voice profile of {chosen} is removed.")
 
 

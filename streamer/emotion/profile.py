@@ -1,7 +1,8 @@
 """Voice profiles: a speaker's mean embedding of neutral speech, stored in the user's data folder.
 
-A profile is a few kilobytes of JSON, one file per stream. It belongs to the checkpoint that computed it, since the
-embeddings of one encoder mean nothing to another.
+A profile is a few kilobytes of JSON in a file named by stream and checkpoint, `desk.1f2e3d4c5b6a.json`. It belongs to
+the checkpoint that computed it, since the embeddings of one encoder mean nothing to another; a stream may have profiles
+of several. Version 0.2 named the file by the stream alone.
 """
 
 from collections.abc import Sequence
@@ -88,17 +89,30 @@ def profile_folder() -> Path:
     return platformdirs.user_data_path("streamer") / "voices"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredProfile:
+    """A file among the profiles."""
+
+    path: Path
+    stream: str
+    profile: VoiceProfile | None  # None: the file is damaged
+
+
 def save_profile(profile: VoiceProfile) -> Path:
-    """Write the profile of a stream, replacing an older one, and return its path.
+    """Write the profile of a stream, replacing an older one of the same checkpoint, and return its path.
 
     Raises:
         ProfileError: it cannot be written.
     """
-    path = _path(profile.stream)
+    path = _path(profile.stream, profile.checkpoint_sha256)
+    former = [one.path for one in stored_profiles(profile.stream) if _is_of(one, profile.checkpoint_sha256)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             partial.write_bytes(_ADAPTER.dump_json(profile))
+        for old in former:
+            if old != path:
+                old.unlink(missing_ok=True)
     except OSError as error:
         raise ProfileError(
             f"The voice profile {path} cannot be written ({error.strerror}); make room or change its permissions."
@@ -107,50 +121,82 @@ def save_profile(profile: VoiceProfile) -> Path:
 
 
 def load_profile(stream: str, checkpoint_sha256: str) -> VoiceProfile | None:
-    """Return the stored profile of a stream for a checkpoint; None where there is none.
+    """Return the stored profile of a stream for a checkpoint; None where the stream has none at all.
 
     Raises:
         ProfileError: there is one, but it is damaged or belongs to another checkpoint.
     """
-    path = _path(stream)
     cure = f"run `streamer calibrate --name {stream}` again, or remove it with `streamer calibrate --forget {stream}`"
+    own = _path(stream, checkpoint_sha256)
+    if own.exists():
+        profile = _read(own, cure)
+        if profile.checkpoint_sha256 == checkpoint_sha256:
+            return profile
+    others = [one.path for one in stored_profiles(stream) if one.path != own]
+    for path in others:
+        profile = _read(path, cure)
+        if profile.checkpoint_sha256 == checkpoint_sha256:
+            return profile
+    if others or own.exists():
+        raise ProfileError(f"The voice profile of {stream} was made with another checkpoint and is ignored; {cure}.")
+    return None
+
+
+def stored_profiles(stream: str | None = None) -> tuple[StoredProfile, ...]:
+    """Return every stored profile, or those of one stream, sorted by their files' names."""
+    found = []
+    for path in sorted(profile_folder().glob("*.json")):
+        if stream is None or path.name.partition(".")[0] == stream:
+            try:
+                profile: VoiceProfile | None = _ADAPTER.validate_json(path.read_bytes(), strict=True)
+            except (OSError, ValidationError):
+                profile = None
+            found.append(StoredProfile(path, path.name.partition(".")[0], profile))
+    return tuple(found)
+
+
+def stored_names() -> tuple[str, ...]:
+    """Return the names of the streams that have a stored profile."""
+    return tuple(sorted({path.name.partition(".")[0] for path in profile_folder().glob("*.json")}))
+
+
+def forget_profile(stream: str, checkpoint_sha256: str | None = None) -> None:
+    """Remove the stored profiles of a stream; with a checkpoint the one of that checkpoint alone.
+
+    Raises:
+        ProfileError: there is none, or it cannot be removed.
+    """
+    paths = [one.path for one in stored_profiles(stream) if checkpoint_sha256 is None or _is_of(one, checkpoint_sha256)]
+    if not paths:
+        there = ", ".join(stored_names())
+        known = f"there are profiles of {there}" if there else "there are no profiles at all"
+        which = "" if checkpoint_sha256 is None else " for this checkpoint"
+        raise ProfileError(f"There is no voice profile of {stream!r}{which}; {known}.")
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ProfileError(
+                f"The voice profile {path} cannot be removed ({error.strerror}); change its permissions."
+            ) from error
+
+
+def _read(path: Path, cure: str) -> VoiceProfile:
     try:
-        profile = _ADAPTER.validate_json(path.read_bytes(), strict=True)
-    except FileNotFoundError:
-        return None
+        return _ADAPTER.validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise ProfileError(
             f"The voice profile {path} cannot be read ({error.strerror}) and is ignored; {cure}."
         ) from error
     except ValidationError as error:
         raise ProfileError(f"The voice profile {path} is damaged and is ignored; {cure}.") from error
-    if profile.checkpoint_sha256 != checkpoint_sha256:
-        raise ProfileError(f"The voice profile of {stream} was made with another checkpoint and is ignored; {cure}.")
-    return profile
 
 
-def stored_names() -> tuple[str, ...]:
-    """Return the names of the streams that have a stored profile."""
-    return tuple(sorted(path.stem for path in profile_folder().glob("*.json")))
+def _is_of(stored: StoredProfile, checkpoint_sha256: str) -> bool:
+    if stored.profile is not None:
+        return stored.profile.checkpoint_sha256 == checkpoint_sha256
+    return stored.path == _path(stored.stream, checkpoint_sha256)
 
 
-def forget_profile(stream: str) -> None:
-    """Remove the stored profile of a stream.
-
-    Raises:
-        ProfileError: there is none, or it cannot be removed.
-    """
-    try:
-        _path(stream).unlink()
-    except FileNotFoundError as error:
-        there = ", ".join(stored_names())
-        known = f"there are profiles of {there}" if there else "there are no profiles at all"
-        raise ProfileError(f"There is no voice profile of {stream!r}; {known}.") from error
-    except OSError as error:
-        raise ProfileError(
-            f"The voice profile {_path(stream)} cannot be removed ({error.strerror}); change its permissions."
-        ) from error
-
-
-def _path(stream: str) -> Path:
-    return profile_folder() / f"{stream}.json"
+def _path(stream: str, checkpoint_sha256: str) -> Path:
+    return profile_folder() / f"{stream}.{checkpoint_sha256[:12]}.json"

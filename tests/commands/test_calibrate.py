@@ -14,7 +14,15 @@ from typer.testing import CliRunner, Result
 
 from streamer.cli import app
 from streamer.emotion.checkpoint import load_checkpoint, save_checkpoint
-from streamer.emotion.profile import ProfileError, load_profile, profile_folder, stored_names
+from streamer.emotion.enrolment import CollectedSpeech
+from streamer.emotion.profile import (
+    ProfileError,
+    load_profile,
+    make_profile,
+    profile_folder,
+    save_profile,
+    stored_names,
+)
 from streamer.errors import StreamerError, UsageError
 from streamer.sources.demo import DEMO
 from tests.support.vowels import high_voice
@@ -142,3 +150,20 @@ def test_the_profile_to_remove_must_be_clear() -> None:
     assert stored_names() == ("desk",)
     call("calibrate", "--forget")
     assert stored_names() == ()
+
+
+def test_the_stored_profiles_are_listed_with_their_checkpoint(checkpoints: Path, capsys: pytest.CaptureFixture) -> None:
+    from streamer.commands.calibrate import run_list
+
+    run_list("bundled")
+    assert "No voice profile is stored" in capsys.readouterr().out
+    voice = CollectedSpeech(20.4, 20.0, 90, -27.5, (0.0,) * 128, (0.25,) * 128)
+    for checkpoint in (load_checkpoint(checkpoints / "mine.safetensors").sha256, "cd" * 32):
+        save_profile(make_profile(voice, "desk", checkpoint))
+    (profile_folder() / "door.json").write_text("damaged")
+    run_list(str(checkpoints / "mine.safetensors"))
+    text = "".join(capsys.readouterr().out.split())
+    assert "inuse" in text
+    assert "cdcdcdcdcdcd,another" in text
+    assert "20s" in text
+    assert "damaged:" in text

@@ -17,6 +17,7 @@ from streamer.emotion.profile import (
     profile_folder,
     save_profile,
     stored_names,
+    stored_profiles,
 )
 
 SHA = "ab" * 32
@@ -28,7 +29,7 @@ def test_a_profile_comes_back_as_it_was_kept() -> None:
     path = save_profile(PROFILE)
     assert load_profile("desk", SHA) == PROFILE
     assert stored_names() == ("desk",)
-    assert [file.name for file in path.parent.iterdir()] == ["desk.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["desk.abababababab.json"]
 
 
 def test_a_new_profile_takes_the_place_of_the_former() -> None:
@@ -41,6 +42,29 @@ def test_a_new_profile_takes_the_place_of_the_former() -> None:
 def test_where_nothing_was_stored_there_is_no_profile_and_no_complaint() -> None:
     assert load_profile("desk", SHA) is None
     assert stored_names() == ()
+
+
+def test_a_stream_has_a_profile_for_each_checkpoint() -> None:
+    other = replace(PROFILE, checkpoint_sha256="cd" * 32, voice_s=44.0)
+    save_profile(PROFILE)
+    save_profile(other)
+    assert (load_profile("desk", SHA), load_profile("desk", "cd" * 32)) == (PROFILE, other)
+    assert stored_names() == ("desk",)
+    assert [one.path.name for one in stored_profiles()] == ["desk.abababababab.json", "desk.cdcdcdcdcdcd.json"]
+    forget_profile("desk", SHA)
+    assert [one.profile for one in stored_profiles("desk")] == [other]
+    with pytest.raises(ProfileError, match="'desk' for this checkpoint; there are profiles of desk"):
+        forget_profile("desk", SHA)
+
+
+def test_a_profile_of_version_0_2_is_used_and_gives_way_to_a_new_one() -> None:
+    old = save_profile(PROFILE)
+    old.rename(old.with_name("desk.json"))
+    assert load_profile("desk", SHA) == PROFILE
+    with pytest.raises(ProfileError, match="another checkpoint"):
+        load_profile("desk", "cd" * 32)
+    save_profile(replace(PROFILE, voice_s=31.0))
+    assert [one.path.name for one in stored_profiles()] == ["desk.abababababab.json"]
 
 
 def test_too_little_speech_makes_no_profile() -> None:
@@ -72,7 +96,9 @@ def damaged() -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", damaged())
 def test_a_damaged_file_is_refused_with_one_sentence_and_the_cure(kind: str) -> None:
     save_profile(PROFILE).write_bytes(damaged()[kind])
-    with pytest.raises(ProfileError, match=r"desk\.json is damaged and is ignored; run `streamer calibrate") as caught:
+    with pytest.raises(
+        ProfileError, match=r"desk\.ab+[ab]*\.json is damaged and is ignored; run `streamer calibrate"
+    ) as caught:
         load_profile("desk", SHA)
     assert "\n" not in str(caught.value)
 
