@@ -28,6 +28,7 @@ from streamer.commands.label import label
 from streamer.commands.mute import mute
 from streamer.commands.record import record
 from streamer.commands.replay import replay
+from streamer.commands.report import report
 from streamer.commands.run import run
 from streamer.commands.service import service
 from streamer.commands.stderr import notice
@@ -38,7 +39,7 @@ from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train, train_streams,
-    evaluate, embed, analyze, replay, label, export, cache,
+    evaluate, embed, analyze, replay, label, export, cache, report,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -54,6 +54,15 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Minute:
+    """A minute by the stream's clock."""
+
+    number: int  # of minutes since the epoch, or of audio
+    heard_s: float
+    speech_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSession:
     """All that was kept of one stream."""
 
@@ -68,6 +77,7 @@ class StreamSession:
     intervals: tuple[Interval, ...]
     gaps: tuple[Gap, ...]
     losses: tuple[Loss, ...]
+    minutes: tuple[Minute, ...]  # those of which something was heard
     skipped_windows: int
     overflow_events: int
 
@@ -137,15 +147,18 @@ class _Collected:
     open_start_s: float = 0.0
     live: bool = False  # some window had a latency
     info_since: bool = False  # an info line came since the newest window
-    status: str = ""
+    status: str = ""  # in the newest health message, or the one that explains why nothing is heard
+    status_at: float = 0.0
     windows: int = 0
     heard_s: float = 0.0
     speech_s: float = 0.0
     skipped: int = 0
     overflows: int = 0
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    intervals: list[Interval] = field(default_factory=list)
+    of_id: dict[str, Interval] = field(default_factory=dict)  # the newest: ids of two runs may be the same
     gaps: list[Gap] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    minutes: dict[int, list[float]] = field(default_factory=dict)  # number → heard_s, speech_s
 
     def add(self, event: Window | State | EmotionStarted | EmotionEnded | Health) -> None:
         if self.first_time is None:
@@ -153,20 +166,22 @@ class _Collected:
         match event:
             case Window():
                 self._window(event)
-            case EmotionStarted():
+            case EmotionStarted() if not self._is_repeated(event):
                 self._close_open()
                 self.open, self.open_start_s = event, self.offset_s + event.start_s
             case EmotionEnded():
                 self._ended(event)
             case Health():
-                self.status = event.status
+                if event.status in _SILENT_STATUSES or self.status not in _SILENT_STATUSES:
+                    # What explains a gap is not replaced by what came right after it.
+                    self.status, self.status_at = event.status, event.time
                 self.skipped = max(self.skipped, event.skipped_windows)
                 self.overflows = max(self.overflows, event.overflow_events)
         self.last_time = max(self.last_time, event.time)
 
     def finished(self) -> StreamSession:
         self._close_open()
-        last_s = self.newest.end_s if self.newest else max((i.end_s for i in self.intervals.values()), default=0.0)
+        last_s = self.newest.end_s if self.newest else max((i.end_s for i in self.intervals), default=0.0)
         begin = self.begin if self.begin is not None else self.first_time or 0.0
         return StreamSession(
             name=self.name,
@@ -177,9 +192,10 @@ class _Collected:
             windows=self.windows,
             heard_s=self.heard_s,
             speech_s=self.speech_s,
-            intervals=tuple(self.intervals.values()),
+            intervals=tuple(self.intervals),
             gaps=tuple(self.gaps),
             losses=tuple(self.losses),
+            minutes=tuple(Minute(number, *figures) for number, figures in sorted(self.minutes.items())),
             skipped_windows=self.skipped,
             overflow_events=self.overflows,
         )
@@ -197,20 +213,28 @@ class _Collected:
         passed_s = window.end_s - before_end_s  # of audio
         self.heard_s += passed_s
         self.speech_s += passed_s * window.speech
+        moment = self.offset_s + window.end_s if window.latency_ms is None else window.time
+        minute = self.minutes.setdefault(int(moment // 60), [0.0, 0.0])
+        minute[0] += passed_s
+        minute[1] += passed_s * window.speech
         if before is not None and window.time - before.time > passed_s + GAP_S:
-            reason = self.status if self.status in _SILENT_STATUSES and not self.info_since else NOT_RECORDED
+            explained = self.status in _SILENT_STATUSES and not self.info_since
+            reason = self.status if explained else NOT_RECORDED
             self.gaps.append(Gap(before.time, max(before.time, window.time - passed_s), reason))
         if window.dropped_samples:
             self.losses.append(Loss(window.time, self.offset_s + window.end_s, window.dropped_samples))
         self.live = self.live or window.latency_ms is not None
         self.windows += 1
         self.info_since = False
+        if window.time > self.status_at + GAP_S:
+            self.status = ""
         self.newest = window
 
     def _ended(self, event: EmotionEnded) -> None:
         began = self.open
         if began is None or began.id != event.id:
-            if event.id not in self.intervals:  # it came twice, or its start was not kept
+            known = self.of_id.get(event.id)
+            if known is None or known.start < event.time - event.duration_s - GAP_S:  # its start was not kept
                 end_s = self.offset_s + (self.newest.end_s if self.newest else event.duration_s)
                 self._keep(event, event.time - event.duration_s, end_s - event.duration_s, event.peak_confidence)
             return
@@ -222,10 +246,17 @@ class _Collected:
             self._keep(event, began.time, self.open_start_s, began.confidence)
 
     def _keep(self, event: EmotionEnded, start: float, start_s: float, confidence: float) -> None:
-        self.intervals[event.id] = Interval(
+        interval = Interval(
             event.label, start, max(start, event.time), start_s, start_s + event.duration_s, confidence,
             event.peak_confidence, event.id, True,
         )  # fmt: skip
+        self.intervals.append(interval)
+        self.of_id[event.id] = interval
+
+    def _is_repeated(self, event: EmotionStarted) -> bool:
+        """Return whether `event` came before: after a broken connection one may come twice."""
+        known = self.open if self.open is not None and self.open.id == event.id else self.of_id.get(event.id)
+        return known is not None and event.time == (known.time if isinstance(known, EmotionStarted) else known.start)
 
     def _close_open(self) -> None:
         """End an emotion whose end was not kept with the last window of its run."""
@@ -235,6 +266,8 @@ class _Collected:
             return
         end = max(began.time, newest.time if newest else began.time)
         end_s = max(self.open_start_s, self.offset_s + newest.end_s if newest else self.open_start_s)
-        self.intervals[began.id] = Interval(
+        interval = Interval(
             began.label, began.time, end, self.open_start_s, end_s, began.confidence, began.confidence, began.id, False
         )
+        self.intervals.append(interval)
+        self.of_id[began.id] = interval

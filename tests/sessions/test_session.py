@@ -73,6 +73,14 @@ def test_an_end_whose_start_was_not_kept_is_placed_by_its_duration() -> None:
     assert (interval.start, interval.end) == (TIME + 2.0, TIME + 8.0)
 
 
+def test_two_runs_whose_ids_are_the_same_by_chance_keep_their_emotions_apart() -> None:
+    first = [INFO, *windows(0, 5), started(0, 5.0), *windows(5, 20), ended(0, 18.0, 13.0)]
+    second = [INFO, *windows(0, 5, begin=TIME + 100.0)]
+    second += [replace(started(0, 105.0), start_s=5.0), *windows(5, 20, begin=TIME + 100.0), ended(0, 118.0, 13.0)]
+    (stream,) = read_session([*first, *second]).streams
+    assert [(i.start, i.end) for i in stream.intervals] == [(TIME + 5, TIME + 18), (TIME + 105, TIME + 118)]
+
+
 def test_transitions_that_came_twice_count_once() -> None:
     twice = [started(0, 1.0), started(0, 1.0), *windows(0, 9), ended(0, 8.0, 7.0), ended(0, 8.0, 7.0)]
     (stream,) = read_session([INFO, *twice]).streams
