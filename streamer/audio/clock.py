@@ -31,6 +31,11 @@ def elapsed_s() -> float:
     return time.monotonic()
 
 
+def wall_s() -> float:
+    """Return seconds since the epoch."""
+    return time.time()
+
+
 class WallClock:
     """Converts moments of the monotonic clock to seconds since the epoch, without jumps while audio flows."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamer.arrays import Samples
-from streamer.audio.clock import elapsed_s
+from streamer.audio.clock import elapsed_s, wall_s
 from streamer.constants import SAMPLE_RATE
 
 
@@ -113,7 +113,7 @@ class RingBuffer:
             if captured is not None:
                 self._runs[-1].add(*captured)
                 self._forget()
-                self._note_heard(len(samples) / SAMPLE_RATE)
+                self._note_heard(len(samples) / SAMPLE_RATE, captured[1])
         self.on_write.set()
 
     def write_waiting(self, samples: Samples, stop: threading.Event) -> bool:
@@ -206,12 +206,16 @@ class RingBuffer:
                 gap_s,
             )  # fmt: skip
 
-    def _note_heard(self, length_s: float) -> None:
-        """Note that live audio of so many seconds came."""
-        now = self._heard_s = elapsed_s()
+    def _note_heard(self, length_s: float, captured_s: float) -> None:
+        """Note that live audio of so many seconds came, whose end was captured at `captured_s` (of the epoch)."""
+        # It may be written late: what was queued when the process was stopped is written when it goes on. And it was
+        # not captured before what came before it, whatever the wall clock says, which may have been set.
+        captured = elapsed_s() - max(0.0, wall_s() - captured_s)
+        heard_s = captured if self._heard_s is None else max(self._heard_s, captured)
         if self._missing_s is not None:
-            self._gap_s += max(0.0, now - length_s - self._missing_s)
+            self._gap_s += max(0.0, heard_s - length_s - self._missing_s)
             self._missing_s = None
+        self._heard_s = heard_s
 
     def _note_missing(self, muted: bool) -> None:
         """Note that audio is missing since it was last heard."""

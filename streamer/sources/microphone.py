@@ -14,12 +14,15 @@ from streamer.audio.ring_writer import RingWriter
 from streamer.errors import UsageError
 from streamer.sources.devices import DeviceInfo, find_device, list_devices, silence_hint
 from streamer.sources.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
+from streamer.sources.sound_server import SoundServerEvents
 from streamer.sources.source import STALLED, SourceState, SourceStatus
 
 LOST_S = 1.0  # no callback for this long, or for `LOST_BLOCKS` blocks: the device is lost
 LOST_BLOCKS = 4
 FIRST_CALLBACK_S = 3.0  # wireless headsets and sound servers need up to this long to begin
 SILENT_S = 2.0  # exact zeros for this long: a real microphone has noise
+PROBE_S = 1.0  # between two looks for a device that is away, where no sound server tells that it came
+SERVER_S = 0.2  # from the sound server's news of a device until it can be opened
 TICK_S = 0.1  # the longest wait of the supervisor
 
 logger = logging.getLogger(__name__)
@@ -46,12 +49,12 @@ class Microphone:
 
     The device is opened at its native rate, with two channels where it has them (or as many as `channel` needs,
     counted from 0), mixed to mono or reduced to `channel`, resampled to 24 kHz. A missing or lost device is looked up
-    again after 0.5 s to 5 s (back-off), for ever.
+    again every second, or every 0.5 s to 5 s and as soon as the sound server says that one came; for ever.
 
     Exact zeros are `no signal`. A sound server may have moved the recording to another source, so the device is then
-    looked up and reopened, every 5 s to 60 s. A microphone that is merely muted, or whose noise suppression outputs
-    zeros, loses nothing by that: silence follows silence, and a gap is announced only where the reopened device
-    delivers sound at once.
+    looked up and reopened, every 5 s to 60 s and when the sound server says that one came. A microphone that is merely
+    muted, or whose noise suppression outputs zeros, loses nothing by that: silence follows silence, and a gap is
+    announced only where the reopened device delivers sound at once.
     """
 
     realtime = True
@@ -88,7 +91,10 @@ class Microphone:
             str | int | None, str
         ] = {}  # index → the label found for it, which does not change when devices do
         self._retry = BackOff(0.5, 5.0)
+        self._looked_s = 0.0  # monotonic moment of the last look for the device
         self._recheck = BackOff(5.0, 60.0)
+        self._server = SoundServerEvents() if self._portaudio.sound_server else None
+        self._device_came = threading.Event()  # says the sound server
         self._last_sound_s = 0.0  # monotonic moment of the last block that was not all zeros
         self._gap_pending = (
             False  # reopened because of silence: the next block with sound shows whether audio was missed
@@ -139,6 +145,7 @@ class Microphone:
     def step(self, wait_s: float = 0.0) -> None:
         """Run one turn of the supervisor; wait at most `wait_s` for audio or for a change."""
         now = self._clock.monotonic()
+        self._heed_server(now)
         if self._device_changed.is_set():
             self._device_changed.clear()
             self._close(("starting", ""))
@@ -157,6 +164,25 @@ class Microphone:
             self._open()
         else:
             self._sleep(min(wait_s, self._retry.due_s - now))
+
+    def _heed_server(self, now: float) -> None:
+        """Listen to the sound server while the microphone is away or silent, and look again when a device came."""
+        if self._server is None:  # the devices are a test's
+            return
+        if self._state[0] not in ("no device", "lost", "no signal"):
+            self._server.stop()
+            self._device_came.clear()
+            return
+        if not self._server.listen(self._note_device):
+            self._retry.due_s = min(self._retry.due_s, self._looked_s + PROBE_S)
+        if self._device_came.is_set():
+            self._device_came.clear()
+            self._retry.due_s = min(self._retry.due_s, now + SERVER_S)
+            self._recheck.due_s = min(self._recheck.due_s, now + SERVER_S)
+
+    def _note_device(self) -> None:
+        self._device_came.set()
+        self._wake.set()
 
     def _run(self) -> None:
         try:
@@ -177,12 +203,15 @@ class Microphone:
         try:
             self._close(state, discard=True)
         finally:
+            if self._server is not None:
+                self._server.stop()
             self.ring.end()
 
     def _open(self, after_silence: bool = False) -> None:
         """Look the device up and open it; on failure set the state and the time of the next attempt."""
         if self._state[0] == "muted":
             self._state = ("starting", "")  # unmuted: audio may be captured from here on
+        self._looked_s = self._clock.monotonic()
         capture = Capture(self._clock)
         info: DeviceInfo | None = None
         try:

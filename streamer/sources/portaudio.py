@@ -100,10 +100,14 @@ def import_sounddevice() -> Any:
 
 
 class PortAudio:
-    """PortAudio as the microphones share it; `load` returns the module `sounddevice`."""
+    """PortAudio as the microphones share it; `load` returns the module `sounddevice`.
 
-    def __init__(self, load: Callable[[], Any] = import_sounddevice) -> None:
+    `sound_server`: the devices are this machine's own, so that its sound server says when one comes.
+    """
+
+    def __init__(self, load: Callable[[], Any] = import_sounddevice, *, sound_server: bool = False) -> None:
         self._load = load
+        self.sound_server = sound_server
         self.lock = threading.RLock()  # hold it across calls that belong together
         self._open_streams: set[InputStream] = set()
 
@@ -184,7 +188,7 @@ class PortAudio:
 @cache
 def shared() -> PortAudio:
     """Return the PortAudio of this process."""
-    return PortAudio()
+    return PortAudio(sound_server=True)
 
 
 def _refused(error: Exception) -> DeviceError:

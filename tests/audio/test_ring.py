@@ -295,12 +295,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that pass only where a test says so."""
     now = [100.0]
     monkeypatch.setattr(ring_module, "elapsed_s", lambda: now[0])
+    monkeypatch.setattr(ring_module, "wall_s", lambda: now[0] + 1e9)
     return now
 
 
-def hear(ring: RingBuffer, clock: list[float], length_s: float = 0.5) -> None:
+def hear(ring: RingBuffer, clock: list[float], length_s: float = 0.5, late_s: float = 0.0) -> None:
     clock[0] += length_s
-    fill(ring, round(length_s * SAMPLE_RATE), captured=(ring.stats().written, clock[0]))
+    fill(ring, round(length_s * SAMPLE_RATE), captured=(ring.stats().written, clock[0] + 1e9 - late_s))
 
 
 def test_the_seconds_of_a_gap_are_counted_while_it_lasts_and_after(clock: list[float]) -> None:
@@ -317,6 +318,25 @@ def test_the_seconds_of_a_gap_are_counted_while_it_lasts_and_after(clock: list[f
     clock[0] += 0.02  # late, and no gap
     hear(ring, clock)
     assert ring.stats().gap_s == pytest.approx(5.0)
+
+
+def test_audio_that_is_written_late_was_not_missing_and_does_not_shorten_a_gap(clock: list[float]) -> None:
+    ring = RingBuffer(SAMPLE_RATE)
+    hear(ring, clock)
+    clock[0] += 3.0  # stopped, with a block in the queue
+    hear(ring, clock, 0.02, late_s=3.0)
+    ring.mark_gap()
+    hear(ring, clock)
+    assert ring.stats().gap_s == pytest.approx(3.0)
+
+
+def test_a_wall_clock_that_was_set_is_no_missing_audio(clock: list[float]) -> None:
+    ring = RingBuffer(SAMPLE_RATE)
+    for late_s in (0.0, 3_600.0, -3_600.0):
+        hear(ring, clock, late_s=late_s)
+    ring.mark_gap()
+    hear(ring, clock)
+    assert ring.stats().gap_s == pytest.approx(0.0, abs=0.6)
 
 
 def test_a_mute_is_no_missing_audio(clock: list[float]) -> None:

@@ -1,7 +1,8 @@
 """Record from a source as the program does, in a process of its own: `record_source.py SOURCE RESULT.npz`.
 
 Prints every new state as a line of JSON, takes `mute`, `unmute` and `stop` on standard input, and writes what it
-captured: `samples` [n] float32, `times` [n // 240] (seconds since the epoch of every 240th sample), `gaps` (positions).
+captured: `samples` [n] float32, `times` [n // 240] (seconds since the epoch of every 240th sample), `gaps` (positions),
+`gap_s`.
 """
 
 import json
@@ -33,8 +34,11 @@ def main(text: str, result: str) -> None:
             shown = (status.state, status.detail)
             print(json.dumps({"state": status.state, "detail": status.detail, "device": status.device}), flush=True)
         time.sleep(0.02)
+    gap_s = source.ring.stats().gap_s
     source.stop()
-    np.savez(result, samples=np.concatenate(samples), times=np.array(times, dtype=float), gaps=np.array(gaps))
+    np.savez(
+        result, samples=np.concatenate(samples), times=np.array(times, dtype=float), gaps=np.array(gaps), gap_s=gap_s
+    )
 
 
 def obey(source: Source, commands: list[str]) -> None:

@@ -94,7 +94,8 @@ def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
 
 def onsets(captured: dict[str, np.ndarray]) -> list[float]:
     """When bursts began, by the ring's time: the first loud 10 ms after 0.2 s without."""
-    blocks = captured["samples"][: len(captured["times"]) * 240].reshape(-1, 240)
+    count = min(len(captured["times"]), len(captured["samples"]) // 240)  # before a gap there may be less than a block
+    blocks = captured["samples"][: count * 240].reshape(-1, 240)
     loud = np.abs(blocks).max(axis=1) > 0.05
     return [
         float(captured["times"][index]) for index in np.flatnonzero(loud) if not loud[max(0, index - 20) : index].any()
@@ -167,7 +168,7 @@ def test_a_process_that_was_stopped_goes_on_in_time_behind_a_gap(
     microphone.play(burst)
     time.sleep(0.5)
     recorder.stop_for(seconds)
-    recorder.wait_for("starting")
+    recorder.wait_for("stalled")
     recorder.wait_for("live")
     played.append(time.time())
     microphone.play(burst)
@@ -175,8 +176,39 @@ def test_a_process_that_was_stopped_goes_on_in_time_behind_a_gap(
     captured = recorder.finish()
 
     assert len(captured["gaps"]) == 1
+    assert captured["gap_s"] == pytest.approx(seconds, abs=1.0)
     times = captured["times"]
     assert np.all(np.diff(times) >= 0)
     np.testing.assert_allclose(onsets(captured), played, atol=0.3)
     after = captured["gaps"][0] // 240 + 1
     assert times[-1] - times[after] == pytest.approx((len(times) - 1 - after) * 0.01, abs=0.1)
+
+
+@pytest.mark.parametrize("away_s", [1.0, 8.0], ids=["1 s", "8 s"])
+@pytest.mark.parametrize(
+    "recording", [(False, "mic"), (True, "mic")], indirect=True, ids=["source ends", "source is swapped"]
+)
+def test_a_device_is_captured_within_two_seconds_of_its_return_and_what_is_missing_is_counted(
+    recording: tuple[VirtualMicrophone, RecorderProcess], burst: Path, away_s: float
+) -> None:
+    microphone, recorder = recording
+    recorder.wait_for("live")
+    microphone.play(burst)
+    time.sleep(0.3)
+    gone = time.time()
+    microphone.unplug()
+    recorder.wait_for("no signal" if microphone.always_sink else "lost")
+    time.sleep(max(0.0, away_s - (time.time() - gone)))
+    back = time.time()
+    microphone.plug_in()
+    time.sleep(1.5)
+    played = time.time()
+    microphone.play(burst)
+    time.sleep(0.5)
+    captured = recorder.finish()
+    assert len(onsets(captured)) == 2
+    assert onsets(captured)[1] == pytest.approx(played, abs=0.3), "it was heard from its beginning"
+    if not microphone.always_sink:  # else zeros came in between, which nobody can tell from silence
+        heard_again = captured["times"][captured["gaps"][-1] // 240 + 1]
+        assert heard_again < back + 2
+        assert captured["gap_s"] == pytest.approx(heard_again - gone, abs=0.3)
