@@ -54,7 +54,7 @@ class StreamRecipe:
     seed: int
     versions: int = 2  # of each stream: as recorded, and otherwise
     l2: float = 0.01  # penalty on the squared weights of standardised values
-    draws: int = 2  # of histories for each window
+    draws: int = 1  # of histories for each window
     natural: float = 0.4  # weight of natural speech, where a corpus weighs 1
     non_speech: float = 0.15
     everyone: bool = False  # fit the head that is written to all speakers
