@@ -21,7 +21,7 @@ MEMORY_S = 300.0
 _PURE = 2 / 3  # least share of a window that its label covers, for the window to count
 _ANSWERED = 0.42  # share of windows; some are lost to the labels that a corpus lacks
 _SLOPES = np.arange(0.0, 3.1, 0.1)
-_OFFSETS = np.arange(-3.0, 0.1, 0.25)
+_ORDINARY = 0.9  # share of the known streams' windows whose temperature stays
 _KNOWN = 0.99  # share of the known streams' windows that are not called unfamiliar
 _LEAST_SPREAD = 1e-3
 
@@ -99,7 +99,9 @@ def calibrate_streams(known: Judged, window_s: float) -> Calibration:
 
 
 def temper_by_distance(rule: StreamHistory, known: Judged, foreign: Judged, temperature: float) -> StreamHistory:
-    """Choose by how much the temperature grows with the distance: what makes both kinds of streams most likely.
+    """Choose by how much the temperature grows with the distance beyond that of nearly all known streams.
+
+    Known streams stay as they are, so that an ordinary microphone is no foreign language.
 
     Args:
         rule: of the model that judged `known`.
@@ -107,18 +109,17 @@ def temper_by_distance(rule: StreamHistory, known: Judged, foreign: Judged, temp
         foreign: streams of corpora that the judging model was not trained on, with distances from those it was.
         temperature: of known streams.
     """
-    both = joined([known, foreign])
-    best = (np.inf, 0.0, 0.0)
+    ordinary = float(np.quantile(known.distances, _ORDINARY))
+    losses = []
     for slope in _SLOPES:
-        for offset in _OFFSETS if slope else (0.0,):
-            factor = np.exp(np.maximum(offset + slope * both.distances, 0.0))
-            likely = probabilities(both.logits / factor[:, None], temperature)
-            loss = -float(np.mean(np.log(likely[np.arange(len(both.targets)), both.targets] + 1e-12)))
-            best = min(best, (loss, float(slope), float(offset)))
+        factors = np.exp(slope * np.maximum(foreign.distances - ordinary, 0.0))
+        likely = probabilities(foreign.logits / factors[:, None], temperature)
+        losses.append(-float(np.mean(np.log(likely[np.arange(len(foreign.targets)), foreign.targets] + 1e-12))))
+    slope = float(_SLOPES[int(np.argmin(losses))])
     return replace(
         rule,
-        log_temperature_slope=round(best[1], 2),
-        log_temperature_offset=round(best[2], 2),
+        log_temperature_slope=round(slope, 2),
+        log_temperature_offset=round(-slope * ordinary, 3),
         unfamiliar=round(float(np.quantile(known.distances, _KNOWN)), 3),
     )
 
