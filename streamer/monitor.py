@@ -297,8 +297,11 @@ class Monitor:
         ignored = self._pipeline.store.ignored if self._pipeline is not None else frozenset()
         details = {name: status.detail for name, status in statuses.items() if status.state != "failed"}
         details |= {name: mute.sentence(name) for name in details if (mute := self._muting.get(name))}
-        published = {publisher.stats().notice for publisher in self._publishers} - {""}
-        return ignored | published | {f"{name}: {detail}" for name, detail in details.items() if detail}
+        published = {publisher.stats().notice for publisher in self._publishers}
+        clock = {self._pipeline.worker.clock_notice} if self._pipeline is not None else set()
+        return (
+            ignored | (published | clock) - {""} | {f"{name}: {detail}" for name, detail in details.items() if detail}
+        )
 
     def mute(self, stream: str, muted: bool, by: MutedBy = "keyboard") -> None:
         """Stop the capture of `stream`, releasing the device, or restart it.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 STEP_S = 1.0  # a larger step: the wall clock was set, or the machine slept; drift and leap seconds stay below
+SLOWED = 0.5  # seconds by which time is held back in a second, while it is ahead
 
 
 class Clock(Protocol):
@@ -37,11 +38,17 @@ def wall_s() -> float:
 
 
 class WallClock:
-    """Converts moments of the monotonic clock to seconds since the epoch, without jumps while audio flows."""
+    """Converts moments of the monotonic clock to seconds since the epoch, never backwards.
+
+    Where the system's wall clock is set ahead, it is followed at once. Where it is set back, time goes on at half speed
+    until the system has caught up: what is timed later never gets an earlier time, and in a while all is right again
+    without a restart. Whoever uses several of them follows each some times a second.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = clock.time() - clock.monotonic()
+        self._followed_at = clock.monotonic()
 
     def epoch_s(self, monotonic_s: float) -> float:
         """Return the wall time of a moment of the monotonic clock."""
@@ -50,14 +57,20 @@ class WallClock:
     def follow(self) -> float:
         """Follow the system's wall clock; return by how many seconds it has moved ahead.
 
-        More than `STEP_S` means that the machine slept, or that its clock was set ahead. A clock that was set back by
-        more is not followed: the times of a stream never run backwards.
+        More than `STEP_S` means that the machine slept, or that its clock was set ahead.
         """
-        ahead = self._clock.time() - self._clock.monotonic() - self._offset
-        if ahead < -STEP_S:
+        now = self._clock.monotonic()
+        passed_s, self._followed_at = now - self._followed_at, now
+        ahead_s = -self.lead_s()
+        if ahead_s < 0:
+            self._offset -= min(-ahead_s, SLOWED * max(0.0, passed_s))
             return 0.0
-        self._offset += ahead
-        return ahead
+        self._offset += ahead_s
+        return ahead_s
+
+    def lead_s(self) -> float:
+        """Return by how many seconds this is ahead of the system's wall clock, because that was set back."""
+        return self._offset - (self._clock.time() - self._clock.monotonic())
 
 
 class CaptureClock:

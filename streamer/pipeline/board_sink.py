@@ -33,7 +33,7 @@ class BoardSink:
         """Show the details."""
         self.board.update(stream, **details)
 
-    def note(self, stream: str, text: str) -> None:
+    def note(self, stream: str | None, text: str) -> None:
         """Log the sentence."""
         self.board.log("note", text, stream)
 

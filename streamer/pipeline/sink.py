@@ -32,8 +32,8 @@ class WorkerSink(Protocol):
         """Take details that only a local screen shows; those that are not given stay as they were."""
         ...
 
-    def note(self, stream: str, text: str) -> None:
-        """Take a sentence for the log."""
+    def note(self, stream: str | None, text: str) -> None:
+        """Take a sentence for the log; without a stream it concerns all."""
         ...
 
     def stream_removed(self, stream: str) -> None:
@@ -62,7 +62,7 @@ class EventSink:
     def update(self, stream: str, **details: Unpack[StreamDetails]) -> None:
         """Drop them."""
 
-    def note(self, stream: str, text: str) -> None:
+    def note(self, stream: str | None, text: str) -> None:
         """Drop it."""
 
     def stream_removed(self, stream: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from streamer.audio.clock import SYSTEM, Clock
+from streamer.audio.clock import SLOWED, STEP_S, SYSTEM, Clock, WallClock
 from streamer.errors import UsageError
 from streamer.events import Event
 from streamer.pipeline.profiles import VoiceProfiles
@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # it loads torch, and the screen is there before that is thro
 BEHIND_HOPS = 3  # so many hops waiting mean that the worker is behind: larger steps, windows in between skipped
 MAX_HOPS = 8  # the largest step, so that one stream that is far behind does not hold up the others
 IDLE_S = 0.1  # the longest wait for audio before statuses are looked at again
+SET_BACK = (
+    "The clock of this machine was set back by {:.0f} s. Times of events never go back: they run at half speed until "
+    "it has caught up, in {:.0f} minutes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,9 @@ class Worker:
         self._wake = wake or threading.Event()
         self._profiles = profiles
         self._clock = clock
+        self._wall = WallClock(clock)
+        self._lead_s = 0.0  # of our times before the system's clock, when that was said last
+        self.clock_notice = ""  # one sentence, while the times of events are ahead
         self._stop = threading.Event()
         self.ticked_at = clock.monotonic()  # when the last step ended
         self._changes: SimpleQueue[_Add | _Remove | _Replace | _Configure] = SimpleQueue()
@@ -173,17 +180,32 @@ class Worker:
 
     def tick(self) -> bool:
         """Process the audio that is waiting, once, and report on every stream. True when there was any audio."""
+        self._follow_clock()
         self._apply_changes()
         busy = self._process_audio()
         self._flush_ended()
         for stream in self._streams.values():
             self._send(stream.pause())
             self._report(stream)
-            health = stream.health(self._clock.time(), self._clock.monotonic())
+            health = stream.health(self._time(), self._clock.monotonic())
             if health is not None:
                 self._send([health])
         self.ticked_at = self._clock.monotonic()
         return busy
+
+    def _time(self) -> float:
+        """Return the time of events: the wall clock's, but never backwards."""
+        return self._wall.epoch_s(self._clock.monotonic())
+
+    def _follow_clock(self) -> None:
+        """Follow the system's clock, and say where it was set back, for times do not go back with it."""
+        self._wall.follow()
+        lead_s = self._wall.lead_s()
+        if lead_s <= STEP_S:
+            self._lead_s, self.clock_notice = 0.0, ""
+        elif lead_s > self._lead_s + STEP_S:
+            self._lead_s, self.clock_notice = lead_s, SET_BACK.format(lead_s, lead_s / SLOWED / 60)
+            self._sink.note(None, self.clock_notice)
 
     def _is_over(self) -> bool:
         return self._changes.empty() and all(stream.drained for stream in self._streams.values())
@@ -235,7 +257,7 @@ class Worker:
         if self._profiles is not None:
             self._profiles.forget(name)
         self._report(stream)
-        self._send([stream.measure_health(self._clock.time())])
+        self._send([stream.measure_health(self._time())])
 
     def _release_row(self, stream: StreamRuntime) -> None:
         """Give the stream's row back: nothing more of it will be encoded."""
@@ -258,7 +280,7 @@ class Worker:
                 self._inference.reset(row)
                 if stream.moved():
                     self._inference.forget_history(row)
-                self._send(stream.restart(chunk, self._clock.time()))
+                self._send(stream.restart(chunk, self._time()))
             audio[row] = chunk.samples
         began = self._clock.monotonic()
         results = self._inference.step(audio, newest_only=behind) if audio else []
@@ -289,7 +311,7 @@ class Worker:
 
     def _emit(self, stream: StreamRuntime, result: "WindowResult") -> None:
         """Report one window, and let an enrolment use it."""
-        output = stream.window_events(result, self._clock.time())
+        output = stream.window_events(result, self._time())
         self._send(output.events)
         self._sink.update(
             stream.name, attention=result.attention, smoothed=output.smoothed, familiarity=result.familiarity

@@ -45,7 +45,7 @@ def test_the_rate_is_frames_by_monotonic_time_over_the_last_ten_seconds() -> Non
     assert meter.rate_hz() == pytest.approx(3_050)
 
 
-def test_the_wall_clock_is_followed_forwards_and_never_far_back() -> None:
+def test_the_wall_clock_is_followed_forwards_at_once() -> None:
     system = FakeClock()
     wall = WallClock(system)
     moment = system.now
@@ -55,9 +55,39 @@ def test_the_wall_clock_is_followed_forwards_and_never_far_back() -> None:
     system.epoch += 3_600
     assert wall.follow() == pytest.approx(3_600)
     assert wall.epoch_s(moment) == pytest.approx(before + 3_600.3)
-    system.epoch -= 7_200
-    assert wall.follow() == 0.0
-    assert wall.epoch_s(moment) == pytest.approx(before + 3_600.3)
+
+
+@pytest.mark.parametrize(("every_s", "back_s"), [(0.02, 0.4), (0.02, 1.5), (0.1, 60.0), (7.0, 3_600.0)])
+def test_a_wall_clock_that_was_set_back_is_met_again_and_time_never_runs_backwards(
+    every_s: float, back_s: float
+) -> None:
+    system = FakeClock()
+    wall = WallClock(system)
+    system.epoch -= back_s
+    newest, set_back_at = wall.epoch_s(system.now), system.now
+    while wall.lead_s() > 1e-6:
+        system.now += every_s
+        assert wall.follow() == 0.0 or wall.lead_s() == pytest.approx(0.0, abs=1e-6)  # it did not sleep
+        time = wall.epoch_s(system.now)
+        assert time > newest
+        newest = time
+        assert system.now - set_back_at <= 2 * back_s + every_s, "it takes twice as long as it was set back by"
+    system.now += 10
+    assert wall.follow() == pytest.approx(0.0, abs=1e-6)
+    assert wall.epoch_s(system.now) == pytest.approx(system.time())
+
+
+def test_a_clock_that_is_set_ahead_again_is_right_at_once() -> None:
+    system = FakeClock()
+    wall = WallClock(system)
+    for step_s in (-3_600, 3_600):
+        system.epoch += step_s
+        system.now += 0.1
+        wall.follow()
+    assert wall.lead_s() == pytest.approx(0.0, abs=0.06)
+    system.now += 0.1
+    wall.follow()
+    assert wall.lead_s() == pytest.approx(0.0)
 
 
 def test_attempts_come_at_doubling_intervals() -> None:

@@ -1,5 +1,6 @@
 """The worker: every sample is encoded once, every loss is counted, and the events carry both."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -564,3 +565,26 @@ def test_other_thresholds_hold_from_the_next_step_and_the_emotion_held_stays() -
     bench.feed(2, hall)
     bench.worker.tick()
     assert [window.label for window in bench.of(Window, "hall")] == [None, None]
+
+
+def test_a_wall_clock_that_is_set_back_is_said_and_never_makes_time_run_backwards() -> None:
+    bench = Bench()
+    bench.clock.epoch = 1e9
+    bench.worker = Worker(bench.inference, bench.sources, bench.settings, sink=bench.sink, clock=bench.clock)  # type: ignore[arg-type]
+    said = []
+    for number in range(100):
+        if number == 20:
+            bench.clock.epoch -= 10.0
+        bench.clock.now += 0.24
+        bench.feed(1, captured=None)
+        bench.worker.tick()
+        said.append(bench.worker.clock_notice)
+    windows, health = bench.windows, bench.of(Health)
+    for times in ([window.time for window in windows], [event.time for event in health]):
+        assert all(after > before for before, after in itertools.pairwise(times))
+    assert windows[-1].time == pytest.approx(bench.clock.time())  # 20 s later it has caught up
+    assert windows[25].time > 1e9 + bench.clock.now - 10.0 - 80 * 0.24
+    assert [bool(sentence) for sentence in said] == [20 <= number < 94 for number in range(100)]
+    assert "set back by 10 s" in said[20]
+    (line,) = [line for line in bench.board.snapshot().log if line.kind == "note"]
+    assert line.text == said[20]

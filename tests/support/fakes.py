@@ -124,7 +124,7 @@ class FakeSink:
     def update(self, stream: str, **details: Unpack[StreamDetails]) -> None:
         self.board.update(stream, **details)
 
-    def note(self, stream: str, text: str) -> None:
+    def note(self, stream: str | None, text: str) -> None:
         self.board.log("note", text, stream)
 
     def stream_removed(self, stream: str) -> None:
@@ -139,9 +139,10 @@ class FakeClock:
     """Moves when the test says so."""
 
     now: float = 1_000.0
+    epoch: float = 0.0  # the wall clock's lead over the monotonic one
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.epoch
 
     def monotonic(self) -> float:
         return self.now
