@@ -17,7 +17,7 @@ from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
 from streamer.sources.microphone import Microphone
-from streamer.sources.muting import MutedBy, Muting
+from streamer.sources.muting import Mute, MutedBy, Muting
 from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.sources.source import Source
 
@@ -333,6 +333,10 @@ class Monitor:
                 self.board.log("note", "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow", stream)
         except StreamerError as error:
             self.board.log("note", str(error))
+
+    def muted(self, stream: str) -> Mute | None:
+        """Return by whom `stream` is muted, and since when; None where it is not."""
+        return self._muting.get(stream)
 
     def _mute_alike(self, source: Source) -> None:
         """Mute a source that takes the place of one that is muted."""

@@ -106,6 +106,8 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
         ),
         name=name,
     )
+    if mute := monitor.muted(stream):
+        raise StreamerError(mute.sentence(stream))
     monitor.calibrate(stream, seconds)
     notice(
         f"Speak in your everyday, neutral voice, about anything: {seconds:g} s of speech are collected on {stream}, "

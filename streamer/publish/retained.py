@@ -32,6 +32,12 @@ class RetainedMessages:
             del self._due[topic]
             return topic, self._wanted[topic]
 
+    def cleared(self, topic: str) -> None:
+        """Forget a topic whose empty message was taken: to clear it once is enough."""
+        with self._lock:
+            if self._wanted.get(topic) == "":
+                del self._wanted[topic]
+
     def repeat(self, beginning: str = "") -> None:
         """Send everything again whose topic begins so: another broker, or another client of it, may have lost it."""
         with self._lock:

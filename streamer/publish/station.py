@@ -105,6 +105,7 @@ class Station:
             self._standing.add(topic)
         else:
             self._standing.discard(topic)
+            self.retained.cleared(topic)
             self._home.cleared(topic)
 
     def take_message(self, topic: str, payload: bytes, retained: bool) -> bool:

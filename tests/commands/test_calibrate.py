@@ -25,6 +25,7 @@ from streamer.emotion.profile import (
 )
 from streamer.errors import StreamerError, UsageError
 from streamer.sources.demo import DEMO
+from streamer.sources.muting import Mute, MuteStore
 from tests.support.vowels import high_voice
 
 pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
@@ -127,6 +128,12 @@ def test_a_source_without_a_voice_is_refused(checkpoints: Path, arguments: list[
 def test_a_checkpoint_without_a_middle_is_refused_at_once(checkpoints: Path) -> None:
     with pytest.raises(StreamerError, match="has no average of neutral speech"):
         calibrate(checkpoints, "demo", checkpoint="without")
+
+
+def test_a_stream_that_is_muted_is_not_listened_to(checkpoints: Path) -> None:
+    MuteStore().save("mic", Mute("mqtt", 1_795_365_005.0))
+    with pytest.raises(StreamerError, match=r"Muted over MQTT, .* lifts it\."):
+        calibrate(checkpoints, "mic")
 
 
 def test_of_several_streams_one_must_be_named(checkpoints: Path, tmp_path: Path) -> None:

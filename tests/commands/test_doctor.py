@@ -31,6 +31,7 @@ from streamer.config import Settings
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
 from streamer.sources import portaudio
+from streamer.sources.muting import Mute, MuteStore
 from streamer.sources.source import SourceState, SourceStatus
 from tests.sources.fake_sounddevice import FakeSounddevice, device
 from tests.support.real_audio import VirtualMicrophone
@@ -88,6 +89,12 @@ def stream(source: str, **keys: str) -> dict:
         (check_model, {"model": {"checkpoint": "damaged.safetensors"}}, "damaged.safetensors", "checkpoint"),
         (check_model, {"tracker": {"enter": 0.1}}, "exit", "enter"),
         (check_broker, {"mqtt": {"prefix": "a/#"}}, "prefix 'a/#' cannot be used", "write words joined by '/'"),
+        (
+            check_broker,
+            {"mqtt": {"discovery_prefix": "a/#"}},
+            "mqtt.discovery_prefix 'a/#' cannot be used",
+            "write words",
+        ),
         (check_broker, {"mqtt": {"url": "mqtt://127.0.0.1:9"}}, "Nothing listens", "start"),
         (check_broker, {"mqtt": {"url": "mqtts://h", "ca_file": "no.pem"}}, "ca_file 'no.pem'", "PEM file"),
         (check_terminal, {"dashboard": {"theme": "neon"}}, "no such theme", "there are auto, streamer"),
@@ -98,6 +105,12 @@ def test_a_broken_situation_is_found_with_its_cure(check: Check, tables: dict, s
     text = " ".join(finding.text for finding in findings if finding.verdict != "ok" or says is None)
     assert (says or "") in text
     assert cure in text
+
+
+def test_a_source_that_is_muted_is_not_opened() -> None:
+    MuteStore().save("desk", Mute("mqtt", 1_795_365_005.0))
+    (finding,) = found(check_sources, stream("mic:Yeti"))
+    assert (finding.verdict, "Muted over MQTT" in finding.text) == ("note", True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -13,7 +13,7 @@ from streamer.publish.topics import Topics
 
 GOLDEN = Path(__file__).with_name("discovery.json")  # accepted by Home Assistant 2026.2.3, looked at by hand
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-INFO = Info("0.3.0", "bundled-8", "ab12", LABELS, 24_000, 3.0, 0.24, ("desk",), heartbeat_s=10.0, health_s=30.0)
+INFO = Info("0.2.0", "bundled-8", "ab12", LABELS, 24_000, 3.0, 0.24, ("desk",), heartbeat_s=10.0, health_s=5.0)
 TOPICS = Topics("streamer", "lab")
 
 

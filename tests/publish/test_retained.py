@@ -29,6 +29,10 @@ def test_all_or_some_are_sent_again_when_they_may_have_been_lost() -> None:
     assert taken(messages) == [("home/a", "1")]
     messages.repeat()
     assert taken(messages) == [("home/a", "1"), ("b", "")]
+    messages.cleared("home/a")  # it was set meanwhile
+    messages.cleared("b")
+    messages.repeat()
+    assert taken(messages) == [("home/a", "1")]
     messages.clear()
     messages.repeat()
     assert taken(messages) == []

@@ -116,6 +116,15 @@ def test_a_stale_online_hinders_nobody(broker: Mosquitto, start: Callable[..., M
     assert (out.stats().notice, out.stats().detail) == ("", "")
 
 
+def test_an_offline_that_another_left_behind_is_taken_back(
+    broker: Mosquitto, start: Callable[..., MqttPublisher]
+) -> None:
+    start()
+    eventually(lambda: retained(broker.port, "streamer/n/availability") == "online")
+    say(broker, "streamer/n/availability", "offline", "-r")  # the will of a monitor that died before it was renamed
+    eventually(lambda: retained(broker.port, "streamer/n/availability") == "online")
+
+
 def test_a_mute_is_asked_for_shown_and_shown_again_where_it_is_not_lifted(
     broker: Mosquitto, listener: Listener, start: Callable[..., MqttPublisher]
 ) -> None:

@@ -39,6 +39,7 @@ def check_folders() -> Iterator[Finding]:
     folders = {
         "log": platformdirs.user_log_path("streamer"),
         "voice profiles": platformdirs.user_data_path("streamer"),
+        "mutes": platformdirs.user_state_path("streamer"),
         "caches": platformdirs.user_cache_path("streamer"),
     }
     wrong = [(what, folder, why) for what, folder in folders.items() if (why := _unwritable(folder))]

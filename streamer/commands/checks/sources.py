@@ -9,6 +9,7 @@ from streamer.commands.settings_check import check_source, named_sources
 from streamer.config import AudioConfig, Settings, StreamConfig
 from streamer.errors import StreamerError
 from streamer.sources.devices import find_device, list_devices
+from streamer.sources.muting import MuteStore
 from streamer.sources.open import SourceOptions, SourceSpec, open_once, open_source, parse_source
 
 Table = AudioConfig | StreamConfig
@@ -21,7 +22,7 @@ def check_sources(settings: Settings) -> Iterator[Finding]:
     One that cannot be opened does not keep the others from being heard.
     """
     found: dict[int, Finding] = {}
-    opened = {}
+    opened, muted = {}, MuteStore().names()
     for index, table in enumerate(named_sources(settings)):
         spec = _spec(table)
         if isinstance(spec, StreamerError):
@@ -29,7 +30,11 @@ def check_sources(settings: Settings) -> Iterator[Finding]:
         elif _can_be_read_once(spec):
             found[index] = Finding(_title(table, spec), "note", _not_heard(spec))
         else:
-            opened[index] = (_title(table, spec), spec, open_source(spec, _options(settings, table, spec)))
+            source = open_source(spec, _options(settings, table, spec), name=getattr(table, "name", None))
+            if spec.kind in ("mic", "network") and source.name in muted:
+                found[index] = Finding(_title(table, spec), "note", _muted(source.name))
+            else:
+                opened[index] = (_title(table, spec), spec, source)
     for (index, (title, spec, _)), heard in zip(
         opened.items(), listen([source for *_, source in opened.values()]), strict=True
     ):
@@ -78,6 +83,10 @@ def _finding(title: str, spec: SourceSpec, heard: Heard | StreamerError) -> Find
     if isinstance(heard, StreamerError):
         return Finding(title, "bad", str(heard))
     return judge(title, heard, live=spec.kind in ("mic", "network"))
+
+
+def _muted(stream: str) -> str:
+    return f"it is left closed. {MuteStore().read(stream).sentence(stream)}"
 
 
 def _not_heard(spec: SourceSpec) -> str:
