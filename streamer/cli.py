@@ -29,6 +29,7 @@ from streamer.commands.mute import mute
 from streamer.commands.record import record
 from streamer.commands.replay import replay
 from streamer.commands.report import report
+from streamer.commands.review import review
 from streamer.commands.run import run
 from streamer.commands.service import service
 from streamer.commands.stderr import notice
@@ -39,7 +40,7 @@ from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
     run, watch, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train, train_streams,
-    evaluate, embed, analyze, replay, label, export, cache, report,
+    evaluate, embed, analyze, replay, label, export, cache, report, review,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from streamer.arrays import Samples
 from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
@@ -290,6 +291,14 @@ class Monitor:
     def snapshot(self) -> Snapshot:
         """Return the newest state of everything; changes nothing."""
         return self.board.snapshot()
+
+    def captured(self, stream: str, start: int) -> tuple[Samples, int] | None:
+        """Return the audio of `stream` from position `start` on that its ring still holds, and the position after it.
+
+        [n] float32 at 24 kHz, some seconds at most; None where there is no such stream.
+        """
+        source = self._sources.get(stream)
+        return None if source is None else source.ring.recent(start)
 
     def notices(self) -> frozenset[str]:
         """Return what sources, voice profiles and publishers report to the user, for runs without a screen."""

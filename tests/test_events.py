@@ -88,12 +88,12 @@ CONTRACT: dict[str, tuple[Event, str]] = {
             version="0.1.0", model="bundled", model_sha256="ab12", labels=("neutral",), sample_rate_hz=24000,
             window_s=3.0, hop_s=0.24, streams=("desk", "door"), calibrated=("desk",),
             threshold=0.4, enter=0.4, exit=0.3, torch_device="cpu", started=TIME, window_every=1, heartbeat_s=10.0,
-            health_s=30.0,
+            health_s=30.0, clips=True,
         ),
         '{"schema":1,"type":"info","version":"0.1.0","model":"bundled","model_sha256":"ab12","labels":["neutral"],'
         '"sample_rate_hz":24000,"window_s":3.0,"hop_s":0.24,"streams":["desk","door"],"calibrated":["desk"],'
         '"threshold":0.4,"enter":0.4,"exit":0.3,"torch_device":"cpu","started":"2026-11-22T16:30:05.120Z",'
-        '"window_every":1,"heartbeat_s":10.0,"health_s":30.0}',
+        '"window_every":1,"heartbeat_s":10.0,"health_s":30.0,"clips":true}',
     ),
 }  # fmt: skip
 
@@ -139,7 +139,7 @@ _BY_NAME = {
     "calibrated": st.lists(streams).map(tuple), "leaning": labels, "leaning_confidence": shares,
     "threshold": shares, "enter": shares, "exit": shares,
     "torch_device": labels, "started": times, "heartbeat_s": seconds, "health_s": seconds, "reason": labels,
-    "noise_dbfs": levels,
+    "noise_dbfs": levels, "clips": st.booleans(),
 }  # fmt: skip
 
 

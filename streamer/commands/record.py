@@ -25,6 +25,13 @@ def record(
     mqtt: Mqtt = None,
     device: ModelDevice = None,
     checkpoint: ModelCheckpoint = None,
+    clips: Annotated[
+        bool | None,
+        typer.Option(
+            "--clips/--no-clips",
+            help="Keep the AUDIO around each emotion, for `streamer review`. Default: record.clips, off.",
+        ),
+    ] = None,
     start_time: Annotated[
         str | None,
         typer.Option(metavar="ISO-8601", help="When a recording begins; events are timed from there. Default: now."),
@@ -50,7 +57,7 @@ def record(
         audio={"source": source},
         model={"device": device, "checkpoint": checkpoint},
         mqtt={"url": mqtt},
-        record={"folder": None if folder is None else str(folder)},
+        record={"folder": None if folder is None else str(folder), "clips": clips},
     )
     again = partial(load, config, flags)
     settings = again()

@@ -152,6 +152,7 @@ class Info:
     window_every: Count = 1  # every n-th window is published over MQTT
     heartbeat_s: Seconds = 10.0  # between repeats of an unchanged state over MQTT
     health_s: Seconds = 30.0  # between health messages over MQTT
+    clips: Flag = False  # the audio around each new emotion is kept on disk (record.clips)
 
 
 Event = Window | State | EmotionStarted | EmotionEnded | Health | Info

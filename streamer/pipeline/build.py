@@ -189,6 +189,7 @@ def describe(settings: Settings, inference: Inference, streams: Sequence[str], c
         window_every=settings.mqtt.window_every,
         heartbeat_s=settings.mqtt.heartbeat_s,
         health_s=settings.mqtt.health_s,
+        clips=settings.record.clips and bool(settings.record.folder),
     )
 
 

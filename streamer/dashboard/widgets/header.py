@@ -39,6 +39,7 @@ class StatusHeader(Canvas):
             self.notice.error, None if frozen is None else int(frozen), int(view.snapshot.uptime_s),
             stream and (stream.name, stream.device, stream.status, stream.detail, stream.state, stream.enrolment),
             stream and stream.familiarity,
+            view.snapshot.info and view.snapshot.info.clips,
             len(view.snapshot.streams), view.labels, view.snapshot.broker, int(view.snapshot.time),
         )  # fmt: skip
 
@@ -57,6 +58,8 @@ def top_line(view: View, notice: Notice, width: int) -> Line:
     elif view.stream is not None:
         sign, ink = STATUS_MARKS[view.stream.status]
         right = ((f" {sign} {view.stream.status.upper()} ", f"{ink} reverse strong"), *right)
+    if view.snapshot.info is not None and view.snapshot.info.clips:
+        right = ((" ● KEEPS AUDIO ", "bad reverse strong"), (" ", ""), *right)
     if notice.frozen_s is not None:
         right = ((f" ❄ VIEW FROZEN {duration(notice.frozen_s)} ", "accent reverse strong"), (" ", ""), *right)
     left: Line = (("streamer", "brand strong"),)

@@ -65,3 +65,11 @@ def test_a_remark_on_the_voice_stands_beside_the_emotion() -> None:
     (line,) = message_lines(view_of(replace(DESK, familiarity="new")), Notice(), 80)
     assert text(line).endswith("getting to know the voice")
     assert "angry" in text(line)
+
+
+@pytest.mark.parametrize("clips", [True, False])
+def test_that_audio_is_kept_is_marked_on_every_stream(clips: bool) -> None:
+    view = view_of()
+    assert view.snapshot.info is not None
+    kept = replace(view, snapshot=replace(view.snapshot, info=replace(view.snapshot.info, clips=clips)))
+    assert ("KEEPS AUDIO" in text(top_line(kept, Notice(), 80))) is clips
