@@ -5,6 +5,7 @@ inside the body, so that `--help` and shell completion wait for none.
 """
 
 import contextlib
+import logging
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -32,7 +33,7 @@ from streamer.commands.report import report
 from streamer.commands.review import review
 from streamer.commands.run import run
 from streamer.commands.service import service
-from streamer.commands.stderr import notice
+from streamer.commands.stderr import PlainFormatter, notice
 from streamer.commands.train import train
 from streamer.commands.train_streams import train_streams
 from streamer.commands.watch import watch
@@ -93,6 +94,8 @@ def main() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     if sys.stderr is None:  # else notices would go to standard output
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if logging.lastResort is not None:  # what prints warnings where no log file was opened
+        logging.lastResort.setFormatter(PlainFormatter())
     try:
         app()
     except StreamerError as error:

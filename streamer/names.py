@@ -1,4 +1,4 @@
-"""Names as they may stand in an MQTT topic, a JSON field, or on a terminal."""
+"""Names as they may stand in an MQTT topic or a JSON field."""
 
 import re
 import unicodedata
@@ -19,8 +19,3 @@ def plain_name(name: str) -> str:
     if name != slugify(name, empty="-"):
         raise ValueError(f'lower-case letters, digits, - and _ make a name; "{slugify(name)}" would be one')
     return name
-
-
-def printable(text: str) -> str:
-    """Replace what is not printable in `text` by spaces: control characters, bidirectional marks, lone surrogates."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -3,39 +3,46 @@
 import re
 import unicodedata
 
-# Control characters, formats (among them those that turn the direction of text), halves of surrogate pairs, and
-# characters without a meaning.
-_UNWANTED = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_BREAKS = {"Zl", "Zp", "Zs"}
 _MAX_MARKS = 2  # combining marks in a row; dozens reach into the lines above
 
-# `user:password@`, behind a scheme or not.
-_LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*:/*)?[^\s'\"/]*:[^\s'\"]*@")
+_TOKEN = re.compile(r"[^\s'\"]+")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:/+")
 _QUERY = re.compile(r"(://[^\s'\"?]*\?)[^\s'\"]*")
 
 
-def plain(text: object, max_chars: int = 300) -> str:
-    """Return `text` on one line, without characters that a terminal obeys, at most `max_chars` long.
+def printable(text: str) -> str:
+    """Return `text` with a space for every character that a terminal may obey or that turns text around.
 
-    Whoever shows the result as markup still escapes it. Never raises.
+    These are control characters, bidirectional marks, line breaks, lone surrogates. Combining marks past the second in
+    a row, which reach into other lines, are spaces too. Whoever shows the result as markup still escapes it.
     """
-    kept: list[str] = []
-    marks = 0
-    for character in str(text)[: 4 * max_chars]:
-        kind = unicodedata.category(character)
-        marks = marks + 1 if kind.startswith("M") else 0
-        if character in "\t\n\r\v\f" or kind in _BREAKS:
-            if kept and kept[-1] != " ":
-                kept.append(" ")
-        elif kind not in _UNWANTED and marks <= _MAX_MARKS:
-            kept.append(character)
-    line = "".join(kept).strip()
+    if text.isascii() and text.isprintable():
+        return text
+    marks, kept = 0, []
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        kept.append(character if character.isprintable() and marks <= _MAX_MARKS else " ")
+    return "".join(kept)
+
+
+def plain(text: object, max_chars: int = 300) -> str:
+    """Return `text` as `printable` does, on one line without double spaces, at most `max_chars` long. Never raises."""
+    line = " ".join(printable(str(text)[: 4 * max_chars]).split())
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 
 
 def without_credentials(text: str) -> str:
     """Return `text` with every `user:password@` and every query of a URL replaced by an ellipsis."""
-    return _QUERY.sub(r"\1…", _LOGIN.sub(lambda found: f"{found[1] or ''}…@", text))
+    return _QUERY.sub(r"\1…", _TOKEN.sub(_without_login, text) if "@" in text else text)
+
+
+def _without_login(found: re.Match[str]) -> str:
+    """Return a word without the login in it, behind a scheme or not."""
+    login, at, rest = found[0].rpartition("@")
+    scheme = _SCHEME.match(login)
+    if not at or not (scheme or ":" in login):
+        return found[0]
+    return f"{scheme[0] if scheme else ''}…@{rest}"
 
 
 def sentence(text: object) -> str:

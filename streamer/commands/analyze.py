@@ -59,9 +59,8 @@ def run_analyze(
         UsageError: `folder` holds no set, or one that is too small; the recording is not in it.
         StreamerError: the extra `analysis` is not installed, or the report cannot be written.
     """
-    from rich.console import Console
-
     from streamer.analysis.dataset import read_set
+    from streamer.commands.screen import Screen
     from streamer.errors import StreamerError
     from streamer.extras import install_command
 
@@ -73,7 +72,7 @@ def run_analyze(
         raise StreamerError(
             f"streamer analyze needs {error.name}, which is not installed; {install_command('analysis')}."
         ) from error
-    screen = Console(stderr=True)
+    screen = Screen(stderr=True)
     with screen.status("analyzing") as status:
         findings = analyze.analyze(embedded, neighbours_of, lambda step: status.update(f"analyzing: {step}"), within)
     target = folder / "analysis" if out is None else out
@@ -85,7 +84,7 @@ def run_analyze(
         (target / REPORT).write_text(write_page(findings, embedded, target), encoding="utf-8")
     except OSError as error:
         raise StreamerError(f"{target} cannot be written ({error.strerror}); give --out another folder.") from error
-    console = Console(soft_wrap=True, highlight=False)
+    console = Screen(soft_wrap=True)
     _print_findings(console, findings)
     if findings.warning:
         screen.print(findings.warning, markup=False, highlight=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -11,6 +10,7 @@ from streamer.bench.capacity import Capacity, CapacityRow, find_capacity
 from streamer.bench.steps import BenchReport, StepPlan, measure_steps
 from streamer.codec.device import choose_device
 from streamer.codec.precision import Precision
+from streamer.commands.screen import Screen
 from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
 
@@ -25,7 +25,7 @@ def run_steps(*, threads: int, repeats: int, as_json: bool) -> None:
     """
     if threads < 1 or repeats < 1:
         raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task("measuring, about two minutes", total=None)
         report = measure_steps(
             StepPlan(threads=threads, rounds=repeats),
@@ -49,7 +49,7 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
     if threads < 1 or not 1 <= hop_frames <= 10 * FRAME_RATE:
         raise UsageError(f"--threads {threads} --hop-s {hop_s:g}: give at least 1 thread, and a hop of 1/75 to 10 s.")
     device = choose_device(device)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task("1 stream", total=None)
 
         def show_row(row: CapacityRow) -> None:
@@ -66,7 +66,7 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
 
 def _print(table: Table) -> None:
     """Print as wide as the terminal; into a file or a pipe, wide enough for the whole table."""
-    screen = Console()
+    screen = Screen()
     if not screen.is_terminal:
         screen.width = max(screen.width, _WIDTH)
     screen.print(table)

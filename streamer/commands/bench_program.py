@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from streamer.bench.figures import all_met, verdict_table
@@ -17,6 +16,7 @@ from streamer.bench.latency_rig import measure_latency
 from streamer.bench.soak import SoakReport, soak_fast, soak_live
 from streamer.bench.soak_audit import Row
 from streamer.bench.start import measure_start
+from streamer.commands.screen import Screen
 from streamer.commands.stderr import notice
 from streamer.errors import UsageError
 from streamer.markdown import markdown_table
@@ -101,7 +101,7 @@ def run_latency(clicks: int, *, as_json: bool) -> bool:
     if clicks < 1:
         raise UsageError(f"--clicks {clicks}: give at least 1.")
     _end_in_order()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task("starting", total=clicks)
         report = measure_latency(
             clicks, lambda done, total: progress.update(task, description="clicking", completed=done, total=total)
@@ -132,7 +132,7 @@ def _latency_text(report: LatencyReport) -> str:
 def run_start(*, as_json: bool) -> bool:
     """Start the program repeatedly, print its start-up times, and return whether every criterion is met."""
     _end_in_order()
-    with Progress(TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as progress:
+    with Progress(TextColumn("{task.description}"), console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task("")
         report = measure_start(lambda step: progress.update(task, description=step))
     if as_json:

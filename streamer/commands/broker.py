@@ -40,7 +40,7 @@ def broker(
     import signal
     import threading
 
-    from streamer.commands.stderr import notice
+    from streamer.commands.stderr import PlainFormatter, notice
     from streamer.config import load
     from streamer.errors import UsageError
     from streamer.publish.broker import BrokerOptions, EmbeddedBroker
@@ -51,7 +51,9 @@ def broker(
     if tls_key and not tls_cert:
         raise UsageError("--tls-key is given without --tls-cert; give both.")
     table = load(config).mqtt
-    logging.basicConfig(format="streamer: %(message)s", level=logging.INFO)  # who was refused, and why
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("streamer: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)  # who was refused, and why
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -102,11 +102,12 @@ def _megabytes(size: int) -> str:
 
 
 def _print(kept: list[Kept]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from streamer.commands.screen import Screen
+
     if not kept:
-        Console().print("Nothing is kept on this machine.")
+        Screen().print("Nothing is kept on this machine.")
         return
     table = Table(title="Kept on this machine", title_justify="left")
     table.add_column("what")
@@ -114,4 +115,4 @@ def _print(kept: list[Kept]) -> None:
     table.add_column("path", overflow="fold")
     for one in kept:
         table.add_row(one.what, _megabytes(one.size), str(one.path))
-    Console().print(table)
+    Screen().print(table)

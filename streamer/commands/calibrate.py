@@ -127,13 +127,13 @@ def run_calibrate(settings: Settings, source: str | None, name: str | None, seco
 
 def run_list(checkpoint: str) -> None:
     """Print every stored voice profile, and whether runs with `checkpoint` use it."""
-    from rich.console import Console
     from rich.table import Table
 
+    from streamer.commands.screen import Screen
     from streamer.emotion.checkpoint import load_checkpoint
     from streamer.emotion.profile import profile_folder, stored_profiles
 
-    console, stored = Console(), stored_profiles()
+    console, stored = Screen(), stored_profiles()
     if not stored:
         console.print(f"No voice profile is stored in {profile_folder()}.", soft_wrap=True, highlight=False)
         return
@@ -202,13 +202,13 @@ def _collect(monitor: Monitor, stream: str, results: SimpleQueue[EnrolmentResult
     """Return the profile; show progress while speech is collected."""
     from queue import Empty
 
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
+    from streamer.commands.screen import Screen
     from streamer.emotion.profile import ProfileError
 
     columns = (TextColumn("{task.description}"), BarColumn(BAR_CELLS), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Screen(stderr=True), transient=True) as progress:
         task = progress.add_task("loading the model", total=seconds, figures="")
         printed: set[str] = set()
         while True:

@@ -8,13 +8,13 @@ def devices() -> None:
     Example:
       streamer devices
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from streamer.commands.screen import Screen
     from streamer.sources.devices import list_devices
 
     found = list_devices()
-    console = Console()
+    console = Screen()
     if not found:
         console.print(
             "No input device found. Plug in a microphone, or check that the sound server runs; "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamer.commands.checks.finding import Finding, Verdict
     from streamer.config import Loaded
 
-_SIGNS: dict[Verdict, str] = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}
+_SIGNS: dict[Verdict, tuple[str, str]] = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}
 
 
 def doctor(config: ConfigFile = None, as_json: Json = False) -> None:
@@ -38,13 +38,14 @@ def run_doctor(config: Path | None, *, as_json: bool = False) -> int:
     import platform
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     from streamer import __version__
+    from streamer.commands.screen import Screen
     from streamer.config import load_with_problems
+    from streamer.plain_text import sentence
 
-    console = Console(highlight=False)
+    console = Screen()
     about = f"streamer {__version__} on Python {platform.python_version()}, {platform.platform()}"
     if not as_json:
         console.print(about)
@@ -52,9 +53,10 @@ def run_doctor(config: Path | None, *, as_json: bool = False) -> int:
     for finding in examine(load_with_problems(config)):
         found.append(finding)
         if not as_json:
-            console.print(
-                f" {_SIGNS[finding.verdict]} [bold]{finding.check}[/]: {escape(finding.text)}", soft_wrap=True
+            line = Text.assemble(
+                " ", _SIGNS[finding.verdict], " ", (finding.check, "bold"), f": {sentence(finding.text)}"
             )
+            console.print(line, soft_wrap=True)
     failed = sum(finding.verdict == "bad" for finding in found)
     if as_json:
         print(json.dumps({"ok": not failed, "about": about, "checks": [asdict(one) for one in found]}, indent=2))

@@ -118,19 +118,18 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
         UsageError: the options contradict each other, or there is no recording.
         StreamerError: not one recording could be embedded; or, when all is written, some could not be read whole.
     """
-    from rich.console import Console
-
     from streamer.analysis.cache import RowCache
     from streamer.analysis.dataset import read_set, write_parquet, write_set
     from streamer.analysis.discover import find_recordings, label_sources
     from streamer.analysis.embed import embed_recordings
     from streamer.analysis.statistics import statistics
     from streamer.commands.progress_bars import AudioProgress
+    from streamer.commands.screen import Screen
 
     if options.frames and options.pool is not None:
         raise UsageError("--frames keeps every frame and --pool makes one row of them; give one of the two.")
     recordings = find_recordings(paths, options.table)
-    screen = Console(stderr=True)
+    screen = Screen(stderr=True)
     screen.print(label_sources(recordings), highlight=False, markup=False, soft_wrap=True)
     embedder, title = _embedder(options)
     folder = _folder(out)
@@ -216,10 +215,11 @@ def _notes(item: Embedded) -> str:
 
 def _print_result(out: Path, outcome: Outcome, title: str, numbers: Statistics) -> None:
     """Print the statistics on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    from streamer.commands.screen import Screen
+
+    console = Screen(soft_wrap=True)
     minutes = sum(item.facts.seconds for item in outcome.embedded) / 60
     shape = f"{numbers.rows:,} x {numbers.width}"
     table = Table(title=f"{title}: {shape}", show_header=False, title_justify="left")

@@ -141,6 +141,7 @@ def run_evaluation(
     from streamer.errors import UsageError
     from streamer.evaluation.evaluate import evaluate
     from streamer.evaluation.report import markdown, write_report
+    from streamer.plain_text import printable
 
     if not paths:
         raise UsageError("There is nothing to evaluate on; give corpus folders, or CSV files of path,label,speaker.")
@@ -149,6 +150,6 @@ def run_evaluation(
     corpora = read_corpora(paths)
     evaluation = evaluate(checkpoint, corpora, options, work, print, show_progress)
     written = write_report(evaluation, output)
-    print(markdown(evaluation))
+    print("\n".join(map(printable, markdown(evaluation).splitlines())))
     print("written: " + ", ".join(str(path) for path in written))
     require_whole(work, clips_of(corpora))

@@ -30,9 +30,9 @@ def info(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
+    from streamer.commands.screen import Screen
     from streamer.emotion.checkpoint import MEASURED, load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
@@ -56,7 +56,7 @@ def info(
         "the checkpoint file" if checkpoint != MEASURED else "the whole checkpoint; shipped is its head, beside bundled"
     )
     table.add_row("sha256", f"{loaded.sha256}\nof {file}")
-    Console().print(table)
+    Screen().print(table)
 
 
 def _voice_profiles(checkpoint_sha256: str) -> dict[str, str]:

@@ -41,10 +41,9 @@ def label(
       streamer label interviews -o labels
       streamer label interviews more.mp4 -o labels --format parquet --jobs 4
     """
-    from rich.console import Console
-
     from streamer.analysis.discover import find_recordings
     from streamer.commands.progress_bars import RecordingsProgress
+    from streamer.commands.screen import Screen
     from streamer.config import load
     from streamer.sessions.label_folder import LabelOptions, Recording, default_jobs, label_recordings, unique_names
     from streamer.sessions.label_tables import write_tables
@@ -55,7 +54,7 @@ def label(
     if table == "parquet":
         require_parquet()
     recordings = unique_names([Recording(found.path, found.name) for found in find_recordings(paths)])
-    screen = Console(stderr=True)
+    screen = Screen(stderr=True)
     mono = settings.audio.channel if isinstance(settings.audio.channel, int) else None
     options = LabelOptions(table, jobs or default_jobs(settings), mono, track)
     try:

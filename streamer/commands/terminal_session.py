@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamer.commands.stderr import PlainFormatter
 from streamer.config import Settings
 from streamer.errors import StreamerError, UsageError
 from streamer.feed.snapshot import CaptureControls, Feed
@@ -114,7 +115,7 @@ def open_log(path: Path | None) -> Path:
         raise UsageError(
             f"The log file {path} cannot be written ({error.strerror}); name another with --log-file."
         ) from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

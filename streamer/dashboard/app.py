@@ -18,6 +18,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.driver import Driver
+from textual.markup import escape
 from textual.theme import Theme
 
 from streamer.dashboard.command_palette import Command, DashboardCommands, ThemeCommands
@@ -33,6 +34,7 @@ from streamer.dashboard.view import View, labels_of
 from streamer.dashboard.widgets.header import Notice
 from streamer.errors import StreamerError
 from streamer.feed.snapshot import CaptureControls, Feed, Snapshot, StreamView
+from streamer.plain_text import printable, sentence
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -259,9 +261,8 @@ class StreamerApp(App[None]):
                 yield Command(key.description.capitalize(), key.tooltip, partial(self.run_action, key.action))
         for stream in self._live.streams if self._live else ():
             shown = self.stream is not None and stream.name == self.stream.name
-            yield Command(
-                f"Show {stream.name}", f"Show the stream {stream.name}", partial(self.show_stream, stream.name), shown
-            )
+            name = escape(printable(stream.name))  # the palette takes titles for markup
+            yield Command(f"Show {name}", f"Show the stream {name}", partial(self.show_stream, stream.name), shown)
 
     def themes(self) -> Iterator[Command]:
         """Yield a command for each theme."""
@@ -308,7 +309,7 @@ class StreamerApp(App[None]):
             message = str(error) if isinstance(error, StreamerError) else f"{type(error).__name__}: {error}"
             if message != self._error:
                 logger.exception("The dashboard's feed failed")
-                self.notify(message, title="The monitor failed", severity="error", markup=False)
+                self.notify(sentence(message), title="The monitor failed", severity="error", markup=False)
             self._error = message
             return None
 

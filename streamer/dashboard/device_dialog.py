@@ -5,11 +5,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.markup import escape
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from streamer.dashboard.drawing import printable
+from streamer.plain_text import printable
 
 NO_DEVICES = "No input device was found. Plug one in; it is listed here as soon as the system detects it."
 
@@ -29,7 +30,7 @@ class DeviceScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = f"Input device of {printable(self._stream)}"
+            dialog.border_title = f"Input device of {escape(printable(self._stream))}"
             dialog.border_subtitle = "enter chooses · esc keeps"
             if self._current and self._current not in self._devices:
                 yield Static(f"● {printable(self._current)}, which is not in the list", markup=False, classes="hint")

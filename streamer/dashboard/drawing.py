@@ -24,11 +24,6 @@ def label_ink(index: int) -> str:
     return f"label-{index % LABEL_INKS}"
 
 
-def printable(text: str) -> str:
-    """Replace control characters in `text`: names come from devices and brokers and must not control the terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def truncate(text: str, width: int) -> str:
     """Shorten `text` to at most `width` cells, ending in … where it does not fit."""
     if cell_len(text) <= width:

@@ -10,9 +10,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from streamer.dashboard.drawing import printable
 from streamer.dashboard.view import NOT_SENT, STATUS_MARKS, UNKNOWN
 from streamer.events import Status
+from streamer.plain_text import printable
 
 STATES: tuple[tuple[Status, str], ...] = (
     ("starting", "The source is being opened."),

@@ -6,12 +6,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.markup import escape
 from textual.screen import ModalScreen
 
-from streamer.dashboard.drawing import Line, bar, label_ink, pad, printable
+from streamer.dashboard.drawing import Line, bar, label_ink, pad
 from streamer.dashboard.view import UNKNOWN, View, duration
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.statistics import Statistics, statistics_of
+from streamer.plain_text import printable
 
 NAME_CELLS = 13
 FIGURE_CELLS = 18
@@ -59,7 +61,9 @@ class StatisticsScreen(ModalScreen[None]):
 
     def show(self, view: View) -> None:
         """Draw the figures of `view`."""
-        self._dialog.border_title = f"Statistics · {printable(view.stream.name)}" if view.stream else "Statistics"
+        self._dialog.border_title = (
+            f"Statistics · {escape(printable(view.stream.name))}" if view.stream else "Statistics"
+        )
         self._panel.show(view)
 
 

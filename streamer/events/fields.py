@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
-from streamer.names import printable
+from streamer.plain_text import printable
 
 FIRST_YEAR, LAST_YEAR = 1970, 2200  # beyond them calendars, time zones and floats of milliseconds fail
 MAX_LABELS = 256

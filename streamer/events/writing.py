@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from streamer.events.values import SCHEMA, EmotionEnded, EmotionStarted, Event
-from streamer.names import printable
+from streamer.plain_text import printable
 
 _TIMES = {"time", "since", "started"}
 _DECIMALS = {

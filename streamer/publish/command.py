@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from streamer.names import printable
+from streamer.plain_text import printable
 
 KEPT_BYTES = 4_096  # of the output: its end
 LOOK_S = 0.05  # between two looks at whether it has ended

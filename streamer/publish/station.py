@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from streamer.events import EmotionEnded, Event, Health, Info
-from streamer.names import printable
+from streamer.plain_text import printable
 from streamer.publish.home_assistant import HomeAssistant, announced_file
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.open_emotions import OpenEmotions, open_emotions_file

@@ -8,7 +8,7 @@ import aiomqtt
 
 from streamer.errors import StreamerError
 from streamer.events import Event, Info, MalformedEventError, from_json
-from streamer.names import printable
+from streamer.plain_text import printable
 from streamer.publish.link import LinkState, LinkStatus, MqttLink, Timing, race
 from streamer.publish.mqtt_settings import MqttSettings
 from streamer.publish.topics import KINDS, OFFLINE, ONLINE, check_node

@@ -3,18 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from streamer.dashboard.drawing import (
-    axis,
-    bar,
-    clip,
-    column,
-    justify,
-    line_width,
-    pad,
-    printable,
-    share_to_cells,
-    truncate,
-)
+from streamer.dashboard.drawing import axis, bar, clip, column, justify, line_width, pad, share_to_cells, truncate
+from streamer.plain_text import printable
 
 shares = st.floats(-1, 2)
 widths = st.integers(0, 60)

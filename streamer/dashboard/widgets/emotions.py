@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamer.dashboard.drawing import Line, Span, bar, label_ink, pad, printable
+from streamer.dashboard.drawing import Line, Span, bar, label_ink, pad
 from streamer.dashboard.view import CAPTURING, UNKNOWN, View, current_label, is_held
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.plain_text import printable
 
 NAME_CELLS = 9  # "surprised", the longest of the usual labels
 MIN_COLUMN = 24  # narrower columns have no room for a bar: marker 2, name 9, number 5, and a bar of 8

@@ -3,10 +3,11 @@
 import textwrap
 from dataclasses import dataclass
 
-from streamer.dashboard.drawing import Line, justify, label_ink, line_width, printable, truncate
+from streamer.dashboard.drawing import Line, justify, label_ink, line_width, truncate
 from streamer.dashboard.view import FAMILIARITY, STATUS_MARKS, View, duration, elapsed, is_held
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import EnrolmentView, StreamView
+from streamer.plain_text import printable
 
 TROUBLE_INKS = {"no signal": "warn", "behind": "warn", "no device": "bad", "mic lost": "bad", "source lost": "bad"}
 IDLE_SENTENCES = {

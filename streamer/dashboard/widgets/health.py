@@ -1,11 +1,12 @@
 """The health panel: latency, speed, losses, the broker and its messages."""
 
 from streamer.constants import SAMPLE_RATE
-from streamer.dashboard.drawing import Line, Span, join, line_width, printable
+from streamer.dashboard.drawing import Line, Span, join, line_width
 from streamer.dashboard.view import FAMILIARITY, View, count
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Health
 from streamer.feed.snapshot import BrokerStatus
+from streamer.plain_text import printable
 
 NAME_CELLS = 10
 FULL_RING = 0.5  # from this share on the worker is falling behind

@@ -8,10 +8,11 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from streamer.dashboard.drawing import Line, Span, printable
+from streamer.dashboard.drawing import Line, Span
 from streamer.dashboard.view import View, clock_time
 from streamer.dashboard.widgets.canvas import Inked
 from streamer.feed.snapshot import LogKind, LogLine
+from streamer.plain_text import printable
 
 KEPT_LINES = 1000
 LOG_MARKS: dict[LogKind, Span] = {

@@ -9,12 +9,13 @@ from typing import Protocol, runtime_checkable
 
 from textual import events
 
-from streamer.dashboard.drawing import Line, Span, axis, column, label_ink, merge_cells, pad, printable
+from streamer.dashboard.drawing import Line, Span, axis, column, label_ink, merge_cells, pad
 from streamer.dashboard.lens import Lens
 from streamer.dashboard.view import View, clock_time, duration
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.feed.snapshot import TimelinePoint
 from streamer.feed.track import HOLD_S, span_end
+from streamer.plain_text import printable
 
 LOST = "┊"
 STEPS_S = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 21_600.0)

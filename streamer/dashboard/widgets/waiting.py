@@ -1,8 +1,9 @@
 """The message shown while there is no stream yet."""
 
-from streamer.dashboard.drawing import Line, printable, truncate
+from streamer.dashboard.drawing import Line, truncate
 from streamer.dashboard.view import View
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.plain_text import printable
 
 
 class Waiting(Canvas):
