@@ -95,7 +95,7 @@ def examine(loaded: Loaded) -> Iterator[Finding]:
         "sources": partial(check_sources, settings),
         "model": partial(check_model, settings),
         "broker": partial(check_broker, settings),
-        "folders": check_folders,
+        "folders": partial(check_folders, settings),
         "terminal": partial(check_terminal, settings),
         "extras": check_extras,
     }

@@ -1,6 +1,6 @@
 """The past of one stream: every window of the last minutes, and what is older thinned to a point every two seconds."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ class Track:
 
     def hold(self, start: float, end: float, label: str, confidence: float) -> None:
         """Fill what no point covers between the two moments: the windows of an emotion did not arrive."""
-        inside = [point.time for point in self.view() if start <= point.time <= end]
+        inside = [point.time for part in (self._past, self._recent) for point in _between(part, start, end)]
         for before, after in zip([start, *inside], [*inside, end], strict=True):
             if after - before > HOLD_S:
                 steps = int((after - before) / THIN_S)
@@ -102,6 +102,10 @@ class Track:
         same = last is not None and last.label == point.label and not point.lost
         if last is None or not same or not 0 <= point.time - last.time < THIN_S:
             kept.append(point)
+
+
+def _between(points: list[TimelinePoint], start: float, end: float) -> list[TimelinePoint]:
+    return points[bisect_left(points, start, key=lambda point: point.time) : _place(points, end)]
 
 
 def _place(points: Sequence[TimelinePoint], moment: float) -> int:

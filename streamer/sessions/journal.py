@@ -63,7 +63,7 @@ def journals(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = [file for _, file in daily_files(path)]
-            inside = inside or sorted(file for file in path.iterdir() if file.name.endswith((PLAIN, COMPRESSED)))
+            inside = inside or sorted(file for file in path.rglob("*") if _is_journal(file))
             if not inside:
                 raise UsageError(f"{path} holds no {PLAIN} file; name a folder that `streamer record` wrote.")
             found += inside
@@ -72,6 +72,11 @@ def journals(paths: Sequence[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path} does not exist; name a file of events (JSON lines), or a folder of them.")
     return list(dict.fromkeys(found))
+
+
+def _is_journal(path: Path) -> bool:
+    """Return whether `path` is named as a journal, and no file that is still being written."""
+    return path.name.endswith((PLAIN, COMPRESSED)) and not path.name.startswith(".") and path.is_file()
 
 
 class JournalReader:

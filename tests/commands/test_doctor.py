@@ -146,21 +146,29 @@ def test_a_missing_library_is_found_where_a_source_needs_it(monkeypatch: pytest.
 def test_a_folder_that_cannot_be_written_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in-the-way").write_text("")
     monkeypatch.setattr(platformdirs, "user_log_path", lambda name: tmp_path / "in-the-way" / name)
-    finding = next(one for one in found(lambda _: check_folders(), {}) if one.check == "folders")
+    finding = next(one for one in found(check_folders, {}) if one.check == "folders")
     assert finding.verdict == "bad"
     assert "(log) cannot be written: not a directory; change its owner" in finding.text
+
+
+def test_the_folder_of_recorded_events_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "in-the-way").write_text("")
+    table = {"record": {"folder": str(tmp_path / "in-the-way" / "sessions")}}
+    finding = next(one for one in found(check_folders, table) if one.check == "folders")
+    assert finding.verdict == "bad"
+    assert "(recorded events) cannot be written" in finding.text
 
 
 def test_folders_are_looked_at_without_leaving_any_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("log", "data", "cache"):
         monkeypatch.setattr(platformdirs, f"user_{kind}_path", lambda name, kind=kind: tmp_path / "new" / kind / name)
-    assert [one.verdict for one in found(lambda _: check_folders(), {})] == ["ok", "ok"]
+    assert [one.verdict for one in found(check_folders, {})] == ["ok", "ok"]
     assert not (tmp_path / "new").exists()
 
 
 def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "disk_usage", lambda path: SimpleNamespace(free=3e6))
-    disk = found(lambda _: check_folders(), {})[-1]
+    disk = found(check_folders, {})[-1]
     assert (disk.verdict, disk.text) == ("bad", "3 MB are free, and 500 are wanted; free some space.")
 
 

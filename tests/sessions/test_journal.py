@@ -65,6 +65,13 @@ def test_a_file_without_events_is_refused_by_name(tmp_path: Path, content: bytes
         list(JournalReader([path]))
 
 
+def test_the_journals_of_labelled_recordings_are_found_in_their_folders(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.wav.jsonl", "sub/a.mp3.jsonl", ".b.123-abc.part.jsonl", "notes.txt"):
+        (tmp_path / name).write_bytes(lines(INFO))
+    assert [path.name for path in journals([tmp_path])] == ["b.wav.jsonl", "a.mp3.jsonl"]
+
+
 def test_a_missing_path_and_a_folder_without_journals_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         journals([tmp_path / "nothing"])

@@ -40,6 +40,7 @@ def is_whole(line: bytes) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # eleven processes start, one after the other, on a machine that may be busy
 def test_ten_kills_at_random_cost_a_second_each_and_no_transition_that_was_written(tmp_path: Path) -> None:
     rng = random.Random(11)
     truth = list(day())

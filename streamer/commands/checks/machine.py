@@ -22,6 +22,7 @@ EXTRAS = {  # extra: the commands that need it, and one module of each of its di
     "train": ("train, evaluate", ("huggingface_hub", "sklearn", "opensmile", "matplotlib")),
     "analysis": ("analyze", ("sklearn", "matplotlib")),
     "bench": ("bench steps", ("onnx", "onnxruntime")),
+    "sessions": ("export, label", ("pyarrow", "praatio", "pympi")),
 }
 
 
@@ -34,7 +35,7 @@ def check_portaudio(settings: Settings) -> Iterator[Finding]:
             yield Finding("portaudio", "note", f"{error} The sources of these settings need none.")
 
 
-def check_folders() -> Iterator[Finding]:
+def check_folders(settings: Settings) -> Iterator[Finding]:
     """Yield a finding for each folder that is written to, and for the disk it is on."""
     folders = {
         "log": platformdirs.user_log_path("streamer"),
@@ -42,6 +43,8 @@ def check_folders() -> Iterator[Finding]:
         "mutes": platformdirs.user_state_path("streamer"),
         "caches": platformdirs.user_cache_path("streamer"),
     }
+    if settings.record.folder:
+        folders["recorded events"] = Path(settings.record.folder).expanduser()
     wrong = [(what, folder, why) for what, folder in folders.items() if (why := _unwritable(folder))]
     for what, folder, why in wrong:
         yield Finding("folders", "bad", f"{folder} ({what}) cannot be written: {why}; change its owner or free space.")
