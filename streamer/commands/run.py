@@ -119,16 +119,21 @@ def parse_start_time(text: str | None) -> float | None:
     """Return the moment that `text` states in ISO 8601, in seconds since the epoch; without a zone it is local time.
 
     Raises:
-        UsageError: it states none.
+        UsageError: it states none, or one that no reader of events takes.
     """
+    from streamer.events.fields import END_S, FIRST_YEAR, LAST_YEAR
+
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        seconds = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--start-time {text!r} is no moment in ISO 8601; write it like 2026-11-22T16:30:00+01:00."
         ) from error
+    if not 0 <= seconds < END_S:
+        raise UsageError(f"--start-time {text!r} must be from the years {FIRST_YEAR} to {LAST_YEAR}, in UTC.")
+    return seconds
 
 
 def refuse_several(sources: Sequence[str]) -> NoReturn:

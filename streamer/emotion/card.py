@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from streamer.constants import EMBEDDING_DIM, POOLED_DIM, SAMPLE_RATE
+from streamer.events.fields import MAX_LABEL, MAX_LABELS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,7 +23,8 @@ def _all_different(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
-Labels = Annotated[tuple[Text, ...], Field(min_length=2), AfterValidator(_all_different)]
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL)]
+Labels = Annotated[tuple[Label, ...], Field(min_length=2, max_length=MAX_LABELS), AfterValidator(_all_different)]
 
 
 @dataclass(frozen=True, slots=True)

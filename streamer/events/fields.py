@@ -14,10 +14,11 @@ from streamer.plain_text import printable
 
 FIRST_YEAR, LAST_YEAR = 1970, 2200  # beyond them calendars, time zones and floats of milliseconds fail
 MAX_LABELS = 256
+MAX_LABEL = 64  # characters
 MAX_STREAMS = 1_000  # of one monitor
 MAX_COUNT = 2**53  # the largest whole number that every JSON reader keeps exactly
 
-_END = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()
+END_S = datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()
 
 
 def _cleaned(value: Any) -> Any:
@@ -40,8 +41,8 @@ def _moment(value: Any) -> float:
     try:
         seconds = moment.timestamp()
     except OverflowError:  # an offset that leads out of the calendar
-        seconds = _END
-    if not 0 <= seconds < _END:
+        seconds = END_S
+    if not 0 <= seconds < END_S:
         raise ValueError(f"it must be from the years {FIRST_YEAR} to {LAST_YEAR}")
     return seconds
 
@@ -50,7 +51,7 @@ _Text = Annotated[str, BeforeValidator(_cleaned), Strict()]
 _Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 Name = Annotated[_Text, Field(max_length=255)]  # of a stream, a model, a version
-Label = Annotated[_Text, Field(max_length=64)]
+Label = Annotated[_Text, Field(max_length=MAX_LABEL)]
 Sentence = Annotated[_Text, Field(max_length=4096)]  # what a device or a file calls itself
 Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Share = Annotated[_Finite, Field(ge=0, le=1)]

@@ -173,6 +173,8 @@ def test_another_format_version_is_refused_with_the_way_out(tmp_path, saved, ver
         ({"labels": ["a", "a", "b"]}, "label"),
         ({"labels": "abc"}, "labels"),
         ({"labels": [1, 2, 3]}, "labels"),
+        ({"labels": ["a", "b" * 65]}, "labels"),  # an event with it would be refused by whoever receives it
+        ({"labels": [f"label {number}" for number in range(257)]}, "labels"),
         ({"calibrations": []}, "calibrations"),
         ({"calibrations": [{"window_s": 3.0, "temperature": 0.0, "threshold": 0.4}]}, "temperature"),
         ({"calibrations": [{"window_s": 3.0, "temperature": 1.0, "threshold": 1.4}]}, "threshold"),

@@ -244,6 +244,11 @@ def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recordin
             2,
             ["--start-time 'noon'", "2026-11-22T16:30:00+01:00"],
         ),
+        (
+            ("run", "demo", "--headless", "--start-time", "1969-12-31T23:00:00Z"),
+            2,
+            ["--start-time '1969-12-31T23:00:00Z'", "1970 to 2200"],
+        ),
         (("run", "mic:No Such Thing", "--fast", "--headless"), 2, ["--fast"]),
         (("run", "gopher://eva:pw@host/a", "--headless"), 2, ["gopher://", "rtsp"]),
         (("run", "tcp://host:5000?format=s16le", "--headless"), 2, ["sample rate", "&rate=16000"]),
