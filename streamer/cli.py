@@ -32,6 +32,7 @@ from streamer.commands.replay import replay
 from streamer.commands.report import report
 from streamer.commands.review import review
 from streamer.commands.run import run
+from streamer.commands.serve import serve
 from streamer.commands.service import service
 from streamer.commands.stderr import PlainFormatter, notice
 from streamer.commands.train import train
@@ -40,8 +41,8 @@ from streamer.commands.watch import watch
 from streamer.errors import StreamerError, of_system
 
 COMMANDS = (
-    run, watch, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train, train_streams,
-    evaluate, embed, analyze, replay, label, export, cache, report, review,
+    run, watch, serve, record, calibrate, mute, devices, doctor, config, service, info, broker, bench, train,
+    train_streams, evaluate, embed, analyze, replay, label, export, cache, report, review,
 )  # fmt: skip
 
 app = typer.Typer(

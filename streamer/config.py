@@ -173,6 +173,14 @@ class MetricsConfig(_Table):
     listen: str = "off"
 
 
+class WebConfig(_Table):
+    """The [web] table: the page in the browser."""
+
+    listen: str = "off"
+    open_to_network: bool = False
+    token_file: str = ""
+
+
 class DashboardConfig(_Table):
     """The [dashboard] table: what the screen shows, and how often."""
 
@@ -210,6 +218,7 @@ class Settings(_Table):
     tracker: TrackerConfig = TrackerConfig()
     mqtt: MqttConfig = MqttConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
     dashboard: DashboardConfig = DashboardConfig()
     record: RecordConfig = RecordConfig()
     stream: tuple[StreamConfig, ...] = ()

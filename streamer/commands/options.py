@@ -19,6 +19,17 @@ Metrics = Annotated[
     str | None,
     typer.Option(metavar="[ADDRESS:]PORT", help="Serve metrics to Prometheus there. Default: metrics.listen, off."),
 ]
+Serve = Annotated[
+    str | None,
+    typer.Option(metavar="[ADDRESS:]PORT", help="Serve a page for the browser there. Default: web.listen, off."),
+]
+OpenToNetwork = Annotated[
+    bool | None,
+    typer.Option(
+        "--open-to-network",
+        help="Let others on the network see the page, with a token. Default: web.open_to_network, false.",
+    ),
+]
 LogFile = Annotated[
     Path | None,
     typer.Option(help="File for warnings while the dashboard is shown. Default: in the user's log folder."),

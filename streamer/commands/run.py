@@ -21,6 +21,8 @@ from streamer.commands.options import (
     ModelCheckpoint,
     ModelDevice,
     Mqtt,
+    OpenToNetwork,
+    Serve,
     given_tables,
     warn_of_visible_password,
 )
@@ -51,6 +53,8 @@ def run(
     fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model runs.")] = False,
     mqtt: Mqtt = None,
     metrics: Metrics = None,
+    serve: Serve = None,
+    open_to_network: OpenToNetwork = None,
     device: ModelDevice = None,
     checkpoint: ModelCheckpoint = None,
     threads: Annotated[
@@ -97,6 +101,7 @@ def run(
         model={"device": device, "checkpoint": checkpoint, "threads": threads},
         mqtt={"url": mqtt},
         metrics={"listen": metrics},
+        web={"listen": serve, "open_to_network": open_to_network},
     )
     warn_of_visible_password(mqtt)
     again = partial(load, config, flags)
@@ -180,7 +185,7 @@ def run_monitor(
         output = "lines"
     headless = output != "screen"
     with ExitStack() as stack:
-        monitor = Monitor(settings, meters=not headless)
+        monitor = Monitor(settings, meters=not headless or settings.web.listen != "off")
         streams = ConfiguredStreams(monitor, sources, headless=headless)
         streams.open(settings)
         say = _sayer(monitor, headless)
@@ -244,7 +249,9 @@ def _sayer(monitor: Monitor, headless: bool) -> Callable[[str], None]:
 
 def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, stack: ExitStack) -> None:
     """Open what the settings say that events go to, beside the screen or standard output."""
+    from streamer.commands.serve import page_sentence
     from streamer.publish.open import open_metrics, open_mqtt
+    from streamer.web.open import open_page
 
     mqtt = open_mqtt(settings.mqtt, stack, monitor.mute_remotely)
     if mqtt is not None:
@@ -257,6 +264,11 @@ def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, sta
         monitor.publish_to(metrics)
         reach = "" if metrics.is_for_this_machine else " to everyone who reaches this address, without a password"
         notice(f"Metrics for Prometheus are served on {metrics.url}{reach}.")
+    page = open_page(settings.web, monitor)
+    if page is not None:
+        stack.callback(page.close)
+        page.start()
+        notice(page_sentence(page))
 
 
 def _wait(monitor: Monitor, hung_up: threading.Event) -> None:

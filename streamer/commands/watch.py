@@ -13,6 +13,7 @@ from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from streamer.config import Settings
+    from streamer.publish.mqtt_settings import MqttSettings
 
 
 def watch(
@@ -51,9 +52,27 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
     from streamer.feed.watch import WatchFeed
+    from streamer.publish.subscriber import Subscriber
+
+    broker = watched_broker(settings)
+    feed = WatchFeed(str(broker.broker))
+    subscriber = Subscriber(broker, feed, node)
+    hung_up = threading.Event()
+    on_hangup(end=hung_up.set, reload=hung_up.set)
+    try:
+        show(feed, settings, open_log(log_file), start=subscriber.start, leave=(hung_up,))
+    finally:
+        subscriber.close()
+
+
+def watched_broker(settings: Settings) -> MqttSettings:
+    """Return the broker to follow: the one that the settings name, else that of a monitor on this machine.
+
+    Raises:
+        UsageError: none is named, and no monitor on this machine runs the embedded broker.
+    """
     from streamer.publish.broker_files import find_broker
     from streamer.publish.open import mqtt_settings
-    from streamer.publish.subscriber import Subscriber
 
     url = settings.mqtt.url
     if url in ("embedded", "off"):
@@ -64,12 +83,4 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
                 "streamer watch mqtt://host:1883."
             )
         url = found
-    broker = mqtt_settings(settings.mqtt, url)
-    feed = WatchFeed(str(broker.broker))
-    subscriber = Subscriber(broker, feed, node)
-    hung_up = threading.Event()
-    on_hangup(end=hung_up.set, reload=hung_up.set)
-    try:
-        show(feed, settings, open_log(log_file), start=subscriber.start, leave=(hung_up,))
-    finally:
-        subscriber.close()
+    return mqtt_settings(settings.mqtt, url)

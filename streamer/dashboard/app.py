@@ -30,9 +30,10 @@ from streamer.dashboard.lens import Lens
 from streamer.dashboard.screen import MonitorScreen
 from streamer.dashboard.statistics_dialog import StatisticsScreen
 from streamer.dashboard.themes import DARK, LIGHT, ThemeMemory, label_colours
-from streamer.dashboard.view import View, labels_of
+from streamer.dashboard.view import View
 from streamer.dashboard.widgets.header import Notice
 from streamer.errors import StreamerError
+from streamer.feed.interpret import labels_of
 from streamer.feed.snapshot import CaptureControls, Feed, Snapshot, StreamView
 from streamer.plain_text import printable, sentence
 

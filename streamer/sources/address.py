@@ -13,9 +13,10 @@ from streamer.errors import UsageError
 from streamer.names import slugify
 from streamer.sources.source import Encoding, PcmFormat
 
-SCHEMES = ("rtsp", "rtsps", "http", "https", "rtp", "udp", "tcp", "srt", "rtmp", "rtmps")
+LISTEN = "listen+ws"  # a WebSocket server of our own, for a browser's microphone
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtp", "udp", "tcp", "srt", "rtmp", "rtmps", LISTEN)
 RAW_SCHEMES = ("tcp", "udp")
-_NEED_A_PORT = ("rtp", "udp", "tcp", "srt")
+_NEED_A_PORT = ("rtp", "udp", "tcp", "srt", LISTEN)
 _PCM_KEYS = frozenset({"format", "rate", "channels"})
 _EXAMPLE = "tcp://192.168.1.7:5000?format=s16le&rate=16000"
 # Some cameras take the password in the path: rtsp://camera/user=admin&password=secret&channel=1
@@ -95,7 +96,7 @@ def parse_address(text: str) -> Address:
     return Address(
         scheme=scheme,
         label=f"{scheme}://{place}{path}",
-        name=slugify(f"{host}{path}", empty=scheme),
+        name="browser" if scheme == LISTEN else slugify(f"{host}{path}", empty=scheme),
         host=host,
         port=port or 0,
         pcm=_pcm(scheme, parts, f"{scheme}://{place}"),

@@ -9,14 +9,17 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError, UsageError
+from streamer.extras import install_command
+from streamer.loopback import is_loopback_name
 from streamer.names import slugify
 from streamer.secret_files import read_password
-from streamer.sources.address import Address, is_address, parse_address
+from streamer.sources.address import LISTEN, Address, is_address, parse_address
 from streamer.sources.source import PcmFormat, Source
 
 if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
@@ -30,6 +33,7 @@ if TYPE_CHECKING:  # these load numpy, soxr and libsndfile
 SourceKind = Literal["auto", "mic", "pipe", "demo", "recording", "network"]
 
 PASSWORD_VARIABLE = "STREAMER_SOURCE_PASSWORD"
+LEAST_TOKEN = 16  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,8 @@ def _connector(address: Address, password_file: str) -> "Callable[[], Connection
         raise UsageError(f"There is no file {address.url!r}; name the session description (SDP) of an RTP stream.")
     if address.lacks_password:
         address = address.with_password(source_password(password_file))
+    if address.scheme == LISTEN:
+        return _listener(address, password_file)
     if address.pcm is not None:
         from streamer.sources.sockets import RawSocket
 
@@ -192,6 +198,21 @@ def _connector(address: Address, password_file: str) -> "Callable[[], Connection
     from streamer.sources.network import AvOpener
 
     return AvOpener(address)
+
+
+def _listener(address: Address, password_file: str) -> "Callable[[], Connection]":
+    """Return what listens for a browser's microphone; where others reach it, they need the password as a token."""
+    if find_spec("aiohttp") is None:
+        raise UsageError(f"{LISTEN}:// needs aiohttp, which is not installed; {install_command('web')}.")
+    from streamer.sources.browser import BrowserMicrophone
+
+    token = source_password(password_file)
+    if not is_loopback_name(address.host) and len(token) < LEAST_TOKEN:
+        raise UsageError(
+            f"{address.label} is reached from the network: set {PASSWORD_VARIABLE} or source_password_file to a token "
+            f"of {LEAST_TOKEN} characters or more, which senders then give as ?token=."
+        )
+    return lambda: BrowserMicrophone(address, token)
 
 
 def source_password(file: str) -> str:

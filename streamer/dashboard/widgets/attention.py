@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from streamer.constants import FRAME_RATE
 from streamer.dashboard.drawing import Line, Span, axis, column, merge_cells
-from streamer.dashboard.view import View, inferred
+from streamer.dashboard.view import View
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.feed.interpret import inferred
 
 STEPS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 EVEN = 0.5  # height of a frame whose weight is exactly an even share

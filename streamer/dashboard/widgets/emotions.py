@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamer.dashboard.drawing import Line, Span, bar, label_ink, pad
-from streamer.dashboard.view import CAPTURING, UNKNOWN, View, current_label, is_held
+from streamer.dashboard.view import UNKNOWN, View
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.feed.interpret import CAPTURING, current_label, is_held
 from streamer.plain_text import printable
 
 NAME_CELLS = 9  # "surprised", the longest of the usual labels

@@ -4,8 +4,9 @@ import textwrap
 from dataclasses import dataclass
 
 from streamer.dashboard.drawing import Line, justify, label_ink, line_width, truncate
-from streamer.dashboard.view import FAMILIARITY, STATUS_MARKS, View, duration, elapsed, is_held
+from streamer.dashboard.view import STATUS_MARKS, View, duration, elapsed
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.feed.interpret import FAMILIARITY, is_held
 from streamer.feed.snapshot import EnrolmentView, StreamView
 from streamer.plain_text import printable
 

@@ -2,9 +2,10 @@
 
 from streamer.constants import SAMPLE_RATE
 from streamer.dashboard.drawing import Line, Span, join, line_width
-from streamer.dashboard.view import FAMILIARITY, View, count
+from streamer.dashboard.view import View, count
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Health
+from streamer.feed.interpret import FAMILIARITY
 from streamer.feed.snapshot import BrokerStatus
 from streamer.plain_text import printable
 

@@ -1,9 +1,10 @@
 """The level panel: a meter of the input level on a fixed dBFS scale."""
 
 from streamer.dashboard.drawing import EIGHTHS_RIGHT, Line, Span, justify, merge_cells, share_to_cells
-from streamer.dashboard.view import CAPTURING, View
+from streamer.dashboard.view import View
 from streamer.dashboard.widgets.canvas import Canvas
 from streamer.events import Window
+from streamer.feed.interpret import CAPTURING
 from streamer.feed.snapshot import Level, StreamView
 
 FLOOR_DBFS = -72.0  # the left end of the scale: 12 steps of 6 dB below full scale

@@ -1,8 +1,9 @@
 """The stream strip: all streams in one row, shown where there are several."""
 
 from streamer.dashboard.drawing import Line, clip, label_ink, line_width, truncate
-from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View, current_label, is_held
+from streamer.dashboard.view import STATUS_MARKS, UNKNOWN, View
 from streamer.dashboard.widgets.canvas import Canvas
+from streamer.feed.interpret import current_label, is_held
 from streamer.feed.snapshot import StreamView
 from streamer.plain_text import printable
 

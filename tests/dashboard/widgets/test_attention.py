@@ -5,9 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamer.dashboard.drawing import line_width
-from streamer.dashboard.view import inferred
 from streamer.dashboard.widgets.attention import AttentionStrip, attention_heights, attention_lines
 from streamer.events import Status
+from streamer.feed.interpret import inferred
 from tests.dashboard.lines import DESK, texts, view_of
 
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from streamer.dashboard.drawing import line_width
-from streamer.dashboard.view import current_label
 from streamer.dashboard.widgets.streams import strip_line
 from streamer.events import Status
+from streamer.feed.interpret import current_label
 from tests.dashboard.lines import DESK, text
 from tests.dashboard.scripted_feed import LABELS
 
