@@ -121,6 +121,7 @@ class ModelConfig(_Table):
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     threshold: Literal["auto"] | Share = "auto"
     calibration: bool = True
+    rest: bool = True
 
 
 class VoiceConfig(_Table):

@@ -155,13 +155,16 @@ class HighVoiceOnDemand:
     Measuring a pitch takes longer than everything else of a frame, and while the network finds speech nobody asks. So
     audio waits until somebody does, at most the newest 48 frames: 31 to count over, and 17 to find out which of the
     two limits, to begin or to end, holds for a count between them.
+
+    Args:
+        first: number of the first frame.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self._voice = HighVoice()
         self._pieces: deque[Samples] = deque()  # audio that waits, oldest first
         self._samples = 0  # in them
-        self._first = 0  # number of the frame at their beginning
+        self._first = first  # number of the frame at their beginning
         self._asked = 0  # frames given by `ask`
 
     def push(self, samples: Samples) -> None:

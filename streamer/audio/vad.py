@@ -23,13 +23,14 @@ import numpy as np
 
 from streamer.arrays import Samples
 from streamer.audio.pitch import NO_FRAMES, HighVoiceOnDemand, high_pitches
-from streamer.audio.vad_input import CHUNK, SLOWED_CHUNK, VadInput
+from streamer.audio.vad_input import CHUNK, LOOKAHEAD, SLOWED_CHUNK, VadInput
 from streamer.constants import SAMPLE_RATE
 
 if TYPE_CHECKING:  # slow to import
     from streamer.audio.silero import Kernels, SileroNetwork
 
 HISTORY_CHUNKS = 60 * SAMPLE_RATE // CHUNK  # a minute: more than any window
+GRID = 2 * CHUNK  # samples = 3 x SLOWED_CHUNK: chunks of both speeds begin at every whole multiple
 SUSPICION_CHUNKS = 3 * SAMPLE_RATE // CHUNK  # 93 of 32 ms: how long a moderate probability supports a high pitch
 SUSPICION = 0.4  # of `enter`: 0.2; 0.15 to 0.25 were measured to do the same
 HIDDEN = 128  # values of the state of the network's LSTM
@@ -121,6 +122,50 @@ class VoiceActivityDetector:
         self._speaking = False
         self._history: deque[VadChunk] = deque(maxlen=HISTORY_CHUNKS)
 
+    def skip(self, received: int) -> None:
+        """Take the samples up to number `received` since the reset for silence, unseen; `resume` looks again."""
+        while (self._chunks + 1) * CHUNK + LOOKAHEAD <= received:
+            self._chunks += 1
+            self._history.append(VadChunk(self._start + self._chunks * CHUNK, 0.0, 0.0, False))
+        self._speaking = self._network_speaks = False
+
+    def resume(self, newest: Samples, received: int) -> Samples:
+        """Look again, from some audio before on, which was skipped.
+
+        Args:
+            newest: the newest skipped samples, [n] float32.
+            received: samples since the reset, up to the end of `newest`.
+
+        Returns:
+            the part of `newest` that the next step must be given before the samples after it.
+        """
+        begin = -(-(received - len(newest)) // GRID) * GRID  # where chunks of both speeds begin
+        audio = newest[max(0, len(newest) - (received - begin)) :]
+        chunks = begin // CHUNK
+        while self._history and self._history[-1].end > self._start + begin:
+            self._history.pop()
+        history, memories = self._history, self._memories
+        self.reset(self._start)
+        self._history, self._memories, self._chunks = history, memories, chunks
+        self._suspected = chunks - SUSPICION_CHUNKS
+        self._high_voice = HighVoiceOnDemand(first=chunks)
+        return audio
+
+    @property
+    def newest_probability(self) -> float:
+        """The largest probability in the newest quarter of a second."""
+        newest = [self._history[-i] for i in range(1, min(8, len(self._history)) + 1)]
+        return max((max(chunk.probability, chunk.slowed_probability) for chunk in newest), default=0.0)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether a moderate probability within the last 3 s supports a high pitch."""
+        return self._chunks - self._suspected < SUSPICION_CHUNKS
+
+    def speech_samples(self, start: int, end: int) -> int:
+        """Return how many samples of [start, end) are speech, of those classified so far."""
+        return self._overlaps(start, end)[1]
+
     @property
     def speaking(self) -> bool:
         """Whether the newest chunk is speech."""
@@ -137,6 +182,10 @@ class VoiceActivityDetector:
 
     def share(self, start: int, end: int) -> float:
         """Return the share of speech in samples [start, end), of those classified so far; 0 where none is."""
+        classified, speech = self._overlaps(start, end)
+        return speech / classified if classified else 0.0
+
+    def _overlaps(self, start: int, end: int) -> tuple[int, int]:
         classified = speech = 0
         for chunk in reversed(self._history):
             if chunk.end <= start:
@@ -144,7 +193,7 @@ class VoiceActivityDetector:
             overlap = max(0, min(chunk.end, end) - max(chunk.end - CHUNK, start))
             classified += overlap
             speech += overlap * chunk.is_speech
-        return speech / classified if classified else 0.0
+        return classified, speech
 
     def _judge(self, plain: Sequence[float], slowed: Sequence[float]) -> list[_Verdict]:
         """Return what the network finds in the next chunks, from all probabilities that are new."""

@@ -25,6 +25,7 @@ SLOWED_CHUNK = VAD_CHUNK  # samples at 24 kHz = 21.3 ms
 GAIN = 4.0  # +12 dB on the normalised audio's -26 dBFS: measured, the model detects faint speech better at -14 dBFS
 
 _REACH = 36  # samples at 24 kHz = 1.5 ms that the filter sees on either side of a sample
+LOOKAHEAD = _REACH  # samples after a chunk that it needs
 _CONTEXT = VAD_CONTEXT * SAMPLE_RATE // VAD_RATE  # 96 samples at 24 kHz
 _RAW_INPUT = _CONTEXT + CHUNK + 2 * _REACH  # 936 samples at 24 kHz that a chunk is resampled from
 RAW_BLOCK_STEP, RESAMPLED_BLOCK = 48, 32  # samples at 24 kHz, and at 16 kHz, that one product makes

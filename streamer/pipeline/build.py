@@ -133,6 +133,7 @@ def build_inference(settings: Settings, rows: int) -> Inference:
         encoder_dtype=torch.bfloat16 if settings.model.precision == "bfloat16" and not on_cpu else torch.float32,
         vad_threshold=settings.voice.threshold,
         min_speech=settings.voice.min_speech,
+        rest=settings.model.rest,
     )
     inference = Inference(model, rows, windows, device=device)
     inference.warm_up(MAX_HOPS)

@@ -8,7 +8,7 @@ from the row's last reset, in samples at 24 kHz. All counters are kept in host m
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.pooling import SlidingWindow
 from streamer.emotion.stream_classifier import StreamClassifier
 from streamer.events import Familiarity
+from streamer.pipeline.rest import CATCH_UP_HOPS, Rest, RestRule, is_quiet
 
 Stage = Literal["encode begins", "encode ends"]
 OnStage = Callable[[Stage], None]
@@ -40,6 +41,7 @@ class InferenceSettings:
     encoder_dtype: torch.dtype = torch.float32  # the rest computes in float32; bfloat16 is meant for accelerators
     vad_threshold: float = 0.5  # probability from which speech begins
     min_speech: float = 0.25  # share of a window that must be speech for it to get probabilities
+    rest: bool = False  # whether rows in which nobody speaks are not encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class WindowResult:
     end: int  # samples since the row's reset, after the window's last one
     frames: int  # that the window holds; fewer than a full window's while it fills
     probs: tuple[float, ...] | None  # in label order; None where too little of the window is speech
-    attention: tuple[float, ...]  # [frames] weights, oldest first, summing to 1
+    attention: tuple[float, ...]  # [frames] weights, oldest first, summing to 1; none while the row rests
     speech: float  # share of the window with voice activity
     skipped: int = 0  # windows left out directly before this one
     embedding: tuple[float, ...] | None = None  # [128] attentive mean before any profile offset; where enabled
@@ -64,8 +66,10 @@ class _Row:
     vad: VoiceActivityDetector
     samples: int = 0
     frames: int = 0
-    classified: int = 0  # frames up to the end of the newest window
+    emitted: int = 0  # position of the newest window's end, whether it was left out or not
     skipped: int = 0  # windows left out since the newest one
+    familiarity: Familiarity | None = None  # of the newest window
+    rest: Rest = field(default_factory=Rest)
 
 
 class _PooledWindow(NamedTuple):
@@ -118,6 +122,7 @@ class Inference:
         self._window = SlidingWindow(model.pooling, self._capacity, settings.window_frames)
         self._classifier = StreamClassifier(self.model, self._capacity)
         self._with_embedding: set[int] = set()  # rows whose results carry their embedding
+        self.caught_up = False  # whether the newest step encoded audio that was kept while its row rested
 
     @torch.inference_mode()
     def warm_up(self, most_hops: int = 1) -> None:
@@ -201,6 +206,29 @@ class Inference:
                 counts those skipped before it.
         """
         levelled = self._preprocess(audio)
+        self.caught_up = False
+        awake = {row: part for row, samples in levelled.items() if len(part := self._to_encode(row, samples))}
+        results = self._read(self._encode_windows(awake, newest_only))
+        return results + [result for row in levelled for result in self._silent_windows(row)]
+
+    @torch.inference_mode()
+    def flush(self, row: int) -> WindowResult | None:
+        """End a row: encode the rest of it and return the window that ends with its last sample, if that is new."""
+        state = self._rows[row]
+        if state.samples == state.emitted:
+            return None
+        if state.rest.backlog.samples:
+            if not self._has_enough_speech(state, state.samples):
+                return self._silent_window(row, state.samples)
+            self._read(self._encode_windows({row: self._catch_up(row, np.zeros(0, np.float32), at_once=True)}, ()))
+        frames = self._encoder.flush(self._mask([row]))
+        counts = self._encoder.frame_counts
+        self._window.push(frames, counts)
+        state.frames += int(counts[row])
+        return self._read([self._classify([row], [state.samples])])[0]
+
+    def _encode_windows(self, levelled: Mapping[int, Samples], newest_only: Collection[int]) -> _Pending:
+        """Encode the next levelled audio of each row, and return the windows that it completes."""
         pending: _Pending = []
         for rows, begin, end in _cuts(levelled):
             block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
@@ -210,18 +238,53 @@ class Inference:
             mask = None if len(rows) == self._capacity else self._mask(rows)
             frames = self._encode(torch.from_numpy(block)[:, None], mask)  # [B, 128, F]
             self._slide(frames, newest_only, pending)
-        return self._read(pending)
+        return pending
 
-    @torch.inference_mode()
-    def flush(self, row: int) -> WindowResult | None:
-        """End a row: encode the rest of it and return the window that ends with its last sample, if that is new."""
-        frames = self._encoder.flush(self._mask([row]))
-        counts = self._encoder.frame_counts
-        self._window.push(frames, counts)
-        self._rows[row].frames += int(counts[row])
-        if self._rows[row].frames == self._rows[row].classified:
-            return None
-        return self._read([self._classify([row], [self._rows[row].samples])])[0]
+    def _may_rest(self, row: int) -> bool:
+        return self.settings.rest and self.settings.min_speech > 0 and row not in self._with_embedding
+
+    @property
+    def _rest_rule(self) -> RestRule:
+        window, hop = self.settings.window_frames * FRAME_SAMPLES, self.settings.hop_frames * FRAME_SAMPLES
+        return RestRule(window, hop, self.settings.min_speech * window)
+
+    def _has_enough_speech(self, state: _Row, end: int) -> bool:
+        """Return whether the row's window that ends at `end` gets probabilities."""
+        return state.vad.share(max(0, end - self._rest_rule.window), end) >= self.settings.min_speech
+
+    def _to_encode(self, row: int, samples: Samples) -> Samples:
+        """Return what is to be encoded now of the row's next levelled samples and of its backlog; maybe nothing."""
+        state, rule = self._rows[row], self._rest_rule
+        ends = range(state.emitted + rule.hop, state.samples + 1, rule.hop)
+        first = state.emitted < rule.window  # the encoder gets to know the room
+        needed = first or not self._may_rest(row) or any(self._has_enough_speech(state, end) for end in ends)
+        speech = state.vad.speech_samples(max(0, state.samples - rule.window), state.samples)
+        near = state.vad.speaking and rule.hops_to_spare(speech) < CATCH_UP_HOPS
+        if not needed and not near and is_quiet(samples):
+            state.frames += state.rest.keep(samples, rule, state.samples)
+            return samples[:0]
+        return self._catch_up(row, samples, at_once=needed) if state.rest.backlog.samples else samples
+
+    def _catch_up(self, row: int, samples: Samples, *, at_once: bool) -> Samples:
+        """Return what to encode now of the row's backlog and its next samples."""
+        state, rule = self._rows[row], self._rest_rule
+        if not state.rest.catching_up:  # what no window to come needs is left out
+            state.frames += state.rest.drop_before(state.emitted + rule.hop - rule.kept, rule)
+        self.caught_up = True
+        return state.rest.catch_up(samples, rule, at_once=at_once)
+
+    def _silent_windows(self, row: int) -> list[WindowResult]:
+        """Return the windows that ended while the row was not encoded, or not yet."""
+        state, hop = self._rows[row], self._rest_rule.hop
+        newest = state.samples // hop * hop if state.samples >= STARTUP_SAMPLES else 0
+        return [self._silent_window(row, end) for end in range(state.emitted // hop * hop + hop, newest + 1, hop)]
+
+    def _silent_window(self, row: int, end: int) -> WindowResult:
+        state = self._rows[row]
+        frames = min(-(-end // FRAME_SAMPLES), self.settings.window_frames)
+        speech = state.vad.share(max(0, end - frames * FRAME_SAMPLES), end)
+        skipped, state.skipped, state.emitted = state.skipped, 0, end
+        return WindowResult(row, end, frames, None, (), speech, skipped, familiarity=state.familiarity)
 
     def _encode(self, audio: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, 1, S]` to frames `[B, 128, F]`, between the two stages that `on_stage` learns of."""
@@ -246,8 +309,22 @@ class Inference:
             for row in rows:
                 levelled[row] = out[row]
                 self._rows[row].samples += length
-        step_together([self._rows[row].vad for row in levelled], list(levelled.values()))
+        self._detect_voices(levelled)
         return levelled
+
+    def _detect_voices(self, levelled: Mapping[int, Samples]) -> None:
+        """Run voice activity detection on each row's next levelled samples, where it does not sleep."""
+        if not self.settings.rest:
+            step_together([self._rows[row].vad for row in levelled], list(levelled.values()))
+            return
+        given = {}
+        for row, samples in levelled.items():
+            state = self._rows[row]
+            given[row] = state.rest.feed_detector(samples, state.vad, state.samples, allowed=self._may_rest(row))
+        awake = [row for row in levelled if not self._rows[row].rest.asleep]
+        step_together([self._rows[row].vad for row in awake], [given[row] for row in awake])
+        for row in awake:
+            self._rows[row].rest.after_detector(levelled[row], self._rows[row].vad)
 
     def _slide(self, frames: Tensor, newest_only: Collection[int], pending: _Pending) -> None:
         """Push each row's new frames up to one hop boundary after another, and classify at those that are wanted."""
@@ -262,12 +339,17 @@ class Inference:
                 left[i] -= parts[i]
             self._window.push(frames, torch.tensor(parts), torch.tensor(taken))
             taken = [t + part for t, part in zip(taken, parts, strict=True)]
-            ending = [i for i, part in enumerate(parts) if part and self._rows[i].frames % hop_frames == 0]
+            # Where a row catches up, the windows that were due before are out already.
+            ending = [i for i, part in enumerate(parts) if part and self._ends_new_window(self._rows[i])]
             wanted = [i for i in ending if i not in newest_only or self._is_newest(self._rows[i])]
             for i in set(ending) - set(wanted):
                 self._rows[i].skipped += 1
+                self._rows[i].emitted = self._rows[i].frames * FRAME_SAMPLES
             if wanted:
                 pending.append(self._classify(wanted, [self._rows[i].frames * FRAME_SAMPLES for i in wanted]))
+
+    def _ends_new_window(self, row: _Row) -> bool:
+        return row.frames % self.settings.hop_frames == 0 and row.frames * FRAME_SAMPLES > row.emitted
 
     def _is_newest(self, row: _Row) -> bool:
         """Return whether no further window ends within the samples that the row has received."""
@@ -286,7 +368,7 @@ class Inference:
             filled = min(row.frames, self.settings.window_frames)
             speech = row.vad.share(max(0, end - filled * FRAME_SAMPLES), end)
             windows.append(_PooledWindow(i, end, filled, speech, row.skipped))
-            row.classified, row.skipped = row.frames, 0
+            row.emitted, row.skipped = end, 0
         self._remember(windows, pooled)
         return windows, torch.cat(values, dim=1)
 
@@ -309,7 +391,7 @@ class Inference:
         values = iter(torch.cat([values for _, values in pending]).tolist())
         labels = len(self.model.labels)
         attention_end = labels + self.settings.window_frames  # then the distance, then the embedding
-        return [
+        results = [
             WindowResult(
                 row=window.row,
                 end=window.end,
@@ -324,6 +406,9 @@ class Inference:
             for windows, _ in pending
             for window, figures in zip(windows, values, strict=False)
         ]
+        for result in results:
+            self._rows[result.row].familiarity = result.familiarity
+        return results
 
     def _mask(self, rows: Collection[int]) -> Tensor:
         mask = torch.zeros(self._capacity, dtype=torch.bool)

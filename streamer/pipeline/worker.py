@@ -3,6 +3,7 @@
 The worker never waits for the screen, the broker or the disk: its `WorkerSink` returns at once.
 """
 
+import math
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # it loads torch, and the screen is there before that is thro
 
 BEHIND_HOPS = 3  # so many hops waiting mean that the worker is behind: larger steps, windows in between skipped
 MAX_HOPS = 8  # the largest step, so that one stream that is far behind does not hold up the others
+PATIENCE_S = 3.0  # for which no window is skipped after streams woke from their rest; the ring holds more
 IDLE_S = 0.1  # the longest wait for audio before statuses are looked at again
 SET_BACK = (
     "The clock of this machine was set back by {:.0f} s. Times of events never go back: they run at half speed until "
@@ -97,6 +99,7 @@ class Worker:
         self.clock_notice = ""  # one sentence, while the times of events are ahead
         self._stop = threading.Event()
         self.ticked_at = clock.monotonic()  # when the last step ended
+        self._patient_until = -math.inf  # monotonic
         self._changes: SimpleQueue[_Add | _Remove | _Replace | _Configure] = SimpleQueue()
         self._names = {source.name for source in sources}  # as they are once all changes are applied
         self._names_lock = threading.Lock()
@@ -271,7 +274,8 @@ class Worker:
     def _process_audio(self) -> bool:
         audio, behind = {}, set()
         for row, stream in self._rows.items():
-            if stream.source.realtime and stream.hops_waiting >= BEHIND_HOPS:
+            late = stream.source.realtime and stream.hops_waiting >= BEHIND_HOPS
+            if late and self._clock.monotonic() >= self._patient_until:
                 behind.add(row)
             chunk = stream.read(MAX_HOPS)
             if chunk is None:
@@ -285,12 +289,20 @@ class Worker:
         began = self._clock.monotonic()
         results = self._inference.step(audio, newest_only=behind) if audio else []
         compute_s = self._clock.monotonic() - began
+        self._be_patient()
         everything = max(1, sum(map(len, audio.values())))
         for row, samples in audio.items():
             self._rows[row].record_cost(compute_s, len(samples), len(samples) / everything)
         for result in results:
             self._emit(self._rows[result.row], result)
         return bool(audio)
+
+    def _be_patient(self) -> None:
+        """Skip no windows just because streams that rested woke together, and what they missed takes long to encode."""
+        now = self._clock.monotonic()
+        # Not for ever: where they wake all the time, the machine is behind.
+        if self._inference.caught_up and now >= self._patient_until + PATIENCE_S:
+            self._patient_until = now + PATIENCE_S
 
     def _flush_ended(self) -> None:
         """Emit the last window of each stream whose source ended and whose ring is empty, and close its emotion."""

@@ -82,6 +82,8 @@ class FakeInference:
     def forget_history(self, row: int) -> None:
         self.forgotten.append(row)
 
+    caught_up = False
+
     def step(self, audio: Mapping[int, np.ndarray], *, newest_only: Collection[int] = ()) -> list[WindowResult]:
         self.steps.append({row: len(samples) for row, samples in audio.items()})
         results = []
