@@ -141,6 +141,14 @@ class Encoder(nn.Module):
                 layer.pack(self.precision)
         self._plans = Plans(self.model)
 
+    def release(self) -> None:
+        """Free the parameters' memory for good, of an encoder that computes with packed copies or not at all.
+
+        Their shapes and types stay; their values are zero.
+        """
+        for parameter in self.parameters():
+            parameter.data = parameter.data.new_zeros(1).expand(parameter.shape)
+
     def unpack(self) -> None:
         """Drop the packed copies and compute with the parameters again, on whatever device they are now."""
         for module in self.modules():

@@ -79,6 +79,7 @@ class StreamingEncoder(nn.Module):
                 module.flatten_parameters()  # a copy's weights are not contiguous, which cuDNN warns about
         self.batch_size = batch_size
         self._given_capture = capture
+        self._released = False
         self._rebuild()
         self.register_load_state_dict_post_hook(_rebuild_after_loading)  # type: ignore[no-untyped-call]
 
@@ -206,11 +207,19 @@ class StreamingEncoder(nn.Module):
             logger.warning("A step cannot be captured as one launch here and runs operation by operation: %s", error)
             self._capture = None
 
+    def release_weights(self) -> None:
+        """Free the plain weights where only packed copies are used, on the CPU; it cannot be moved afterwards."""
+        if self._device.type == "cpu":
+            self.encoder.release()
+            self._released = True
+
     def forward(self, audio: Tensor, exec_mask: Tensor | None = None) -> Tensor:
         """Call `step`, so that the module itself can be called."""
         return self.step(audio, exec_mask)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        if self._released:
+            raise RuntimeError("The encoder's plain weights were released; make a new one to move it.")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._rebuild()
         return self

@@ -138,6 +138,12 @@ class Inference:
         for row in self._rows:
             self.reset(row)
 
+    def release_weights(self) -> None:
+        """Free the encoder's plain weights, those of the model too, where packed copies are used: on the CPU."""
+        if self.device.type == "cpu":
+            self._encoder.release_weights()
+            self.model.encoder.release()
+
     def add(self) -> int:
         """Return a fresh row for one more stream; the state of the other rows stays as it is.
 

@@ -478,3 +478,15 @@ def test_after_growing_the_new_stream_starts_on_the_slow_path():
     assert streaming.steps == 1
     assert streaming.frame_counts.tolist() == [3, 0]
     assert not frames[1].any()
+
+
+def test_a_packed_encoder_needs_its_plain_weights_no_more():
+    audio = noise(9000)
+    streaming = StreamingEncoder(encoder(), 1)
+    streaming.release_weights()
+    assert sum(parameter.untyped_storage().nbytes() for parameter in streaming.parameters()) < 1_000
+    streaming.grow(2)
+    frames = stream(torch.cat([audio, audio]), [2400, 960, 37], streaming)
+    assert worst_frame_error(frames[:1], offline(audio)) <= TOLERANCE
+    with pytest.raises(RuntimeError, match="released"):
+        streaming.to(torch.float64)
