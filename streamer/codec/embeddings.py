@@ -32,6 +32,9 @@ def encoder_embeddings(
 ) -> Tensor | list[Tensor]:
     """Return the continuous embeddings of `audio`, before quantisation.
 
+    The audio goes in as it is. `EmotionDetectionModel.get_embeddings` puts it through high-pass and level normaliser
+    first, as the monitor does, so the two differ even with the same encoder.
+
     Args:
         model: a model of the `encodec` package, or an `Encoder`.
         audio: `[B, 1, T]` mono for the 24 kHz model, `[B, 2, T]` stereo for the 48 kHz one, float in [-1, 1]. The other
@@ -40,7 +43,9 @@ def encoder_embeddings(
 
     Returns:
         `[B, 128, ceil(T / 320)]` for the 24 kHz model, 75 frames a second. For the 48 kHz model a list of one such
-        tensor per segment of 1 s (150 frames), the segments starting every 0.99 s as its `encode` makes them.
+        tensor per segment of 1 s (150 frames), the segments starting every 47,520 samples (0.99 s) as its `encode`
+        makes them: ceil(T / 47,520) segments. So exactly one second, 48,000 samples, is two: 150 frames, and 2 of the
+        480 samples that are left, 152 in all. Each segment is divided by its own RMS level.
         Gradients flow back to the model; wrap the call in `torch.no_grad()` where they are not wanted.
 
     Raises:

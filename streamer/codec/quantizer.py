@@ -32,6 +32,9 @@ def quantized_codes(
 ) -> Tensor | list[Tensor]:
     """Return the codes that `model.encode(audio)` returns at `bandwidth` kbit/s.
 
+    It takes trained codebooks, which the checkpoints of this program do not have: use
+    `encodec.EncodecModel.encodec_model_24khz()`, which fetches Meta's weights (93 MB).
+
     Args:
         model: a model of the `encodec` package; its own `bandwidth` is neither used nor changed.
         audio: as for `encoder_embeddings`.
@@ -42,8 +45,9 @@ def quantized_codes(
         `[B, K, ceil(T / 320)] int64`, K codebooks with values from 0 to 1,023; a list per segment for the 48 kHz model.
 
     Raises:
-        ValueError: the model does not support the bandwidth, or the shape is wrong.
+        ValueError: the model has no trained codebooks, does not support the bandwidth, or the shape is wrong.
     """
+    _check_codebooks(model)
     check_bandwidth(bandwidth, model.target_bandwidths)
     codes = []
     for segment in encode_segments(model, audio, sample_rate):
@@ -64,6 +68,18 @@ def quantized_embeddings(
     if isinstance(codes, list):
         return [_decode(model, segment) for segment in codes]
     return _decode(model, codes)
+
+
+def _check_codebooks(model: object) -> None:
+    cure = (
+        "; take encodec.EncodecModel.encodec_model_24khz(), which fetches Meta's weights (93 MB), or run "
+        "`streamer embed --model pretrained --kind codes`."
+    )
+    quantizer = getattr(model, "quantizer", None)
+    if quantizer is None:
+        raise ValueError(f"{type(model).__name__} has no codebooks, and codes are indices into them{cure}")
+    if not quantizer.vq.layers[0]._codebook.embed.any():
+        raise ValueError(f"The model's codebooks are all zeros, because it was made with pretrained=False{cure}")
 
 
 def check_bandwidth(bandwidth: float, known: Sequence[float]) -> None:

@@ -51,6 +51,25 @@ def test_embeddings_of_the_stereo_model_have_the_segments_and_scales_of_its_enco
         assert torch.equal(again, codes)
 
 
+@pytest.mark.parametrize(
+    ("samples", "frames"),
+    [
+        (24_000, [75]),
+        (47_520, [149]),
+        (47_521, [149, 1]),
+        (48_000, [150, 2]),  # exactly one second is two segments, 152 frames
+        (96_000, [150, 150, 3]),
+    ],
+)
+def test_the_stereo_model_cuts_segments_every_47_520_samples_as_the_package_does(samples, frames):
+    audio = stereo_noise(samples)
+    assert [emb.shape[-1] for emb in encoder_embeddings(stereo_model(), audio)] == frames
+    package = encode_with_package(stereo_model(), audio, 24.0)
+    assert [codes.shape[-1] for codes, _ in package] == frames
+    for segment, (_, scale) in zip(encode_segments(stereo_model(), audio), package, strict=True):
+        assert relative_error(segment.scale, scale) <= TOLERANCE
+
+
 def test_a_louder_recording_has_the_same_embeddings_in_the_model_that_normalises():
     audio = stereo_noise(30_000)
     (quiet,) = encoder_embeddings(stereo_model(), audio)

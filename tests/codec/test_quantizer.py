@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from streamer.codec.embeddings import encoder_embeddings
+from streamer.codec.encoder import Encoder
 from streamer.codec.quantizer import TIE, Quantizer, StreamingQuantizer, quantized_codes, quantized_embeddings
 from tests.codec.encodec_models import (
     encode_with_package,
@@ -14,7 +15,7 @@ from tests.codec.encodec_models import (
     stereo_model,
     stereo_noise,
 )
-from tests.codec.truth import TOLERANCE, noise, relative_error
+from tests.codec.truth import TOLERANCE, new_encodec_model, noise, relative_error
 
 torch.set_num_threads(1)  # small tensors: more threads would only wait for each other
 BANDWIDTHS_24 = (1.5, 3.0, 6.0, 12.0, 24.0)
@@ -159,3 +160,11 @@ def test_the_given_model_keeps_its_bandwidth():
     before = mono_model().bandwidth
     quantized_embeddings(mono_model(), noise(3_200), 24.0)
     assert mono_model().bandwidth == before
+
+
+def test_a_model_without_trained_codebooks_is_refused_with_where_to_get_them():
+    encoder = Encoder.from_encodec(mono_model())
+    with pytest.raises(ValueError, match=r"Encoder has no codebooks.*encodec_model_24khz\(\).*93 MB"):
+        quantized_codes(encoder, noise(3_200))
+    with pytest.raises(ValueError, match="all zeros, because it was made with pretrained=False"):
+        quantized_embeddings(new_encodec_model(), noise(3_200))
