@@ -40,16 +40,21 @@ if TYPE_CHECKING:
     from streamer.config import Settings
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
+    from streamer.publish.jsonlines import JsonLines
 
 logger = logging.getLogger(__name__)
 
-Output = Literal["screen", "lines", "nothing"]  # of a monitor on standard output: the dashboard, JSON lines, nothing
+# Of a monitor on standard output: the dashboard, JSON lines, a sentence for each change, nothing.
+Output = Literal["screen", "lines", "sentences", "nothing"]
 
 
 def run(
     source: Annotated[str | None, typer.Argument(help=f"{SOURCES}. Default: auto.", show_default=False)] = None,
     config: ConfigFile = None,
     headless: Annotated[bool, typer.Option("--headless", help="Print JSON lines instead of the dashboard.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print a plain sentence for each change, as for a screen reader.")
+    ] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Read files and pipes as fast as the model runs.")] = False,
     mqtt: Mqtt = None,
     metrics: Metrics = None,
@@ -87,6 +92,7 @@ def run(
     Examples:
       streamer run mic:Yeti
       streamer run talk.wav --headless --fast
+      streamer run --plain
       streamer run interview.mp4 --start-time 2026-11-22T16:30:00+01:00
       arecord -t raw -f S16_LE -r 24000 -c 1 | streamer run -
     """
@@ -96,6 +102,8 @@ def run(
 
     if source is not None and more:
         refuse_several([source, *more])
+    if headless and plain:
+        raise UsageError("--headless prints JSON and --plain prints sentences; give one of the two.")
     flags = given_tables(
         audio={"source": source, "channel": channel},
         model={"device": device, "checkpoint": checkpoint, "threads": threads},
@@ -114,7 +122,7 @@ def run(
             track=track,
             start_time=parse_start_time(start_time),
         ),
-        output="lines" if headless else "screen",
+        output="lines" if headless else "sentences" if plain else "screen",
         log_file=log_file,
         again=again,
     )
@@ -178,7 +186,6 @@ def run_monitor(
     from streamer.commands.reload import Reloader
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
-    from streamer.publish.jsonlines import JsonLines
 
     if output == "screen" and not sys.stdout.isatty():
         notice("There is no terminal, so this prints JSON lines, as --headless does.")
@@ -194,11 +201,7 @@ def run_monitor(
         _open_publishers(monitor, settings, actions, stack)
         if settings.record.folder:
             record_events(monitor, settings.record, stack, fast=sources.fast, headless=headless)
-        lines: JsonLines | None = None
-        if output == "lines":
-            # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
-            lines = JsonLines(sys.stdout, wait=sources.fast, on_closed=monitor.ended.set)
-            monitor.publish_to(lines)
+        lines = _lines(output, monitor, wait=sources.fast)
         stack.callback(monitor.stop)
         reloader = Reloader(monitor, streams, actions, settings, again, say)
         _until_the_end(monitor, settings, reloader, headless=headless, log_file=log_file)
@@ -206,6 +209,21 @@ def run_monitor(
         raise monitor.failure
     if lines is not None and lines.failure:
         raise StreamerError(lines.failure)
+
+
+def _lines(output: Output, monitor: Monitor, *, wait: bool) -> JsonLines | None:
+    """Let `monitor` print its events on standard output as `output` says; None where it gets no lines."""
+    from streamer.events import to_json
+    from streamer.publish.jsonlines import JsonLines
+    from streamer.publish.sentences import Sentences
+
+    if output not in ("lines", "sentences"):
+        return None
+    render = Sentences() if output == "sentences" else to_json
+    # The reader's leaving (`| head -1`) ends the run as quietly as a file's end does.
+    lines = JsonLines(sys.stdout, wait=wait, on_closed=monitor.ended.set, render=render)
+    monitor.publish_to(lines)
+    return lines
 
 
 def _until_the_end(

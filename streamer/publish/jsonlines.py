@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 class JsonLines:
     """Implements `Publisher`: writes one line per event, at once, in a thread of its own.
 
+    `render` may make other lines than JSON; an event that it makes nothing of is left out.
+
     Live (`wait=False`), the oldest lines are shed and counted where the reader does not keep up. With `wait=True` (for
     `--fast`) nothing is shed: `publish` and `close` wait for the reader. When the reader has closed its end,
     `on_closed` is called once, from that thread, and everything later is dropped without waiting. The same where the
@@ -36,12 +38,14 @@ class JsonLines:
         on_closed: Callable[[], None] = lambda: None,
         throttle: Throttle | None = None,
         max_lines: int = MAX_LINES,
+        render: Callable[[Event], str] = to_json,
     ) -> None:
         self._write = _writer(stream)
         self._wait = wait
         self._on_closed = on_closed
         self._throttle = throttle or Throttle()
         self._max_lines = max_lines
+        self._render = render
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
         self._writing = 0  # lines that the thread is writing
@@ -61,12 +65,15 @@ class JsonLines:
         if not self._throttle.due(event):
             return
         try:
-            line = to_json(event).encode() + b"\n"
+            text = self._render(event)
         except (ValueError, TypeError):
             logger.exception("A %s cannot be written; it is left out.", event.type)
             with self._changed:
                 self._shed += 1
             return
+        if not text:
+            return
+        line = text.encode() + b"\n"
         with self._changed:
             if self._wait:
                 self._changed.wait_for(lambda: len(self._lines) < self._max_lines or self._ended())
