@@ -56,9 +56,9 @@ class _Table(BaseModel):
 
 def _whole_frames(seconds: float) -> float:
     """Refuse a duration that is not a whole number of 75 Hz frames."""
-    if not math.isfinite(seconds):
-        raise ValueError("a number of seconds is needed")
     frames = seconds * FRAME_RATE
+    if not math.isfinite(frames):
+        raise ValueError("a number of seconds is needed")
     if abs(frames - round(frames)) > 1e-6:
         near = max(1, round(frames)) / FRAME_RATE
         raise ValueError(f"a whole number of 1/{FRAME_RATE} s frames is needed; the nearest is {near:.6g}")

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Rows = npt.NDArray[Any]  # [n, D] float32, or int16 for codes
 
+_DTYPES = (np.dtype(np.float32).str, np.dtype(np.int16).str, np.dtype(np.int64).str)
+_MOST = 2**62  # of bytes and rows
 CHUNK_ROWS = 65_536  # rows read at once: 65,536 x 128 x 4 bytes = 32 MB of float32
 
 
@@ -129,12 +131,25 @@ class RowCache:
         size = self._data_path.stat().st_size
         with self._journal_path.open(encoding="utf-8", errors="replace") as journal:
             for line in journal:
-                try:
-                    entry = Entry(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue  # half a line or an empty one
-                if entry.offset + entry.size <= size:
+                entry = _entry(line)
+                if entry is not None and entry.offset + entry.size <= size:
                     yield entry
+
+
+def _entry(line: str) -> Entry | None:
+    """Return what a line of the journal says; None for half a line, an empty one, or one that was never written so."""
+    try:
+        entry = Entry(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    numbers = (entry.offset, entry.rows, entry.width, entry.crc32)
+    well_formed = (
+        isinstance(entry.sha256, str)
+        and entry.dtype in _DTYPES
+        and all(type(number) is int and 0 <= number < _MOST for number in numbers)
+        and entry.width > 0
+    )
+    return entry if well_formed else None
 
 
 def _pieces(data: IO[bytes], entry: Entry) -> Iterator[Rows]:

@@ -130,20 +130,35 @@ def read_set(out: Path) -> EmbeddingSet:
     """
     if not (out / ARRAYS).is_file() or not (out / METADATA).is_file():
         raise UsageError(f"{out} holds no {ARRAYS} and {METADATA}; make them with streamer embed FOLDER -o {out}.")
+    try:
+        return _read_set(out)
+    except StreamerError:
+        raise
+    except Exception as error:  # NumPy reads a header with Python's own parser, and raises whatever that does
+        raise StreamerError(
+            f"The embeddings in {out} are damaged ({type(error).__name__}); run streamer embed again."
+        ) from error
+
+
+def _read_set(out: Path) -> EmbeddingSet:
     embeddings = np.load(out / ARRAYS, mmap_mode="r")
     with (out / METADATA).open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     rows = np.array([int(line["rows"]) for line in lines], dtype=np.int64)
-    if rows.sum() != len(embeddings):
+    firsts = np.array([int(line["first_row"]) for line in lines], dtype=np.int64)
+    whole = embeddings.ndim == 2 and embeddings.dtype.kind in "fi" and len(rows) > 0 and bool((rows > 0).all())
+    if not whole or rows.sum() != len(embeddings) or not np.array_equal(firsts, np.cumsum(rows) - rows):
         raise StreamerError(f"{ARRAYS} and {METADATA} in {out} are not from one run; run streamer embed again.")
     about = json.loads((out / SETTINGS).read_text(encoding="utf-8")) if (out / SETTINGS).is_file() else {}
+    if not isinstance(about, dict):
+        raise ValueError(SETTINGS)
     return EmbeddingSet(
         embeddings=embeddings,
-        first_rows=np.array([int(line["first_row"]) for line in lines], dtype=np.int64),
+        first_rows=firsts,
         rows=rows,
-        names=[line["path"] for line in lines],
-        labels=[line["label"] for line in lines],
-        speakers=[line["speaker"] for line in lines],
+        names=[str(line["path"]) for line in lines],
+        labels=[line["label"] or "" for line in lines],
+        speakers=[line["speaker"] or "" for line in lines],
         corpora=[_corpus(line) for line in lines],
         files=[line.get("file") or "" for line in lines],
         seconds=[float(line["seconds"]) for line in lines],
@@ -154,7 +169,7 @@ def read_set(out: Path) -> EmbeddingSet:
 def _corpus(line: dict[str, str]) -> str:
     """Return the corpus of a line; sets of version 0.2 tell it in the speaker alone, `crema-d/1001`."""
     stated = line.get("corpus")
-    return line["speaker"].rpartition("/")[0] if stated is None else stated
+    return (line["speaker"] or "").rpartition("/")[0] if stated is None else stated
 
 
 def write_parquet(path: Path, items: Sequence[Embedded], cache: RowCache) -> None:

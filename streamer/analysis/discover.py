@@ -83,14 +83,16 @@ def _labelled_by_file_names(recordings: Iterable[Recording]) -> list[Recording]:
 
 def _labelled_by_table(recordings: list[Recording], table: Path) -> list[Recording]:
     """Return the recordings with the table's labels and speakers, and those that only the table names."""
-    known = {recording.path.resolve(): recording for recording in recordings}
+    known = {_resolved(recording.path): recording for recording in recordings}
     for line, row in _rows(table):
+        if "\0" in (row["path"] or ""):
+            raise UsageError(f"Line {line} of {table} names an impossible path; correct it, or remove the line.")
         path = table.parent / (row["path"] or "").strip()
         if not (row["path"] or "").strip():
             raise UsageError(f"Line {line} of {table} has no path; add one, or remove the line.")
-        recording = known.get(path.resolve(), Recording(path, row["path"].strip(), "", ""))
+        recording = known.get(_resolved(path), Recording(path, row["path"].strip(), "", ""))
         label = (row["label"] or "").strip()
-        known[path.resolve()] = replace(
+        known[_resolved(path)] = replace(
             recording, label=label, speaker=(row.get("speaker") or "").strip(), labelled_by=TABLE if label else ""
         )
     return list(known.values())
@@ -107,6 +109,14 @@ def label_sources(recordings: Iterable[Recording]) -> str:
     return f"Labels: {', '.join([*told, f'{unknown:,} without one'] if unknown or not told else told)}."
 
 
+def _resolved(path: Path) -> Path:
+    """Return `path` without links; as it is where its links form a loop."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Return line numbers and rows of a CSV file with the columns path, label and optionally speaker."""
     try:
@@ -118,7 +128,9 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
         raise UsageError(
             f"The table {table} does not exist; give a CSV file with the columns path,label,speaker."
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:  # a folder, a loop of links, no permission
+        raise UsageError(f"The table {table} cannot be read ({error.strerror}); give a CSV file.") from error
+    except (ValueError, csv.Error) as error:  # a path with a NUL is a ValueError, too
         raise UsageError(f"{table} is not a CSV file in UTF-8; save it as one with path,label,speaker.") from error
     if not {"path", "label"} <= columns:
         raise UsageError(f"{table} lacks the columns path and label; its first line must read path,label,speaker.")

@@ -83,7 +83,10 @@ def _download(file: RemoteFile, part: Path, target: Path, on_progress: OnProgres
         return
     try:
         with urlopen(_request(file, present), timeout=TIMEOUT_S) as response:
-            resumes = response.status == 206 and response.headers["Content-Range"].startswith(f"bytes {present}-")
+            begins = response.headers.get("Content-Range", "")  # which some servers leave out, or send as they like
+            resumes = response.status == 206 and begins.startswith(f"bytes {present}-")
+            if response.status == 206 and not resumes:
+                raise _unreachable(file, target, "the server sent another part of it than was asked for")
             with part.open("ab" if resumes else "wb") as out:
                 _copy(response, out, file.size, on_progress)
     except HTTPError as error:

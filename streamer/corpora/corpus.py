@@ -235,7 +235,9 @@ def _read_csv(path: Path) -> Corpus:
             if lost:
                 raise UsageError(f"{path} lacks the column {min(lost)}; its first line must read path,label,speaker.")
             clips = [_clip_of_row(row, path, rows.line_num) for row in rows]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UsageError(f"The table {path} cannot be read ({error.strerror}); give a CSV file.") from error
+    except (ValueError, csv.Error) as error:  # a path with a NUL is a ValueError, too
         raise UsageError(
             f"{path} is no CSV file in UTF-8; save it as one with the columns path,label,speaker."
         ) from error

@@ -10,6 +10,7 @@ from streamer.events.fields import MAX_LABEL, MAX_LABELS
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]  # beyond that probabilities are 0 and 1, or all the same
 Text = Annotated[str, Field(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Embedding = Annotated[tuple[Finite, ...], Field(min_length=EMBEDDING_DIM, max_length=EMBEDDING_DIM)]
@@ -32,7 +33,7 @@ class Calibration:
     """Temperature and confidence threshold for windows of one length."""
 
     window_s: Positive
-    temperature: Positive  # logits are divided by it before the softmax (Guo et al. 2017, arXiv 1706.04599)
+    temperature: Temperature  # logits are divided by it before the softmax (Guo et al. 2017, arXiv 1706.04599)
     threshold: Share  # a window whose largest probability is below claims no label
 
 

@@ -38,6 +38,7 @@ FORMAT_VERSION = 3  # 1: pooled windows without movement; 2: a classifier of thr
 BUNDLED = "bundled"  # the default
 # Bundled's encoder, with a classifier that was not trained on the encoder's held-out speakers either.
 MEASURED = "measured"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save's zip, and a bare pickle of protocol 2 or later
 _CURE = 'get it again, or use checkpoint = "bundled"'
 
@@ -126,9 +127,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         digest = _file_digest(file, source)
         metadata, tensors = _read(file, source)
     card = _card(metadata, source)
+    _check_finite(tensors, source, _CURE)
     if tensors_digest(tensors) != metadata.get("tensors_sha256"):
         raise CheckpointError(f"The weights in the checkpoint {source} are not those that were saved; {_CURE}.")
-    _check_finite(tensors, source, _CURE)
     return Checkpoint(card, {name: tensor.float() for name, tensor in tensors.items()}, digest, source)
 
 
@@ -245,7 +246,7 @@ def _read(file: Path, source: str, wanted: str = FORMAT) -> tuple[dict[str, str]
             metadata: dict[str, str] = opened.metadata() or {}
             _check_format(metadata, source, wanted)
             return metadata, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError, TypeError) as error:  # as torch likes it
         raise CheckpointError(f"The checkpoint {source} is damaged or no safetensors file; {_CURE}.") from error
 
 
@@ -281,7 +282,9 @@ def _card(metadata: Mapping[str, str], source: str) -> CheckpointCard:
 
 def _check_finite(tensors: Mapping[str, Tensor], source: str, cure: str) -> None:
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise CheckpointError(f"The checkpoint {source} holds {name} as {tensor.dtype}, not as floats; {cure}.")
+        if tensor.dtype not in _FLOATS:  # torch can compute little with floats of eight bits
+            raise CheckpointError(
+                f"The checkpoint {source} holds {name} as {tensor.dtype}, not as floats of 16, 32 or 64 bits; {cure}."
+            )
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"The checkpoint {source} holds values that are not finite in {name}; {cure}.")
