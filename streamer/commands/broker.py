@@ -40,6 +40,7 @@ def broker(
     import signal
     import threading
 
+    from streamer.commands.hangup import on_hangup
     from streamer.commands.stderr import PlainFormatter, notice
     from streamer.config import load
     from streamer.errors import UsageError
@@ -57,6 +58,7 @@ def broker(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    on_hangup(end=stop.set, reload=lambda: notice("A broker has no settings that could be read again."))
     password = network_password(password_file) if open_to_network else new_secret()
     options = BrokerOptions(
         bind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,7 @@ def run_replay(
     """
     from contextlib import ExitStack
 
+    from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
     from streamer.publish.jsonlines import JsonLines
     from streamer.publish.open import open_mqtt
@@ -93,18 +95,20 @@ def run_replay(
             publishers.append(JsonLines(sys.stdout, wait=True))
         played = Replay(only_streams(reader, streams), speed, publishers, timeline_s=settings.dashboard.timeline_s)
         stack.callback(played.stop)
+        hung_up = threading.Event()
+        on_hangup(end=hung_up.set, reload=lambda: notice("A replay has no settings that could be read again."))
         if headless:
-            _wait(played)
+            _wait(played, hung_up)
         else:
-            show(played, settings, open_log(log_file), start=played.start)
+            show(played, settings, open_log(log_file), start=played.start, leave=(hung_up,))
     if reader.damaged:
         notice(f"{reader.damaged:,} lines could not be read as events and were left out.")
     if played.failure is not None:
         raise played.failure
 
 
-def _wait(played: Replay) -> None:
-    """Wait for the end; Ctrl-C gets through."""
+def _wait(played: Replay, hung_up: threading.Event) -> None:
+    """Wait for the end, or until `hung_up` is set; Ctrl-C gets through."""
     played.start()
-    while not played.ended.wait(0.2):
+    while not (played.ended.wait(0.2) or hung_up.is_set()):
         pass

@@ -1,6 +1,7 @@
 """The real program in a pseudo-terminal: what a person sees, the keys, and the terminal afterwards."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import soundfile
 from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 from streamer.sources.demo import DEMO
 from tests.live.program import LIVELY, events, write_config
-from tests.support.real_broker import Listener, Mosquitto, eventually, program
-from tests.support.terminal import Terminal
+from tests.support.real_broker import Listener, Mosquitto, eventually, free_port, program
+from tests.support.terminal import PATIENCE_S, Terminal
 from tests.test_events import CONTRACT
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(150)]
@@ -108,6 +109,17 @@ def test_a_watcher_whose_terminal_is_closed_ends(tmp_path: Path, wrapper: tuple[
         assert terminal.process.wait(10) == 0
 
 
+def test_a_broker_whose_terminal_is_closed_leaves_no_trace(tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    command = (sys.executable, "-m", "streamer", "broker", "--port", str(free_port()))
+    with Terminal(*command, env=environment) as terminal:
+        terminal.shows("listens on")
+        assert list(tmp_path.rglob("brokers/*.json"))
+        terminal.hang_up()
+        assert terminal.process.wait(10) == 0
+    assert list(tmp_path.rglob("brokers/*.json")) == []
+
+
 @pytest.fixture
 def heard(tmp_path: Path) -> Iterator[tuple[str, Listener]]:
     """A broker's URL, and what arrives there."""
@@ -122,7 +134,7 @@ def heard(tmp_path: Path) -> Iterator[tuple[str, Listener]]:
 def test_a_monitor_whose_terminal_is_closed_ends_in_order(tmp_path: Path, heard: tuple[str, Listener]) -> None:
     url, listener = heard
     with streamer("run", "demo", "--mqtt", url, "--log-file", str(tmp_path / "log")) as terminal:
-        terminal.shows("LIVE")
+        eventually(lambda: bool(listener.payloads("/window")), PATIENCE_S)
         terminal.hang_up()
         assert terminal.process.wait(10) == 0
     eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
@@ -134,11 +146,11 @@ def test_a_monitor_that_ignores_the_hangup_goes_on_without_a_screen_until_sigter
     (url, listener), log = heard, tmp_path / "log"
     command = ("run", "demo", "--mqtt", url, "--log-file", str(log))
     with Terminal(*NOHUP, sys.executable, "-m", "streamer", *command) as terminal:
-        terminal.shows("LIVE")
+        eventually(lambda: bool(listener.payloads("/window")), PATIENCE_S)
         terminal.hang_up()
         eventually(lambda: "goes on without a screen" in log.read_text(), 10)
         before = len(listener.payloads("/window"))
-        eventually(lambda: len(listener.payloads("/window")) > before + 8, 20)
+        eventually(lambda: len(listener.payloads("/window")) > before + 4, PATIENCE_S)
         terminal.process.terminate()
         assert terminal.process.wait(10) == 0
     eventually(lambda: listener.payloads("/availability")[-1] == "offline", 5)
@@ -175,7 +187,7 @@ def test_hearing_goes_on_when_the_screen_dies_and_ends_every_emotion(
         terminal.shows("go on without it")
         assert "a defect of the screen" in terminal.text
         before = len(listener.payloads("/window"))
-        eventually(lambda: len(listener.payloads("/window")) > before + 8, 20)
+        eventually(lambda: len(listener.payloads("/window")) > before + 4, PATIENCE_S)
         eventually(lambda: events(listener, "state")[-1]["label"] is not None, 20)
         terminal.process.terminate()
         assert terminal.wait() == 1

@@ -1,6 +1,7 @@
 """A program on a pseudo-terminal: what it writes, the keys it gets, and how it ends."""
 
 import os
+import select
 import subprocess
 import threading
 import time
@@ -59,10 +60,12 @@ class Terminal:
         return self.written.decode(errors="replace")
 
     def _read(self) -> None:
-        while True:
+        while (fd := self._fd) >= 0:  # not blocked in a read, which would keep the terminal open after `hang_up`
             try:
-                piece = os.read(self._fd, 65_536)
-            except OSError:  # the other side is closed
+                if not select.select([fd], [], [], 0.05)[0]:
+                    continue
+                piece = os.read(fd, 65_536)
+            except (OSError, ValueError):  # the other side is closed, or ours
                 return
             if not piece:
                 return
@@ -91,8 +94,8 @@ class Terminal:
     def hang_up(self) -> None:
         """Close the terminal, as closing its window does."""
         fd, self._fd = self._fd, -1
-        os.close(fd)
         self._thread.join(PATIENCE_S)
+        os.close(fd)
 
     def wait(self, within_s: float = PATIENCE_S) -> int:
         """Return the exit code, once the program has ended and all its output is read."""
