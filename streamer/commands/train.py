@@ -187,11 +187,13 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     from streamer.corpora.splits import describe_split, fold_speakers, read_split
     from streamer.progress import Reporter
     from streamer.training.refit_head import refit_head
+    from streamer.training.threads import keep_freed_memory
     from streamer.training.trainer import open_run
     from streamer.training.trainer import train as train_model
 
     if not paths:
         raise UsageError("There is nothing to train on; give corpus folders, or CSV files of path,label,speaker.")
+    keep_freed_memory()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     corpora = read_corpora(paths)

@@ -26,7 +26,7 @@ from streamer.evaluation.cross_validation import Folds
 from streamer.progress import Progress
 from streamer.training.metrics import bootstrap_interval, uar, uar_of_rows
 from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import STATISTICS, regression, statistics
+from streamer.training.teacher_targets import regression, statistics
 
 Features = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
@@ -148,12 +148,17 @@ def _baselines(teacher: WhisperTeacher | None) -> Iterator[tuple[str, _Baseline]
         yield (
             "teacher + regression",
             _Baseline(
-                STATISTICS,
-                lambda clip: statistics(teacher.features(clip)).astype(np.float64),
+                2 * teacher.anatomy.features,
+                partial(_teacher_statistics, teacher),
                 _fit_regression,
                 f"teacher-{fingerprint_of_weights(teacher.state_dict().values())}",
             ),
         )
+
+
+def _teacher_statistics(teacher: WhisperTeacher, clip: Samples) -> Features:
+    features = teacher.features(clip)
+    return statistics(features[teacher.describes_sound(features)]).astype(np.float64)
 
 
 def _smile(feature_set: str) -> _Baseline:

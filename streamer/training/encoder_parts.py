@@ -1,7 +1,7 @@
 """Run the encoder in two parts: the frozen layers below a cut, and those above it, which are trained.
 
-Convolutions run as 2-d ones over `[B, C, 1, T]` in channels-last memory, and in the given dtype. Both parts together
-equal the encoder's forward pass.
+Convolutions run as 2-d ones over `[B, C, 1, T]` in channels-last memory, and in the given dtype; the part above, on the
+CPU, as matrix products (see `cpu_layers`). Both parts together equal the encoder's forward pass.
 """
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock
+from streamer.training.cpu_layers import upper_layers_in_threads
 
 LSTM_LAYER = 13  # of `Encoder.model`; all layers below it are convolutions
 DEEP_LAYER = 10  # the residual block of 256 channels at 600 Hz = 75 Hz x 8
@@ -24,10 +25,19 @@ def lower_layers(encoder: Encoder, audio: Tensor, dtype: torch.dtype = torch.flo
 
 
 def upper_layers(
-    encoder: Encoder, features: Tensor, dtype: torch.dtype = torch.float32, begin: int = LSTM_LAYER
+    encoder: Encoder,
+    features: Tensor,
+    dtype: torch.dtype = torch.float32,
+    begin: int = LSTM_LAYER,
+    lengths: Tensor | None = None,
 ) -> Tensor:
-    """Return the frames `[B, 128, F]`, float32, for the input `[B, F, D]` of layer `begin`; F >= 1."""
+    """Return the frames `[B, 128, F]`, float32, for the input `[B, F, D]` of layer `begin`; F >= 7.
+
+    Of each row only the first `lengths [B]` frames count, where they are given; the rest may be anything finite.
+    """
     features = features.to(dtype)
+    if features.device.type == "cpu":
+        return upper_layers_in_threads(encoder, features, begin, lengths)
     if begin < LSTM_LAYER:
         batch_size, frames, width = features.shape
         channels = STEM_DIMS[begin] // 8

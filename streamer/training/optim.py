@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from streamer.training.recipe import Recipe
 from streamer.training.student import Student
+from streamer.training.threads import map_in_threads
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # quintic coefficients: steepest at zero that stays bounded (Jordan et al. 2024)
 _ITERATIONS = 5
@@ -53,11 +55,17 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient. `closure` is not called: the gradients exist already."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            of_cpu = sorted((one for one in moved if one.is_cpu), key=Tensor.numel, reverse=True)  # long ones first
+            map_in_threads(partial(self._update, group), of_cpu)
+            for parameter in moved:
+                if not parameter.is_cpu:
+                    self._update(group, parameter)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    @torch.no_grad()
+    def _update(self, group: dict[str, Any], parameter: Tensor) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
         state, momentum = self.state[parameter], group["momentum"]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)

@@ -20,7 +20,7 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
 from streamer.training.losses import label_mask
 from streamer.training.metrics import uar
-from streamer.training.stems import StemStore
+from streamer.training.stems import StemStore, as_tensor
 
 _STEP_SAMPLES = round(DEFAULT_HOP_S * FRAME_RATE) * FRAME_SAMPLES  # the monitor's default hop: 18 frames, 5,760 samples
 _BATCH = 16  # clips encoded at once
@@ -177,7 +177,7 @@ def load_stems(store: StemStore) -> LoadClips:
     """Return the function that reads cached features of clean clips: `[B, F, D]`."""
 
     def load(clips: Sequence[Clip]) -> ClipBatch:
-        rows = [torch.from_numpy(np.array(store.versions[0][clip.key])) for clip in clips]
+        rows = [as_tensor(store.versions[0][clip.key]) for clip in clips]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), [len(row) for row in rows]
 
     return load

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from streamer.arrays import Samples
 from streamer.audio.front_end import front_end_identity, normalize_batch
 from streamer.codec import Encoder
 from streamer.constants import SAMPLE_RATE
-from streamer.corpora.array_store import RaggedStore, fingerprint, fingerprint_of_weights
+from streamer.corpora.array_store import Array, RaggedStore, fingerprint, fingerprint_of_weights
 from streamer.corpora.augment import Augmentation, generator, non_speech
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
@@ -36,6 +38,7 @@ class StemStore:
         seed: of the augmentation.
         augmentation: applied to every version but the first.
         babble: keys of the recordings that babble noise is mixed from.
+        dtype: of the arithmetic; what bfloat16 computed is stored in it, the rest in float16.
     """
 
     def __init__(
@@ -47,19 +50,23 @@ class StemStore:
         seed: int,
         augmentation: Augmentation,
         babble: Sequence[str],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.speeds, self._cut, self._seed = speeds, cut, seed
         self._augmentation, self._babble = augmentation, babble
-        self._highpass_hz = model.highpass_hz
+        self._highpass_hz, self._dtype = model.highpass_hz, dtype
         weights = fingerprint_of_weights(
             parameter for layer in list(model.encoder.model)[:cut] for parameter in layer.parameters()
         )
+        short = dtype == torch.bfloat16
+        stored, identity = (np.uint16, ("bfloat16",)) if short else (np.float16, ())
         front_end = front_end_identity(model.highpass_hz)
-        name, width = f"stem-{fingerprint(weights, *front_end, READER_VERSION, seed, augmentation)}", STEM_DIMS[cut]
+        name = f"stem-{fingerprint(weights, *front_end, READER_VERSION, seed, augmentation, *identity)}"
+        width = STEM_DIMS[cut]
         babble_name = fingerprint(*babble)
         names = [f"{name}-0", *(f"{name}-{babble_name}-{version}" for version in range(1, speeds.versions))]
-        self.versions = [RaggedStore(folder / one, width) for one in names]
-        self.non_speech = RaggedStore(folder / f"{name}-non-speech", width)
+        self.versions = [RaggedStore(folder / one, width, stored) for one in names]
+        self.non_speech = RaggedStore(folder / f"{name}-non-speech", width, stored)
 
     def prepare(
         self,
@@ -67,7 +74,6 @@ class StemStore:
         train: Sequence[Clip],
         held_out: Sequence[Clip],
         noises: int,
-        dtype: torch.dtype,
         progress: Progress[int],
     ) -> None:
         """Compute what the files lack.
@@ -77,7 +83,6 @@ class StemStore:
             train: clips of which every version is needed.
             held_out: clips of which the clean version is needed.
             noises: number of non-speech sounds.
-            dtype: of the arithmetic.
             progress: shows the progress of each loop.
         """
         keys = [clip.key for clip in train]
@@ -93,14 +98,14 @@ class StemStore:
                     return samples
                 return self._augmentation(samples, generator(self._seed, version, key), babble)
 
-            self._fill(store, left, render, encoder, dtype, progress, f"features {version + 1}/{len(self.versions)}")
+            self._fill(store, left, render, encoder, progress, f"features {version + 1}/{len(self.versions)}")
         sounds = [f"non-speech/{number:04d}" for number in range(noises)]
         left = [key for key in sounds if key not in self.non_speech]
 
         def synthesise(key: str) -> Samples:
             return non_speech(_NON_SPEECH_SAMPLES, generator(self._seed, 0, key))
 
-        self._fill(self.non_speech, left, synthesise, encoder, dtype, progress, "features of noise and music")
+        self._fill(self.non_speech, left, synthesise, encoder, progress, "features of noise and music")
 
     def _fill(
         self,
@@ -108,7 +113,6 @@ class StemStore:
         keys: Sequence[str],
         render: Callable[[str], Samples],
         encoder: Encoder,
-        dtype: torch.dtype,
         progress: Progress[int],
         title: str,
     ) -> None:
@@ -118,6 +122,13 @@ class StemStore:
             batch = keys[first : first + _BATCH]
             levelled, counts = normalize_batch([render(key) for key in batch], self._highpass_hz)
             with torch.no_grad():
-                features = lower_layers(encoder, torch.from_numpy(levelled).to(device), dtype, self._cut)
-            for key, row, frames in zip(batch, features.float().cpu().numpy(), counts, strict=True):
+                features = lower_layers(encoder, torch.from_numpy(levelled).to(device), self._dtype, self._cut).cpu()
+            stored = features.view(torch.uint16) if self._dtype == torch.bfloat16 else features
+            for key, row, frames in zip(batch, stored.numpy(), counts, strict=True):
                 store.append(key, row[:frames])
+
+
+def as_tensor(stored: Array) -> Tensor:
+    """Return stored features as a tensor of the type that they were computed in, or float16: a copy."""
+    values = torch.from_numpy(np.array(stored))
+    return values.view(torch.bfloat16) if values.dtype == torch.uint16 else values

@@ -75,11 +75,14 @@ class Student(nn.Module):
         encoder = {id(parameter) for parameter in self.model.encoder.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
-    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Encode levelled audio `[B, T]`, T whole frames, or cached features `[B, F, D]` to float32 `[B, 128, F]`."""
+    def encode(self, inputs: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Tensor:
+        """Encode levelled audio `[B, T]`, T whole frames, or cached features `[B, F, D]` to float32 `[B, 128, F]`.
+
+        Of each row only the first `lengths [B]` frames count, where they are given.
+        """
         cached = inputs.dim() == 3
         features = inputs if cached else lower_layers(self.model.encoder, inputs, dtype, self.cut)
-        return upper_layers(self.model.encoder, features, dtype, self.cut)
+        return upper_layers(self.model.encoder, features, dtype, self.cut, lengths)
 
     def outputs(self, frames: Tensor, real: Tensor) -> Outputs:
         """Run pooling and heads on frames `[B, 128, F]`, of which `real [B, F]` count."""
@@ -144,8 +147,9 @@ def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: floa
         mixup: parameter of the Beta distribution for mixup (Zhang et al. 2018, arXiv 1710.09412): every row is mixed
             with another, and the losses of both count by their shares. 0: rows are not mixed.
     """
+    lengths = batch.real.sum(dim=1)
     if not mixup:
-        outputs = student.outputs(student.encode(batch.inputs, dtype), batch.real)
+        outputs = student.outputs(student.encode(batch.inputs, dtype, lengths), batch.real)
         return _losses(outputs, batch, batch.real, None)
     size, device = len(batch.inputs), batch.inputs.device
     drawn = torch.distributions.Beta(mixup, mixup).sample((size,)).to(device)
@@ -153,7 +157,7 @@ def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: floa
     other = batch.reordered(torch.randperm(size, device=device))
     own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
     mixed = own * batch.inputs + (1 - own) * other.inputs
-    outputs = student.outputs(student.encode(mixed, dtype), batch.real)
+    outputs = student.outputs(student.encode(mixed, dtype, lengths), batch.real)
     both = batch.real & other.real
     return _losses(outputs, batch, batch.real, shares) + _losses(outputs, other, both, 1 - shares)
 

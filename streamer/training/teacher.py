@@ -1,7 +1,8 @@
 """The teacher: frozen features of a speech recogniser's encoder, which the student predicts at every frame.
 
-Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, arXiv 2212.04356), tiny.en:
-4 layers, width 384, 50 frames a second, MIT licence. It encodes whole clips at once, and only for training.
+Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022, arXiv 2212.04356), MIT
+licence, 50 frames a second: tiny.en, 4 layers of width 384, or the multilingual base, of whose 6 layers of width 512
+the lower 4 are enough. It encodes whole clips at once, and only for training.
 
 Distillation by regression of a teacher's layers: Chang et al., "DistilHuBERT", 2022 (arXiv 2110.01900).
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import soxr
 import torch
 import torch.nn.functional as F
@@ -27,27 +29,52 @@ TEACHER_RATE = 16_000  # Hz
 TEACHER_FRAME_RATE = 50  # 16,000 / (160 x 2): the mel hop, and the second convolution's stride
 TEACHER_RMS = 0.05
 DEFAULT_TEACHER = "openai/whisper-tiny.en"
-MELS, WIDTH, HEADS, LAYERS = 80, 384, 6, 4
-CHOSEN_LAYERS = (3, 4)  # the two layers whose features separate emotions best
+Mask = npt.NDArray[np.bool_]
+MELS = 80
 _FFT, _MEL_HOP = 400, 160  # 25 ms and 10 ms
 _ENCODER = "model.encoder."  # prefix of the keys in a file that holds the decoder too
 _SLOW_FRAMES = 10  # to each side: 21 frames at 50 a second are 0.42 s
 _MAX_FRAMES = 1500  # 30 s x 50: rows in the table of positions
+_HEAD_WIDTH = 64
+_PARKED_AT = 5.0  # of a channel that otherwise stays within 3
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What one Whisper's encoder is made of, and what of it is learnt from."""
+
+    name: str
+    width: int
+    layers: int
+    has_norm: bool  # after the last layer; a file of lower layers has none
+    chosen: tuple[int, ...]  # layers whose outputs are features, counted from 1: those that separate emotions best
+    parked: int | None = None  # a channel of the chosen layers that tells frames on which attention is parked
+
+    @property
+    def features(self) -> int:
+        """Width of the features."""
+        return self.width * len(self.chosen)
+
+
+TINY = Anatomy("Whisper tiny", 384, 4, has_norm=True, chosen=(3, 4))
+BASE = Anatomy("Whisper base, layers 1 to 4", 512, 4, has_norm=False, chosen=(4,), parked=388)
 
 
 class _Attention(nn.Module):
     """Multi-head self-attention; keys have no bias."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-        self.k_proj = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.heads = width // _HEAD_WIDTH
+        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
+        self.k_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[1, F, 384]` to the same shape."""
+        """Map `[1, F, width]` to the same shape."""
         query, key, value = (
-            layer(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
-        )  # [1, 6, F, 64]
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )  # [1, heads, F, 64]
         mixed: Tensor = self.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
         return mixed
 
@@ -55,38 +82,38 @@ class _Attention(nn.Module):
 class _Layer(nn.Module):
     """A transformer layer with pre-norm."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.self_attn = _Attention()
-        self.self_attn_layer_norm = nn.LayerNorm(WIDTH)
-        self.fc1, self.fc2 = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
-        self.final_layer_norm = nn.LayerNorm(WIDTH)
+        self.self_attn = _Attention(width)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.final_layer_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[1, F, 384]` to the same shape."""
+        """Map `[1, F, width]` to the same shape."""
         x = x + self.self_attn(self.self_attn_layer_norm(x))
         y: Tensor = self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
         return x + y
 
 
 class WhisperTeacher(nn.Module):
-    """Whisper tiny's encoder, from one clip of speech to the outputs of chosen layers.
+    """Whisper's encoder, from one clip of speech to the outputs of chosen layers.
 
     The keys of its `state_dict` are those of transformers' `WhisperEncoder`. Unlike there, a clip is not padded to 30
-    s.
+    s: padding changes what base says of the other frames by a fifth of their norm.
 
     Args:
-        chosen: layers whose outputs are returned, counted from 1; the last layer's is taken after the final norm.
+        anatomy: of the weights; the last layer's output is taken after the final norm, where there is one.
     """
 
-    def __init__(self, chosen: tuple[int, ...] = CHOSEN_LAYERS) -> None:
+    def __init__(self, anatomy: Anatomy = TINY) -> None:
         super().__init__()
-        self.chosen = chosen
-        self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
-        self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(_MAX_FRAMES, WIDTH)
-        self.layers = nn.ModuleList(_Layer() for _ in range(LAYERS))
-        self.layer_norm = nn.LayerNorm(WIDTH)
+        self.anatomy, width = anatomy, anatomy.width
+        self.conv1 = nn.Conv1d(MELS, width, 3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(_MAX_FRAMES, width)
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(anatomy.layers))
+        self.layer_norm = nn.LayerNorm(width) if anatomy.has_norm else nn.Identity()
         self.mel_filters: Tensor
         self.hann: Tensor
         self.register_buffer("mel_filters", torch.from_numpy(mel_filters()), persistent=False)  # [80, 201]
@@ -101,25 +128,43 @@ class WhisperTeacher(nn.Module):
             UsageError: huggingface_hub is needed and not installed, or the weights are of another model.
             StreamerError: the weights cannot be downloaded.
         """
-        teacher = cls()
+        weights = _weights(source)
+        width = len(weights.get("conv1.bias", ()))
+        teacher = cls(BASE if width == BASE.width else TINY)
+        if teacher.anatomy is BASE:  # of a whole encoder the lower layers are taken
+            own = teacher.state_dict()
+            weights = {name: tensor for name, tensor in weights.items() if name in own}
         try:
-            teacher.load_state_dict(_weights(source))
+            teacher.load_state_dict(weights)
         except RuntimeError as error:
-            raise UsageError(f"{source} does not hold the encoder of Whisper tiny; give one that does.") from error
+            raise UsageError(
+                f"{source} does not hold the encoder of Whisper tiny or base; give one that does."
+            ) from error
         return teacher
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:
-        """Map audio `[T]` at 16 kHz, T >= 1, cut at 30 s, to features `[F, chosen x 384]`, 50 frames a second."""
-        x = F.gelu(self.conv1(self.log_mel(audio)[None]))  # [1, 384, 2F]
-        x = F.gelu(self.conv2(x)).transpose(1, 2)  # [1, F, 384]
+        """Map audio `[T]` at 16 kHz, T >= 1, cut at 30 s, to features `[F, D]`, 50 frames a second."""
+        x = F.gelu(self.conv1(self.log_mel(audio)[None]))  # [1, width, 2F]
+        x = F.gelu(self.conv2(x)).transpose(1, 2)  # [1, F, width]
         x = x + self.embed_positions.weight[: x.shape[1]]
         outputs = []
         for layer in self.layers:
             x = layer(x)
             outputs.append(x)
         outputs[-1] = self.layer_norm(x)
-        return torch.cat([outputs[number - 1][0] for number in self.chosen], dim=-1)
+        return torch.cat([outputs[number - 1][0] for number in self.anatomy.chosen], dim=-1)
+
+    def describes_sound(self, features: Float32Array) -> Mask:
+        """Return which of the frames `[F, D]` describe the sound at their place: `[F] bool`, at least one.
+
+        Base parks attention on some 2 % of the frames, most of them quiet: one channel stands far off, three hundred
+        others follow, and together they are most of the layer's variance. Nothing may be averaged over those.
+        """
+        if self.anatomy.parked is None:
+            return np.ones(len(features), dtype=np.bool_)
+        size = np.abs(features[:, self.anatomy.parked])
+        return np.asarray(size <= max(_PARKED_AT, float(size.min())))
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """Map `[T]` at 16 kHz to `[80, 2F]`: log10 mel power, its upper 80 dB, scaled to about [-1, 1]."""
@@ -130,7 +175,7 @@ class WhisperTeacher(nn.Module):
         return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
     def features(self, audio: Float32Array) -> Float32Array:
-        """Map a clip `[T]` at 24 kHz, scaled to RMS 0.05, to features `[F, chosen x 384]`, 50 frames a second."""
+        """Map a clip `[T]` at 24 kHz, scaled to RMS 0.05, to features `[F, D]`, 50 frames a second."""
         rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
         scaled = soxr.resample(audio * (TEACHER_RMS / max(rms, 1e-6)), SAMPLE_RATE, TEACHER_RATE).astype(np.float32)
         result: Float32Array = self(torch.from_numpy(scaled).to(self.hann.device)).float().cpu().numpy()
@@ -218,18 +263,33 @@ def at_student_frames(
     return features[below] * (1 - share) + features[above] * share
 
 
-def slow(features: Float32Array) -> Float32Array:
+def slow(features: Float32Array, counted: Mask | None = None) -> Float32Array:
     """Average `[F, D]` over 0.42 s around each frame: the manner of speaking, without the single phones.
 
     A causal student of half the teacher's depth cannot predict the phones: of the single frames it explains a tenth.
     The first two frames are set to the third: the teacher uses them for sums of its own.
+
+    Args:
+        features: of one clip.
+        counted: `[F] bool` the frames that are averaged, at least one; None: all. A frame with none around it gets the
+            values of the nearest frame that has some.
     """
+    counted = np.ones(len(features), dtype=np.bool_) if counted is None else counted.copy()
     if len(features) > 2:
-        features = np.concatenate([features[2:3], features[2:3], features[2:]])
-    sums = np.cumsum(np.concatenate([np.zeros_like(features[:1]), features]), axis=0, dtype=np.float64)
+        features, counted[:2] = np.concatenate([features[2:3], features[2:3], features[2:]]), counted[2]
+        if not counted.any():
+            counted[:] = True
+    sums = np.cumsum(
+        np.concatenate([np.zeros_like(features[:1]), features * counted[:, None]]), axis=0, dtype=np.float64
+    )
+    counts = np.concatenate([[0], np.cumsum(counted)])
     places = np.arange(len(features))
     first, last = np.maximum(places - _SLOW_FRAMES, 0), np.minimum(places + _SLOW_FRAMES + 1, len(features))
-    return np.asarray((sums[last] - sums[first]) / (last - first)[:, None], dtype=np.float32)
+    numbers = counts[last] - counts[first]
+    means = (sums[last] - sums[first]) / np.maximum(numbers, 1)[:, None]
+    known = np.flatnonzero(numbers)
+    nearest = known[np.abs(places[:, None] - known).argmin(axis=1)] if len(known) < len(places) else places
+    return np.asarray(means[nearest], dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,12 @@ from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.emotion.labels import LABELS
 from streamer.progress import Progress
-from streamer.training.teacher import CHOSEN_LAYERS, WIDTH, Projection, WhisperTeacher, slow
+from streamer.training.teacher import Projection, WhisperTeacher, slow
 
 COMPONENTS = 128  # of the teacher's features: as many as an embedding has channels
-STATISTICS = 2 * len(CHOSEN_LAYERS) * WIDTH  # mean and deviation of each feature over a clip: 2 x 2 x 384 = 1,536
 _PROJECTION_CLIPS = 600  # drawn to fit the projections
 _FOLDS = 7  # at most; a fold holds whole speakers
-_INVERSE_REGULARISATION = 0.005  # for 1,536 features and some thousand clips
+_INVERSE_REGULARISATION = 0.005  # for some thousand features and clips
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,15 @@ class TeacherStore:
         clips: Sequence[Clip],
         speeds: SpeedVersions,
     ) -> None:
-        inputs = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), teacher.chosen, speeds.identity)
+        anatomy = teacher.anatomy
+        inputs = fingerprint(fingerprint_of_weights(teacher.state_dict().values()), anatomy.chosen, speeds.identity)
         fitted = fingerprint(inputs, sorted((clip.key, clip.label, clip.speaker) for clip in clips))
         self.folder, self.corpora = folder, tuple(corpora)
         self._teacher, self._clips, self._speeds = teacher, clips, speeds
         self.frames = RaggedStore(folder / f"teacher-{inputs}-frames", COMPONENTS)  # at 50 a second
         self._statistics = RaggedStore(
-            folder / f"teacher-{inputs}-statistics", STATISTICS, np.float32
-        )  # one row a name
+            folder / f"teacher-{inputs}-statistics", 2 * anatomy.features, np.float32
+        )  # one row a name: mean and deviation of each feature over the clip
         self._logits = {
             corpus: RaggedStore(folder / f"teacher-{fitted}-opinions-{corpus}", len(LABELS), np.float32)
             for corpus in corpora
@@ -150,9 +150,10 @@ class TeacherStore:
             of_frames = self._projections(seed, progress)[0]
             for name in progress(left, "teacher targets"):
                 features = teacher.features(speeds.samples(name))
+                counted = teacher.describes_sound(features)
                 if name not in self.frames:  # a run may have been cut off between the two
-                    self.frames.append(name, of_frames(slow(features)))
-                self._statistics.append(name, statistics(features)[None])
+                    self.frames.append(name, of_frames(slow(features, counted)))
+                self._statistics.append(name, statistics(features[counted])[None])
         for corpus in self.corpora:
             self._append_logits(corpus, [clip for clip in clips if clip.corpus == corpus], names)
 
@@ -162,7 +163,7 @@ class TeacherStore:
         left = [name for name in names if name not in store]
         if not left:
             return
-        features = np.concatenate([self._statistics[clip.key] for clip in clips])  # [N, 1536]
+        features = np.concatenate([self._statistics[clip.key] for clip in clips])  # [N, D]
         probes = fit_probes(features, clips)
         for name in left:
             if allowed := [probe for probe in probes if probe.is_held_out(names[name])]:
@@ -181,9 +182,14 @@ class TeacherStore:
             teacher, clips, speeds = self._teacher, self._clips, self._speeds
             drawn = np.random.default_rng(seed).permutation(len(clips))[:_PROJECTION_CLIPS]
             keys = [clips[i].key for i in drawn]
-            features = [teacher.features(speeds.samples(key)) for key in progress(keys, "teacher components")]
-            of_frames = Projection.fit(np.concatenate([slow(of_clip)[::3] for of_clip in features]), COMPONENTS)
-            of_utterances = Projection.fit(np.stack([statistics(of_clip) for of_clip in features]), COMPONENTS)
+            slowed, of_clips = [], []
+            for key in progress(keys, "teacher components"):
+                features = teacher.features(speeds.samples(key))
+                counted = teacher.describes_sound(features)
+                slowed.append(slow(features, counted)[::3])
+                of_clips.append(statistics(features[counted]))
+            of_frames = Projection.fit(np.concatenate(slowed), COMPONENTS)
+            of_utterances = Projection.fit(np.stack(of_clips), COMPONENTS)
             partial = self._projection_path.with_suffix(".part.npz")
             np.savez(partial, fm=of_frames.mean, fx=of_frames.matrix, um=of_utterances.mean, ux=of_utterances.matrix)
             partial.replace(self._projection_path)

@@ -29,6 +29,7 @@ from streamer.training.recipe import Recipe
 from streamer.training.run_folder import RunFolder
 from streamer.training.student import Student, initial_model
 from streamer.training.teacher_targets import COMPONENTS
+from streamer.training.threads import ahead
 from streamer.training.validation import WINDOWS_S, calibrate_windows
 
 
@@ -134,7 +135,8 @@ def train_epoch(
     weights = torch.tensor(recipe.weights.in_order()).to(device)
     learner.student.train()
     totals = torch.zeros(len(weights))
-    for number, batch in zip(progress(range(len(batches)), f"epoch {state.epoch + 1}"), loader, strict=True):
+    numbers = progress(range(len(batches)), f"epoch {state.epoch + 1}")
+    for number, batch in zip(numbers, ahead(loader), strict=True):
         done = (state.epoch + number / len(batches)) / recipe.epochs
         if recipe.minutes is not None:  # epochs or minutes, whichever ends first
             done = max(done, (state.seconds + time.monotonic() - began) / (60 * recipe.minutes))

@@ -14,7 +14,7 @@ from streamer.audio.front_end import normalize_batch
 from streamer.constants import FRAME_RATE, FRAME_SAMPLES
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation, non_speech, speed
-from streamer.training.stems import StemStore
+from streamer.training.stems import StemStore, as_tensor
 
 NON_SPEECH = ""  # the key of a non-speech sound: noise, music, silence
 
@@ -23,7 +23,7 @@ NON_SPEECH = ""  # the key of a non-speech sound: noise, music, silence
 class Cut:
     """One window of one clip."""
 
-    rows: npt.NDArray[np.floating[Any]]  # [F x 320] audio before the level normaliser, or [F, D] cached features
+    rows: npt.NDArray[Any]  # [F x 320] audio before the level normaliser, or [F, D] cached features as stored
     name: str  # of the speed version that the teacher's targets are of
     start_s: float  # where the window begins in that version
     pace: float  # seconds of that version in a second of the window
@@ -102,5 +102,5 @@ class StemWindows:
 
     def collate(self, rows: Sequence[Float32Array]) -> tuple[Tensor, list[int]]:
         """See `WindowSource.collate`: `[B, F, D]`."""
-        padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(np.array(row)) for row in rows], batch_first=True)
+        padded = torch.nn.utils.rnn.pad_sequence([as_tensor(row) for row in rows], batch_first=True)
         return padded, [len(row) for row in rows]

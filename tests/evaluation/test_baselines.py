@@ -13,8 +13,7 @@ from streamer.corpora.splits import split_speakers
 from streamer.evaluation import baselines
 from streamer.evaluation.baselines import BaselineResult, evaluate_baselines, loudness_features
 from streamer.evaluation.cross_validation import make_folds
-from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import STATISTICS
+from streamer.training.teacher import TINY, WhisperTeacher
 from tests.evaluation.conftest import silent
 from tests.support.training_corpus import write_corpus
 
@@ -34,7 +33,7 @@ def test_baselines_are_trained_on_the_same_folds(tmp_path: Path, monkeypatch: py
         """Its features are the mean amplitude of a clip, and nothing else."""
 
         def features(self, audio: Samples) -> Samples:
-            return np.full((3, STATISTICS // 2), np.abs(audio).mean(), dtype=np.float32)
+            return np.full((3, TINY.features), np.abs(audio).mean(), dtype=np.float32)
 
     results = evaluate_baselines(store, folds, tmp_path / "work", 0, silent, Teacher())
     always_right = BaselineResult(1.0, (1.0, 1.0), 1.0)

@@ -4,11 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from streamer.audio.front_end import normalize_batch
+from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
+from streamer.corpora.corpus import clips_of
+from streamer.corpora.speed_versions import SpeedVersions
 from streamer.corpora.splits import Split
+from streamer.emotion import EmotionDetectionModel
+from streamer.training.encoder_parts import LSTM_LAYER, lower_layers
 from streamer.training.recipe import Recipe
-from tests.training.small_run import QUICK, prepared
+from streamer.training.stems import StemStore, as_tensor
+from tests.training.small_run import QUICK, opened, prepared, silent
 
 
 @pytest.mark.slow
@@ -38,3 +46,23 @@ def test_each_run_s_babble_is_of_its_own_speakers(corpus: Path, tmp_path: Path) 
     assert len(list(tmp_path.glob("stem-*-1.bin"))) == 2
     recorded = set(tmp_path.glob("stem-*-0.bin")) - set(tmp_path.glob("stem-*-*-0.bin"))
     assert len(recorded) == 1  # it has no babble, and serves both
+
+
+def test_what_bfloat16_computed_is_stored_without_loss(corpus: Path, tmp_path: Path) -> None:
+    run = opened(corpus, tmp_path)
+    clips, model = clips_of(run.corpora)[:3], EmotionDetectionModel.from_checkpoint("measured")
+    audio = AudioStore(tmp_path)
+    audio.prepare(clips, silent)
+    speeds = SpeedVersions(audio, 1, 0, Augmentation())
+    read = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        store = StemStore(tmp_path, model, speeds, LSTM_LAYER, 0, Augmentation(), [], dtype)
+        store.prepare(model.encoder, clips, [], 0, silent)
+        read[dtype] = as_tensor(store.versions[0][clips[0].key])
+    levelled, _ = normalize_batch([audio[clips[0].key]], model.highpass_hz)
+    with torch.no_grad():
+        exact = lower_layers(model.encoder, torch.from_numpy(levelled))[0]
+    assert read[torch.bfloat16].dtype == torch.bfloat16
+    assert read[torch.float32].dtype == torch.float16
+    for stored, tolerance in zip(read.values(), (1e-3, 2e-2), strict=True):
+        assert float((stored.float() - exact).norm() / exact.norm()) < tolerance

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import UsageError
 from streamer.training.teacher import (
-    WIDTH,
+    BASE,
+    TINY,
     Projection,
     WhisperTeacher,
     at_student_frames,
@@ -29,7 +30,7 @@ def test_the_teacher_outputs_fifty_frames_a_second_up_to_half_a_minute(
 ) -> None:
     audio = np.random.default_rng(0).standard_normal(int(seconds * SAMPLE_RATE)).astype(np.float32)
     features = teacher.features(audio)
-    assert features.shape == (frames, 2 * WIDTH)
+    assert features.shape == (frames, 2 * TINY.width)
     assert np.isfinite(features).all()
 
 
@@ -56,6 +57,46 @@ def test_a_file_of_other_weights_is_no_teacher(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with pytest.raises(UsageError, match="no safetensors file"):
         WhisperTeacher.load(tmp_path / "text")
+
+
+def test_the_multilingual_teacher_is_told_by_its_width_and_its_lower_layers_are_enough(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    lower = WhisperTeacher(BASE)
+    weights = {name: tensor.clone() for name, tensor in lower.state_dict().items()}
+    upper = {f"layers.{number}.fc1.bias": torch.zeros(4 * BASE.width) for number in (4, 5)}
+    save_file(weights | upper | {"layer_norm.weight": torch.ones(BASE.width)}, tmp_path / "base.safetensors")
+    loaded = WhisperTeacher.load(tmp_path / "base.safetensors")
+    audio = torch.randn(8000, generator=torch.Generator().manual_seed(1))
+    assert loaded.anatomy is BASE
+    assert loaded(audio).shape == (25, BASE.width)
+    assert torch.equal(loaded(audio), lower(audio))
+
+
+def test_parked_frames_describe_no_sound() -> None:
+    assert BASE.parked is not None
+    features = np.random.default_rng(0).standard_normal((50, BASE.features)).astype(np.float32)
+    features[[3, 20], BASE.parked] = -300
+    sound = WhisperTeacher(BASE).describes_sound(features)
+    assert np.flatnonzero(~sound).tolist() == [3, 20]
+    features[:, BASE.parked] = -300
+    assert WhisperTeacher(BASE).describes_sound(features).any()  # a clip has features, whatever it is
+
+
+def test_what_is_parked_is_in_no_mean() -> None:
+    features = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
+    counted = np.ones(60, dtype=np.bool_)
+    counted[[0, 2, 25, 26]] = False
+    features[~counted] = 1e6
+    means = slow(features, counted)
+    assert np.abs(means).max() < 10
+    assert np.allclose(means[30], features[20:41][counted[20:41]].mean(axis=0), atol=1e-5)
+
+
+def test_a_frame_with_nothing_around_it_gets_the_nearest_mean() -> None:
+    features = np.ones((100, 1), dtype=np.float32)
+    counted = np.arange(100) >= 60
+    features[~counted] = 1e6
+    assert np.allclose(slow(features, counted), 1.0)
 
 
 def test_the_encoder_is_taken_out_of_a_whole_whisper(teacher: WhisperTeacher, tmp_path: Path) -> None:
