@@ -34,6 +34,9 @@ def train(
         typer.Option(help="Train the head; or also the LSTM and what follows; or from the 600 Hz layers on; or all."),
     ] = "deep",
     teacher: Annotated[str | None, typer.Option(help="Teacher's file. Default: Whisper tiny.en, downloaded.")] = None,
+    second_teacher: Annotated[
+        str | None, typer.Option(help="File of another teacher besides, as Whisper base. Default: none.")
+    ] = None,
     no_teacher: Annotated[
         bool, typer.Option("--no-teacher", help="Train on labels alone, without distillation.")
     ] = False,
@@ -107,6 +110,7 @@ def train(
         start=start,
         tune=tune,
         teacher=None if no_teacher else teacher or DEFAULT_TEACHER,
+        second_teacher=second_teacher,
         epochs=epochs,
         patience=patience,
         minutes=minutes,

@@ -16,7 +16,7 @@ from streamer.emotion.labels import LABELS
 from streamer.training.descriptors import DESCRIPTORS, DescriptorStore
 from streamer.training.losses import Softness, label_mask, label_target, no_emotion_target
 from streamer.training.teacher import at_student_frames
-from streamer.training.teacher_targets import COMPONENTS, TeacherStore
+from streamer.training.teacher_targets import COMPONENTS, TeacherTargets
 from streamer.training.windows import NON_SPEECH, Cut, WindowSource
 
 
@@ -30,7 +30,7 @@ class Batch:
     masks: Tensor  # [B, 8] bool: labels that the corpus has
     teacher_frames: Tensor  # [B, F, K]
     teacher_utterances: Tensor  # [B, K]
-    teacher_logits: Tensor  # [B, C, 8] soft labels of the classifiers on the teacher's features, one for each corpus
+    teacher_logits: Tensor  # [B, C, 8] soft labels of the classifiers on teachers' features, one for each corpus
     has_teacher: Tensor  # [B] bool: rows with teacher targets
     descriptors: Tensor  # [B, F, 89]
     has_descriptors: Tensor  # [B] bool
@@ -58,7 +58,7 @@ class Windows:
     Args:
         corpora: the clips, with their labels and the crowd's votes.
         source: cuts the windows.
-        teacher: its targets; None: labels only.
+        teacher: the targets of one or more; None: labels only.
         softness: of the label targets.
         frames: the longest window.
         delay_s: how much later than the teacher the student outputs a frame.
@@ -69,7 +69,7 @@ class Windows:
         self,
         corpora: Sequence[Corpus],
         source: WindowSource,
-        teacher: TeacherStore | None,
+        teacher: TeacherTargets | None,
         softness: Softness,
         frames: int,
         delay_s: float,
@@ -112,15 +112,17 @@ class Windows:
     def _teacher_targets(self, cuts: Sequence[Cut], frames: Sequence[int]) -> _TeacherTargets:
         """Align the teacher's targets with windows of so many frames; zeros where there are none."""
         rows, teacher = len(cuts), self.teacher
+        teachers = 1 if teacher is None else teacher.teachers
+        width = teachers * COMPONENTS
         targets = _TeacherTargets(
-            np.zeros((rows, max(frames), COMPONENTS), dtype=np.float32),
-            np.zeros((rows, COMPONENTS), dtype=np.float32),
-            np.zeros((rows, self._corpora, len(LABELS)), dtype=np.float32),
+            np.zeros((rows, max(frames), width), dtype=np.float32),
+            np.zeros((rows, width), dtype=np.float32),
+            np.zeros((rows, teachers * self._corpora, len(LABELS)), dtype=np.float32),
             [teacher is not None and cut.name in teacher for cut in cuts],
         )
         for row, cut in enumerate(cuts):
             if teacher is not None and targets.present[row]:
-                of_clip = teacher.frames[cut.name].astype(np.float32)
+                of_clip = teacher.of_frames(cut.name)
                 targets.frames[row, : frames[row]] = at_student_frames(
                     of_clip, frames[row], self.delay_s, cut.start_s, cut.pace
                 )

@@ -22,7 +22,7 @@ from streamer.training.predict import LoadClips, load_audio, load_stems
 from streamer.training.run_folder import RunFolder
 from streamer.training.stems import StemStore
 from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import TeacherStore
+from streamer.training.teacher_targets import TeacherStore, TeacherTargets
 from streamer.training.windows import AudioWindows, StemWindows, WindowSource
 
 
@@ -77,15 +77,18 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
 
 def _prepare_teacher(
     run: RunFolder, versions: SpeedVersions, train: Sequence[Clip], device: torch.device, progress: Progress[Any]
-) -> TeacherStore | None:
-    """Compute the teacher's targets for all versions of the training clips; None without a teacher."""
-    if run.recipe.teacher is None:
+) -> TeacherTargets | None:
+    """Compute the teachers' targets for all versions of the training clips; None without a teacher."""
+    if not run.recipe.teachers:
         return None
     require_sklearn("The teacher's soft labels need", "or leave it out with --no-teacher")
-    teacher = WhisperTeacher.load(run.recipe.teacher).to(device)
-    store = TeacherStore(run.path, [corpus.name for corpus in run.corpora], teacher, train, versions)
-    store.prepare(run.recipe.seed, progress)
-    return store
+    stores = []
+    for source in run.recipe.teachers:
+        teacher = WhisperTeacher.load(source).to(device)
+        store = TeacherStore(run.path, [corpus.name for corpus in run.corpora], teacher, train, versions)
+        store.prepare(run.recipe.seed, progress)
+        stores.append(store)
+    return TeacherTargets(stores)
 
 
 def _prepare_stems(

@@ -25,6 +25,7 @@ class Recipe:
     start: str = "bundled"  # bundled, measured, lower, pretrained, random, or a checkpoint's path
     tune: Tune = "deep"
     teacher: str | None = DEFAULT_TEACHER  # None: labels only
+    second_teacher: str | None = None  # another one besides
     epochs: int = 40
     patience: int = 6  # epochs without improvement before early stopping; 0: train all epochs and keep the last
     minutes: float | None = None  # wall time after which the running epoch is the last
@@ -59,6 +60,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value}; use a number above 0.")
+        if self.second_teacher is not None and self.teacher is None:
+            raise UsageError("There is a second teacher without a first; leave it out, or --no-teacher.")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; use 0 or more.")
         if not 0.1 <= self.window_s <= 30:
@@ -67,6 +70,11 @@ class Recipe:
             raise UsageError("A random encoder has no trained layers to freeze; train it with tune all.")
         if self.start == "lower" and self.tune not in ("deep", "all"):
             raise UsageError("With start lower all layers above 600 Hz are random; train them with tune deep or all.")
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Names or files of the teachers."""
+        return tuple(one for one in (self.teacher, self.second_teacher) if one is not None)
 
     @property
     def encoder_rate(self) -> float:
@@ -78,6 +86,8 @@ class Recipe:
     def to_json(self) -> str:
         """Return every value as JSON. The text is part of the names of cached files: key order counts."""
         values = {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        if self.second_teacher is None:
+            del values["second_teacher"]  # which earlier versions did not know
         return json.dumps(values, indent=1)
 
     @classmethod

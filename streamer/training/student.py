@@ -36,7 +36,7 @@ class Student(nn.Module):
     Args:
         model: will be exported.
         components: width of the teacher's targets.
-        corpora: number of classifiers on the teacher's features.
+        corpora: number of classifiers on the teachers' features.
         tune: what is trained: pooling and classifier (`head`), also LSTM and last convolution (`upper`), also the
             convolutions at 600 Hz and below (`deep`), or everything (`all`).
         dropout: rate for the pooled values in training (Srivastava et al. 2014), and between the layers of the LSTM.

@@ -123,6 +123,10 @@ class TeacherStore:
     def __contains__(self, name: str) -> bool:
         return name in self._statistics
 
+    def of_frames(self, name: str) -> Float32Array:
+        """Return the components `[F, 128]` at the teacher's frames of one speed version."""
+        return np.asarray(self.frames[name], dtype=np.float32)
+
     def utterance(self, name: str) -> Float32Array:
         """Return the components `[128]` of the mean and deviation over the frames of one speed version."""
         if self._of_utterances is None:
@@ -198,6 +202,39 @@ class TeacherStore:
     def _load_projections(self) -> tuple[Projection, Projection]:
         stored = np.load(self._projection_path)
         return Projection(stored["fm"], stored["fx"]), Projection(stored["um"], stored["ux"])
+
+
+class TeacherTargets:
+    """The targets of one or more teachers, side by side.
+
+    Args:
+        stores: of each teacher, all of the same clips and corpora; at least one.
+    """
+
+    def __init__(self, stores: Sequence[TeacherStore]) -> None:
+        self._stores = tuple(stores)
+        self.teachers = len(self._stores)
+
+    def __contains__(self, name: str) -> bool:
+        return all(name in store for store in self._stores)
+
+    def of_frames(self, name: str) -> Float32Array:
+        """Return the components `[F, teachers x 128]` at the teachers' frames of one speed version."""
+        return np.concatenate([store.of_frames(name) for store in self._stores], axis=1)
+
+    def utterance(self, name: str) -> Float32Array:
+        """Return the components `[teachers x 128]` of the mean and deviation over the frames of one speed version."""
+        return np.concatenate([store.utterance(name) for store in self._stores])
+
+    def logits(self, name: str) -> Float32Array:
+        """Return the probes' logits `[teachers x C, 8]`, a row for each corpus of each teacher."""
+        return np.concatenate([store.logits(name) for store in self._stores])
+
+    def probabilities(self, corpus: str, name: str) -> Float32Array | None:
+        """Return the soft label `[8]` by the probes of `corpus`, the teachers' mean; None where there are no probes."""
+        found = [store.probabilities(corpus, name) for store in self._stores]
+        known = [probabilities for probabilities in found if probabilities is not None]
+        return np.asarray(np.mean(known, axis=0), dtype=np.float32) if known else None
 
 
 def statistics(features: Float32Array) -> Float32Array:

@@ -112,7 +112,9 @@ def build_or_restore(run: RunFolder, device: torch.device) -> Learner:
     """Build the student and its optimizers from the recipe, and restore the state that the run has saved."""
     torch.manual_seed(run.recipe.seed)
     model = initial_model(run.recipe.start, len(LABELS))
-    student = Student(model, COMPONENTS, len(run.corpora), run.recipe.tune, run.recipe.dropout).to(device)
+    recipe, teachers = run.recipe, max(1, len(run.recipe.teachers))
+    widths = teachers * COMPONENTS, teachers * len(run.corpora)
+    student = Student(model, *widths, recipe.tune, recipe.dropout).to(device)
     learner = Learner.new(student, run.recipe, training_dtype(device))
     run.restore(learner, device)
     return learner
@@ -172,12 +174,17 @@ def _notes(run: RunFolder, state: TrainingState) -> str:
     recipe = run.recipe
     return (
         f"Started from {Path(recipe.start).name}, trained {recipe.tune}, "
-        f"{'with the teacher ' + Path(recipe.teacher).name if recipe.teacher else 'on labels alone'}, "
+        f"{_teachers_of(recipe)}, "
         f"{'the head refitted on labels alone, ' if recipe.head_steps else ''}"
         f"{state.best_epoch} epochs, seed {recipe.seed}, split seed {run.split.seed}. "
         "Speakers of training, validation and test differ. "
         "Acted speech: how people sound when they act an emotion, not what a person feels."
     )
+
+
+def _teachers_of(recipe: Recipe) -> str:
+    names = " and ".join(Path(one).name for one in recipe.teachers)
+    return f"with the teacher{'s' if len(recipe.teachers) > 1 else ''} {names}" if names else "on labels alone"
 
 
 def _epoch_line(state: TrainingState, losses: Tensor, uars: dict[str, float], recipe: Recipe, is_best: bool) -> str:

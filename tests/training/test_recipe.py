@@ -34,3 +34,15 @@ def test_a_recipe_comes_back_from_its_json() -> None:
 def test_a_recipe_that_cannot_work_is_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         replace(QUICK, **change)
+
+
+def test_a_second_teacher_is_kept_and_its_absence_leaves_the_names_of_cached_files_as_they_were() -> None:
+    both = replace(QUICK, teacher="tiny.safetensors", second_teacher="base.safetensors")
+    assert Recipe.from_json(both.to_json()) == both
+    assert both.teachers == ("tiny.safetensors", "base.safetensors")
+    assert "second_teacher" not in QUICK.to_json()
+
+
+def test_a_second_teacher_needs_a_first() -> None:
+    with pytest.raises(UsageError, match="second teacher without a first"):
+        replace(QUICK, teacher=None, second_teacher="base.safetensors")

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import Augmentation
 from streamer.corpora.corpus import Clip, clips_of, read_corpora
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.emotion.labels import LABELS
-from streamer.training.teacher import WhisperTeacher
-from streamer.training.teacher_targets import COMPONENTS, TeacherStore, fit_probes
-from tests.training.small_run import silent
+from streamer.training.teacher import BASE, TINY, WhisperTeacher
+from streamer.training.teacher_targets import COMPONENTS, TeacherStore, TeacherTargets, fit_probes
+from streamer.training.trainer import train_epoch
+from tests.training.small_run import QUICK, silent
+from tests.training.small_run import prepared as prepared_run
 
 pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
 
@@ -168,3 +171,35 @@ def test_a_probe_is_held_out_for_other_corpora_and_for_speakers_it_was_not_fitte
     for clip in clips:
         assert sum(probe.is_held_out(clip) for probe in probes) == 1
         assert all(probe.is_held_out(replace(clip, corpus="other")) for probe in probes)
+
+
+def test_two_teachers_targets_lie_side_by_side(store: TeacherStore, clips: list[Clip]) -> None:
+    key, both = clips[0].key, TeacherTargets([store, store])
+    assert key in both
+    assert "nothing" not in both
+    assert both.of_frames(key).shape == (25, 2 * COMPONENTS)
+    assert np.array_equal(both.of_frames(key)[:, COMPONENTS:], store.of_frames(key))
+    assert np.array_equal(both.utterance(key), np.tile(store.utterance(key), 2))
+    assert np.array_equal(both.logits(key), np.tile(store.logits(key), (2, 1)))
+    alone, together = store.probabilities("ravdess", key), both.probabilities("ravdess", key)
+    assert alone is not None
+    assert together is not None
+    assert np.allclose(together, alone)
+
+
+def test_a_student_learns_from_tiny_and_base(corpus: Path, work: Path) -> None:
+    torch.manual_seed(0)
+    files = []
+    for anatomy in (TINY, BASE):
+        files.append(str(work / f"{anatomy.width}.safetensors"))
+        weights = WhisperTeacher(anatomy).state_dict()
+        save_file({name: tensor.half() for name, tensor in weights.items()}, files[-1])
+    recipe = replace(QUICK, teacher=files[0], second_teacher=files[1])
+    _, learner, data = prepared_run(corpus, work, recipe)
+    losses = train_epoch(learner, data, recipe, silent)
+    assert torch.isfinite(losses).all()
+    assert losses[0] > 0
+    answers = learner.student.frame_answer
+    assert answers.out_features == 2 * COMPONENTS
+    assert answers.weight.grad is not None
+    assert (answers.weight.grad.abs().sum(dim=1) > 0).all()
