@@ -18,18 +18,18 @@ class SpeedVersions:
     """
 
     def __init__(self, audio: AudioStore, versions: int, seed: int, augmentation: Augmentation) -> None:
-        self.audio, self.versions, self._seed, self._augmentation = audio, versions, seed, augmentation
+        self.audio, self.versions, self.seed, self.augmentation = audio, versions, seed, augmentation
 
     @property
     def identity(self) -> str:
         """Everything that a version's samples depend on besides the recording; part of the names of files."""
-        return repr((self._seed, self._augmentation.speed, self._augmentation.pace))
+        return repr((self.seed, self.augmentation.speed, self.augmentation.pace))
 
     def pace(self, key: str, version: int) -> float:
         """Return how many seconds of the recording pass in one second of the version."""
-        rng = generator(self._seed, version, f"{key} pace")
-        changed = version and rng.random() < self._augmentation.speed
-        return float(rng.uniform(*self._augmentation.pace)) if changed else 1.0
+        rng = generator(self.seed, version, f"{key} pace")
+        changed = version and rng.random() < self.augmentation.speed
+        return float(rng.uniform(*self.augmentation.pace)) if changed else 1.0
 
     def name(self, key: str, version: int) -> str:
         """Return the name of a version."""

@@ -97,8 +97,7 @@ def _prepare_stems(
     """Compute the features below the cut; return them, and how many non-speech sounds the run draws from."""
     recipe, student = run.recipe, learner.student
     encoder = student.model.encoder
-    babble, dtype = babble_keys(train), learner.dtype
-    stems = StemStore(run.path, student.model, versions, student.cut, recipe.seed, recipe.augmentation, babble, dtype)
+    stems = StemStore(run.path, student.model, versions, student.cut, babble_keys(train), learner.dtype)
     noises = math.ceil(recipe.non_speech * len(train))
     held_out = run.clips("validation") + run.clips("test")
     stems.prepare(encoder, train, held_out, noises, progress)

@@ -12,7 +12,7 @@ from streamer.audio.front_end import front_end_identity, normalize_batch
 from streamer.codec import Encoder
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.array_store import Array, RaggedStore, fingerprint, fingerprint_of_weights
-from streamer.corpora.augment import Augmentation, generator, non_speech
+from streamer.corpora.augment import generator, non_speech
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.decoding.files import READER_VERSION
@@ -33,10 +33,8 @@ class StemStore:
     Args:
         folder: where the files are.
         model: its encoder's lower layers are used, after its high-pass.
-        speeds: the clips and their speed versions.
+        speeds: the clips and their speed versions; every version but the first is augmented, by the same seed.
         cut: the first layer that is trained, a key of STEM_DIMS.
-        seed: of the augmentation.
-        augmentation: applied to every version but the first.
         babble: keys of the recordings that babble noise is mixed from.
         dtype: of the arithmetic; what bfloat16 computed is stored in it, the rest in float16.
     """
@@ -47,13 +45,11 @@ class StemStore:
         model: EmotionDetectionModel,
         speeds: SpeedVersions,
         cut: int,
-        seed: int,
-        augmentation: Augmentation,
         babble: Sequence[str],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.speeds, self._cut, self._seed = speeds, cut, seed
-        self._augmentation, self._babble = augmentation, babble
+        self.speeds, self._cut, self._babble = speeds, cut, babble
+        seed, augmentation = speeds.seed, speeds.augmentation
         self._highpass_hz, self._dtype = model.highpass_hz, dtype
         weights = fingerprint_of_weights(
             parameter for layer in list(model.encoder.model)[:cut] for parameter in layer.parameters()
@@ -96,14 +92,14 @@ class StemStore:
                 samples = self.speeds.samples(self.speeds.name(key, version))
                 if version == 0:
                     return samples
-                return self._augmentation(samples, generator(self._seed, version, key), babble)
+                return self.speeds.augmentation(samples, generator(self.speeds.seed, version, key), babble)
 
             self._fill(store, left, render, encoder, progress, f"features {version + 1}/{len(self.versions)}")
         sounds = [f"non-speech/{number:04d}" for number in range(noises)]
         left = [key for key in sounds if key not in self.non_speech]
 
         def synthesise(key: str) -> Samples:
-            return non_speech(_NON_SPEECH_SAMPLES, generator(self._seed, 0, key))
+            return non_speech(_NON_SPEECH_SAMPLES, generator(self.speeds.seed, 0, key))
 
         self._fill(self.non_speech, left, synthesise, encoder, progress, "features of noise and music")
 

@@ -56,7 +56,7 @@ def test_what_bfloat16_computed_is_stored_without_loss(corpus: Path, tmp_path: P
     speeds = SpeedVersions(audio, 1, 0, Augmentation())
     read = {}
     for dtype in (torch.float32, torch.bfloat16):
-        store = StemStore(tmp_path, model, speeds, LSTM_LAYER, 0, Augmentation(), [], dtype)
+        store = StemStore(tmp_path, model, speeds, LSTM_LAYER, [], dtype)
         store.prepare(model.encoder, clips, [], 0, silent)
         read[dtype] = as_tensor(store.versions[0][clips[0].key])
     levelled, _ = normalize_batch([audio[clips[0].key]], model.highpass_hz)
