@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from streamer.codec import Encoder
 from streamer.codec.layers import CausalConv1d, ResidualBlock, ResidualLSTM
 from streamer.training.lstm import gates_for_training, lstm_layer
-from streamer.training.threads import map_in_threads
+from streamer.training.threads import map_in_threads, workers
 
 _PART_ROWS = 8  # at least: with fewer, the recurrent products take as long
 _LEAST_FRAMES = 8  # of a part: the reflected edge needs as many
@@ -57,7 +57,7 @@ def upper_layers_in_threads(encoder: Encoder, features: Tensor, begin: int, leng
 
 def _cut(rows: int, frames: int, lengths: Tensor | None) -> list[_Rows]:
     """Cut a batch into parts of about the same work."""
-    count = max(1, min(torch.get_num_threads(), rows // _PART_ROWS))
+    count = max(1, min(workers(), rows // _PART_ROWS))
     if lengths is None:
         return [_Rows(part, frames) for part in torch.arange(rows).tensor_split(count)]
     order = lengths.argsort(descending=True, stable=True)

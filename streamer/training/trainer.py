@@ -29,7 +29,7 @@ from streamer.training.recipe import Recipe
 from streamer.training.run_folder import RunFolder
 from streamer.training.student import Student, initial_model
 from streamer.training.teacher_targets import COMPONENTS
-from streamer.training.threads import ahead
+from streamer.training.threads import ahead, alone
 from streamer.training.validation import WINDOWS_S, calibrate_windows
 
 
@@ -89,8 +89,9 @@ def train(run: RunFolder, output: Path, device: torch.device, reporter: Reporter
 
     while not should_stop(recipe, state):
         began = time.monotonic()
-        losses = train_epoch(learner, data, recipe, reporter.progress, workers)
-        uars = encoder.predict(run.corpora, data.validation).uars()
+        with alone():
+            losses = train_epoch(learner, data, recipe, reporter.progress, workers)
+            uars = encoder.predict(run.corpora, data.validation).uars()
         is_best = state.record(sum(uars.values()) / len(uars), time.monotonic() - began, recipe.patience)
         if is_best:
             run.save_best(encoder.model)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from streamer.training.threads import ahead, map_in_threads
+from streamer.training.threads import ahead, alone, map_in_threads, workers
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -17,6 +17,19 @@ def test_items_keep_their_order_and_torch_its_threads(count: int) -> None:
     torch.set_num_threads(count)
     assert map_in_threads(lambda item: item * 2, range(7)) == [0, 2, 4, 6, 8, 10, 12]
     assert torch.get_num_threads() == count
+    torch.set_num_threads(before)
+
+
+def test_torch_s_operations_have_one_thread_and_items_have_all() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    meeting = threading.Barrier(3, timeout=10)
+    with alone():
+        assert torch.get_num_threads() == 1
+        map_in_threads(lambda item: meeting.wait(), range(3))  # they are there at once
+        with alone():
+            assert workers() == 3
+    assert torch.get_num_threads() == workers() == 3
     torch.set_num_threads(before)
 
 
