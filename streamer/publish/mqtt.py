@@ -116,6 +116,7 @@ class MqttPublisher:
         """Send what can be sent, publish the retained `offline`, end the thread: within about a second."""
         self._link.close()
         self._outbox.close()
+        self._station.close()
 
     def _remember_outage(self, state: LinkState) -> None:
         if state.status == "offline":

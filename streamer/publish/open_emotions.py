@@ -4,6 +4,7 @@ An automation that began with `emotion_started` goes on until `emotion_ended` co
 the next one of that name sends the end, with the reason `restart`.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -31,28 +32,48 @@ class _Open:
     peak_confidence: Share
 
 
-_STORED = TypeAdapter(dict[Name, _Open])
+_MAX_BYTES = 256 * 1024  # of the file, past which it is written anew
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One change: what is open on a stream from then on; None: nothing."""
+
+    stream: Name
+    open: _Open | None
+
+
+_LINE = TypeAdapter(_Line)
 
 
 class OpenEmotions:
     """The open emotions of one monitor's streams. For one thread.
 
-    The file is written whole at each change, without waiting for the disk: a killed process loses nothing.
+    Each change is a line at the end of a file, one call that waits for no disk: a killed process loses nothing, and
+    a busy disk does not hold up what is sent.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open: dict[str, _Open] = {}
+        self._fd: int | None = None
+        self._bytes = 0
 
     def left_open(self, now: float) -> list[EmotionEnded]:
-        """Return the ends of the emotions that an earlier run left open. They stay on disk until `ended` is called."""
+        """Return the ends of the emotions that an earlier run left open. They stay on disk until noted as sent."""
         try:
-            self._open = _STORED.validate_json(self._path.read_bytes())
+            lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        except (OSError, ValidationError) as error:
-            logger.warning("Which emotions were left open cannot be read from %s (%s).", self._path, _short(error))
+        except OSError as error:
+            logger.warning("Which emotions were left open cannot be read from %s (%s).", self._path, error.strerror)
             return []
+        for line in lines:
+            try:
+                change = _LINE.validate_json(line)
+            except ValidationError:  # the last one may be cut
+                continue
+            self._set(change.stream, change.open)
         return [
             EmotionEnded(stream, o.id, now, o.label, max(0.0, o.held - o.started), o.peak_confidence, RESTART)
             for stream, o in self._open.items()
@@ -61,37 +82,64 @@ class OpenEmotions:
     def note(self, event: Transition | State) -> None:
         """Note what was sent, or of a start, what is about to be sent."""
         known = self._open.get(event.stream)
+        new: _Open | None = None
         match event:
             case EmotionStarted():
-                self._open[event.stream] = _Open(event.id, event.label, event.time, event.time, event.confidence)
+                new = _Open(event.id, event.label, event.time, event.time, event.confidence)
             case EmotionEnded():
                 if known is None or known.id != event.id:
                     return
-                del self._open[event.stream]
             case State():
                 if known is None or known.label != event.label:
                     return
                 peak = max(known.peak_confidence, event.confidence or 0.0)
-                self._open[event.stream] = _Open(known.id, known.label, known.started, event.time, peak)
-        self._write()
+                new = _Open(known.id, known.label, known.started, event.time, peak)
+        self._set(event.stream, new)
+        self._append(_LINE.dump_json(_Line(event.stream, new)) + b"\n")
 
-    def _write(self) -> None:
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-        try:
+    def close(self) -> None:
+        """Close the file, and remove it where nothing is open. What is noted later is not kept."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
             if not self._open:
-                self._path.unlink(missing_ok=True)
-                return
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(_STORED.dump_json(self._open))
-            partial.replace(self._path)
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+
+    def _set(self, stream: str, new: _Open | None) -> None:
+        if new is None:
+            self._open.pop(stream, None)
+        else:
+            self._open[stream] = new
+
+    def _append(self, line: bytes) -> None:
+        try:
+            if self._fd is None or self._bytes > _MAX_BYTES:
+                self._write_anew()
+            elif os.write(self._fd, line) == len(line):
+                self._bytes += len(line)
         except OSError as error:
-            logger.warning("Which emotions are open cannot be written to %s (%s).", self._path, _short(error))
+            self._warn(error)
 
+    def _write_anew(self) -> None:
+        """Replace the file by one with what is open now, and keep that open to append to."""
+        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        data = b"".join(_LINE.dump_json(_Line(stream, known)) + b"\n" for stream, known in self._open.items())
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+            partial.replace(self._path)
+            if self._fd is not None:
+                os.close(self._fd)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+            self._bytes = len(data)
+        except OSError as error:
+            self._warn(error)
 
-def _short(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is damaged"
+    def _warn(self, error: OSError) -> None:
+        logger.warning("Which emotions are open cannot be written to %s (%s).", self._path, error.strerror)
 
 
 def open_emotions_file(folder: Path, prefix: str, node: str) -> Path:
     """Return the file of the monitor that is named so; names that differ have files that differ."""
-    return folder / "open" / f"{hashlib.sha256(f'{prefix}/{node}'.encode()).hexdigest()[:16]}.json"
+    return folder / "open" / f"{hashlib.sha256(f'{prefix}/{node}'.encode()).hexdigest()[:16]}.jsonl"

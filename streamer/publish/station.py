@@ -76,6 +76,10 @@ class Station:
     def _home_status(self) -> str:
         return f"{self._settings.discovery_prefix}/status"
 
+    def close(self) -> None:
+        """Release what is held on disk."""
+        self.open_emotions.close()
+
     def take_left_open(self) -> list[EmotionEnded]:
         """Return, once under each name, the ends of the emotions that an earlier run left open, the last one first."""
         if self._left_open_taken:
@@ -145,6 +149,7 @@ class Station:
         self.left_behind = tuple(self._standing - {self.topics.availability})
         self._standing.clear()
         self.retained.clear()
+        self.open_emotions.close()
         self._take_name(node)
         for stream, muted in list(self._muted.items()):
             self.retained.put(self.topics.mute(stream), ON if muted else OFF)

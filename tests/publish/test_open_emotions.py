@@ -1,5 +1,6 @@
 """An emotion that a crash left open is closed by the next run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,27 @@ def test_the_end_is_sent_again_until_it_was_taken(file: Path) -> None:
         later = OpenEmotions(file)
         (end,) = later.left_open(now=5000.0)
     later.note(end)
+    later.close()
     assert OpenEmotions(file).left_open(now=5000.0) == []
     assert list(file.parent.iterdir()) == []
+
+
+def test_a_line_that_a_kill_cut_costs_only_itself(file: Path) -> None:
+    crashed = OpenEmotions(file)
+    crashed.note(STARTED)
+    crashed.note(replace(STARTED, stream="door"))
+    file.write_bytes(file.read_bytes()[:-5])
+    assert [end.stream for end in OpenEmotions(file).left_open(now=5000.0)] == ["desk"]
+
+
+def test_the_file_stays_small_over_months(file: Path) -> None:
+    run = OpenEmotions(file)
+    run.note(STARTED)
+    for second in range(5_000):
+        run.note(State("desk", 1000.0 + second, "angry", 0.9, 1000.0))
+    assert file.stat().st_size < 300_000
+    (end,) = OpenEmotions(file).left_open(now=9000.0)
+    assert end.duration_s == 4_999.0
 
 
 def test_an_emotion_that_ended_leaves_nothing(file: Path) -> None:
