@@ -18,20 +18,27 @@ def problems(loaded: Loaded) -> tuple[str, ...]:
     return (*loaded.problems, *refused(loaded.settings))
 
 
+_TABLES = ("[mqtt]", "[metrics]", "[web]")
+
+
 def refused(settings: Settings) -> list[str]:
     """Return why `streamer run` would refuse `settings`, a sentence for each table that it would."""
     from streamer.publish.actions import missing_program
     from streamer.publish.open import metrics_listen
+    from streamer.web.where import page_listen
 
     checks: list[tuple[str, Callable[[], object]]] = [("[mqtt]", partial(check_mqtt, settings))]
     checks.append(("[metrics]", partial(metrics_listen, settings.metrics)))
+    checks.append(("[web]", partial(page_listen, settings.web)))
     checks += [(source_title(table), partial(check_source, table)) for table in named_sources(settings)]
     found = []
     for where, check in checks:
         try:
             check()
         except StreamerError as error:
-            found.append(f"{where} {error}" if where in ("[mqtt]", "[metrics]") else f"{where} source: {error}")
+            found.append(
+                f"{where} {error}" if where in ("[mqtt]", "[metrics]", "[web]") else f"{where} source: {error}"
+            )
     return found + [problem for table in settings.action for problem in missing_program(table)]
 
 

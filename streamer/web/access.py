@@ -12,6 +12,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.loopback import host_of, is_loopback_name
 from streamer.publish.listen import Listen
 from streamer.secret_files import read_password, write_password
+from streamer.web.where import check_reach
 
 COOKIE = "streamer-token"
 LEAST_CHARACTERS = 16  # of a token that somebody chose
@@ -57,12 +58,8 @@ def choose_access(listen: Listen, open_to_network: bool, token_file: str) -> Acc
         UsageError: others would reach it, and that was not asked for; or the token cannot be read.
         StreamerError: a token cannot be kept.
     """
+    check_reach(listen, open_to_network)
     if not open_to_network:
-        if not listen.is_loopback:
-            raise UsageError(
-                f"{listen} is reached from the network; add --open-to-network if others may see what is heard. They "
-                "then need a token."
-            )
         return Access(listen)
     if token_file:
         token = read_password(token_file, "web.token_file")

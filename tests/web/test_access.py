@@ -5,6 +5,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from streamer.commands.settings_check import refused
+from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.publish.listen import Listen
 from streamer.web.access import choose_access
@@ -49,3 +51,9 @@ def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path, text: str) -> No
 def test_the_token_is_in_no_message() -> None:
     access = choose_access(NETWORK, True, "")
     assert access.token not in repr(access)
+
+
+def test_the_check_of_a_file_says_that_an_address_needs_permission() -> None:
+    settings = Settings(web={"listen": "0.0.0.0:8780"}, mqtt={"url": "off"})
+    (sentence,) = refused(settings)
+    assert sentence.startswith("[web] 0.0.0.0:8780 is reached from the network")

@@ -22,6 +22,7 @@ EXTRAS = {  # extra: the commands that need it, and one module of each of its di
     "train": ("train, evaluate", ("huggingface_hub", "sklearn", "opensmile", "matplotlib")),
     "analysis": ("analyze", ("sklearn", "matplotlib")),
     "bench": ("bench steps", ("onnx", "onnxruntime")),
+    "web": ("serve, run --serve", ("aiohttp",)),
     "sessions": ("export, label", ("pyarrow", "praatio", "pympi")),
 }
 
