@@ -55,7 +55,7 @@ class BrokerServer:
         self._rules = rules
         self._say = say
         self._tls = tls
-        self._clients: set[_Client] = set()
+        self._clients: dict[_Client, None] = {}  # in the order in which they came
         self._server: asyncio.Server | None = None
         self._broker: BoundedBroker | None = None
 
@@ -105,7 +105,7 @@ class BrokerServer:
         if not self._make_room():
             writer.transport.abort()
             return
-        self._clients.add(client)
+        self._clients[client] = None
         outgoing: PacketWriter | None = None
         try:
             _keep_probing(writer)
@@ -118,7 +118,7 @@ class BrokerServer:
         except Exception as error:  # whatever one client sent must not affect the others
             logger.debug("A client of the embedded broker was dropped: %r", error)
         finally:
-            self._clients.discard(client)
+            self._clients.pop(client, None)
             if outgoing is not None:
                 await outgoing.close()
             writer.transport.abort()
@@ -196,7 +196,7 @@ class BrokerServer:
         silent = next((c for c in self._clients if c.connect is None), None)
         if silent is None:
             return False
-        self._clients.discard(silent)
+        self._clients.pop(silent, None)
         silent.writer.transport.abort()
         return True
 
