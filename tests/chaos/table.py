@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streamer.errors import StreamerError
+from streamer.plain_text import sentence
 
 HANGS_S = 10.0
 
@@ -29,7 +30,7 @@ class Row:
         try:
             action()
         except StreamerError as error:
-            if not str(error).strip() or "\x1b" in str(error):
+            if not sentence(error):  # as it is shown
                 self.crash(f"not a sentence: {error!r}", describe)
         except Exception as error:
             self.crash(repr(error)[:200], describe)

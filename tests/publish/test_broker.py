@@ -155,11 +155,11 @@ def test_a_killed_broker_is_started_again_and_told_everything_anew() -> None:
             out.start()
             out.publish(INFO)
             out.publish(transition(0))
-            eventually(lambda: out.stats().sent == 1)
+            eventually(lambda: out.stats().sent >= 1)
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
             out.publish(transition(1))
-            eventually(lambda: broker.restarts == 1 and out.stats().sent == 2)
+            eventually(lambda: broker.restarts == 1 and out.stats().queued == 0)
             assert sorted(raw_retained(port_of(broker))) == ["streamer/n/availability", "streamer/n/info"]
 
 
