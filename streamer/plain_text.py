@@ -7,7 +7,9 @@ _MAX_MARKS = 2  # combining marks in a row; dozens reach into the lines above
 
 _TOKEN = re.compile(r"[^\s'\"]+")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:/+")
-_QUERY = re.compile(r"(://[^\s'\"?]*\?)[^\s'\"]*")
+# The format of raw PCM is no secret, and sentences say how to write it.
+_PCM = r"(?:(?:format|rate|channels)=\w+(?:&|(?=[\s'\".,;]|$)))+(?=[\s'\".,;]|$)"
+_QUERY = re.compile(rf"(://[^\s'\"?]*\?)(?!{_PCM})[^\s'\"]*")
 
 
 def printable(text: str) -> str:

@@ -56,3 +56,17 @@ def test_what_holds_no_password_stays(text: str) -> None:
 
 def test_long_text_costs_no_time() -> None:
     assert len(sentence(":" * 1_000_000)) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("write tcp://10.0.0.7:5000?format=s16le&rate=16000.", "write tcp://10.0.0.7:5000?format=s16le&rate=16000."),
+        ("tcp://host:5000?format=s16le", "tcp://host:5000?format=s16le"),
+        ("tcp://host:5000?format=s16le&key=abc", "tcp://host:5000?…"),
+        ("https://host/a?token=abc&rate=16000", "https://host/a?…"),
+        ("https://host/a?rate=abc/def", "https://host/a?…"),
+    ],
+)
+def test_the_format_of_raw_pcm_is_no_secret(text: str, shown: str) -> None:
+    assert without_credentials(text) == shown
