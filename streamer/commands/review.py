@@ -26,13 +26,14 @@ def review(
     as_json: Json = False,
     again: Annotated[bool, typer.Option("--again", help="Ask for those that were reviewed, too.")] = False,
     label: Annotated[
-        list[str] | None, typer.Option(metavar="CLIP=LABEL", help="Label one clip without asking; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="CLIP=LABEL", help="Label one clip without asking; repeatable. Default: ask."),
     ] = None,
     delete: Annotated[
-        list[str] | None, typer.Option(metavar="CLIP|all", help="Delete one clip, or all; may be repeated.")
+        list[str] | None, typer.Option(metavar="CLIP|all", help="Delete one clip, or all; repeatable. Default: none.")
     ] = None,
 ) -> None:
-    """Listen to the clips around emotions, and correct their labels.
+    """Hear the kept clips, and correct their labels.
 
     Clips are kept while record.clips = true. What you hear goes into clips/labels.csv, which `streamer train` reads.
 

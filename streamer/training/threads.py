@@ -30,7 +30,7 @@ def alone() -> Iterator[None]:
     """Let torch compute every operation by one thread, within; only `map_in_threads` uses all.
 
     Threads that share an operation wait for each other in busy loops. Where other programs use the processor too, that
-    took ten times the processor time of one thread.
+    takes several times the processor time of one thread.
     """
     count = torch.get_num_threads()
     token = _workers.set(workers())

@@ -79,6 +79,8 @@ class FakeInference:
         self.resets.append(row)
         self.samples[row] = 0
 
+    def release_weights(self) -> None: ...
+
     def forget_history(self, row: int) -> None:
         self.forgotten.append(row)
 
