@@ -1,4 +1,4 @@
-"""`streamer train-streams`: fit a checkpoint's head to streams."""
+"""`streamer train-streams`: fit a checkpoint's stream head."""
 
 from __future__ import annotations
 
@@ -36,11 +36,14 @@ def train_streams(
     l2: Annotated[float, typer.Option(min=0, help="Penalty on the head's squared weights.")] = 0.01,
     natural_weight: Annotated[
         float, typer.Option(min=0, help="Weight of natural speech in the fit, where a corpus weighs 1.")
-    ] = 0.4,
+    ] = 1.0,
     everyone: Annotated[
-        bool,
-        typer.Option(help="Write a head that was fitted to all speakers; the card's figures are of the other one."),
-    ] = False,
+        str | None,
+        typer.Option(
+            help="A checkpoint of the same encoder, as bundled: it is written with a stream head of all speakers; the "
+            "card's figures are of the checkpoint above. Default: none."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 20261122.")] = None,
     threads: Threads = None,
 ) -> None:

@@ -1,7 +1,8 @@
 """The history of each stream: a running mean of its pooled windows, by which the next ones are seen.
 
 Voices, rooms and microphones shift every pooled window of a stream by about as much as an emotion does. The mean of
-what a stream has said so far holds that shift, so it is subtracted. It begins at the mean of the training streams (or
+what a stream has said so far holds that shift. A classifier of its own sees the windows less that shift; the more a
+stream has said, the more it counts beside the one for clips. The mean begins at the mean of the training streams (or
 at that of a calibrated voice), which weighs as much as `prior_s` seconds of speech, and forgets older speech
 exponentially. Only full windows of speech enter it, each after it was classified: no window is compared with itself,
 and the first one of a stream is classified as a clip on its own is.
@@ -69,6 +70,12 @@ class RunningMeans:
         weights_s = torch.tensor([prior_s + self._weights_s[row] for row in rows])
         index, weights = upload(torch.tensor(list(rows)), self._sums.device), upload(weights_s, self._sums.device)
         return (self._sums[index] + prior_s * self._shifts[index]) / weights[:, None]
+
+    def beliefs(self, rows: Sequence[int]) -> Tensor:
+        """Return how much the histories of these N rows are worth, `[N, 1]`: from 0 to 1 with the speech in them."""
+        weights_s = [self._weights_s[row] for row in rows]
+        shares = torch.tensor([weight / (weight + self.rule.prior_s) for weight in weights_s])
+        return upload(shares, self._sums.device)[:, None]
 
     def distances(self, shifts: Tensor) -> Tensor:
         """Return the distance `[N]` of N rows from the training streams, in deviations of those, from `shifts`."""

@@ -42,6 +42,7 @@ class EmotionDetectionModel(nn.Module):
         labels: names of the classes in order.
         highpass_hz: cutoff of the high-pass before the level normaliser; None: there is none.
         history: constants of the running mean of a stream's windows; None: each window is classified on its own.
+        stream_classifier: of windows less the shift of their history; None: `classifier` sees those, too.
         card: the checkpoint's; None for a model that was not loaded.
         sha256: of the checkpoint's file; None likewise.
 
@@ -64,6 +65,7 @@ class EmotionDetectionModel(nn.Module):
         self.labels = LABELS if known else tuple(f"class_{i}" for i in range(num_classes))
         self.highpass_hz: float | None = None
         self.history: StreamHistory | None = None
+        self.stream_classifier: Classifier | None = None
         self.card: CheckpointCard | None = None
         self.sha256: str | None = None
 
@@ -81,6 +83,8 @@ class EmotionDetectionModel(nn.Module):
         checkpoint = load_checkpoint(path)
         card = checkpoint.card
         model = cls(len(card.labels))
+        if "stream_classifier.weight" in checkpoint.tensors:
+            model.stream_classifier = Classifier(len(card.labels))
         checkpoint.check_against(model.state_dict())
         model.load_state_dict(dict(checkpoint.tensors))
         model.temperature.fill_(card.calibration_for(window_s or card.window_s).temperature)
@@ -129,6 +133,18 @@ class EmotionDetectionModel(nn.Module):
         """Classify pooled windows `[B, 640]` into calibrated logits `[B, num_classes]`; events carry their softmax."""
         logits: Tensor = self.classifier(pooled)
         return logits / self.temperature
+
+    def classify_in_stream(self, pooled: Tensor, shifts: Tensor, beliefs: Tensor) -> Tensor:
+        """Classify pooled windows `[B, 640]` by the histories of their streams into calibrated logits.
+
+        Args:
+            pooled: `[B, 640]`.
+            shifts: `[B, 640]` of the streams' running means.
+            beliefs: `[B, 1]`, how much the histories are worth: 0 classifies each window as a clip on its own, 1 by its
+                stream alone.
+        """
+        by_stream: Tensor = (self.stream_classifier or self.classifier)(pooled - shifts)
+        return torch.lerp(self.classifier(pooled), by_stream, beliefs) / self.temperature
 
     def forward(self, audio: Tensor) -> Tensor:
         """Classify raw audio `[B, 1, T]` into calibrated logits `[B, num_classes]`, pooled over all of its frames.

@@ -51,7 +51,8 @@ class StreamClassifier:
             return self._model.classify(self._profiles.apply(pooled, rows)), torch.zeros_like(pooled[:, :1])
         shifts = self._history.shifts(rows)  # [N, 640]
         distances = self._history.distances(shifts)  # [N]
-        logits = self._model.classify(pooled - shifts) / self._history.temperatures(distances)[:, None]
+        logits = self._model.classify_in_stream(pooled, shifts, self._history.beliefs(rows))
+        logits = logits / self._history.temperatures(distances)[:, None]
         return logits, distances[:, None]
 
     def remember(self, rows: Sequence[int], pooled: Tensor, speech_s: Sequence[float]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from streamer.corpora.corpus import Clip, Corpus, read_corpus
 from streamer.corpora.splits import known_speakers
 from streamer.corpora.streams import JoinedStream, evaluation_streams, followed_by
 from streamer.decoding.files import read_recording
-from streamer.errors import UsageError
+from streamer.errors import StreamerError, UsageError
 from streamer.evaluation.context import Context
 from streamer.evaluation.false_alarms import recordings_in
 from streamer.evaluation.results import CorpusResult, Evaluation
@@ -91,10 +92,28 @@ def measure_natural_speech(context: Context, evaluation: Evaluation) -> Evaluati
     """Count what starts in recordings of natural speech; short ones of a folder follow one another."""
     results = {}
     for path in context.options.natural:
-        recordings = _joined([read_recording(file).samples for file in recordings_in(path)])
+        recordings = _joined(_sounding(recordings_in(path)))
         events = run_streams(context.harness, recordings, context.progress, f"listening to {path.stem}")
         results[path.stem if path.stem not in results else str(path)] = measure_natural(recordings, events)
     return replace(evaluation, natural=results)
+
+
+def _sounding(files: Sequence[Path]) -> list[Samples]:
+    """Read recordings; those that hold no sound at all say nothing, and are left out.
+
+    Raises:
+        StreamerError: none of them holds any.
+    """
+    heard: list[Samples] = []
+    problem: StreamerError | None = None
+    for file in files:
+        try:
+            heard.append(read_recording(file).samples)
+        except StreamerError as error:
+            problem = error
+    if not heard and problem is not None:
+        raise problem
+    return heard
 
 
 def _streams(context: Context, clips: Sequence[Clip]) -> list[JoinedStream]:

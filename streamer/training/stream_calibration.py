@@ -7,23 +7,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from streamer.arrays import Float32Array, Float64Array
 from streamer.emotion import EmotionDetectionModel
-from streamer.emotion.card import Calibration, StreamHistory
+from streamer.emotion.card import StreamHistory
+from streamer.emotion.labels import LABELS
 from streamer.training.losses import label_mask
-from streamer.training.predict import classify_pooled
-from streamer.training.stream_windows import LEAST_VOICED, Bools, StreamWindows, causal_shifts
-from streamer.training.temperature import fit_temperature, probabilities
+from streamer.training.stream_windows import LEAST_VOICED, Bools, StreamWindows, causal_histories
+from streamer.training.temperature import probabilities
 
 PRIOR_S = 12.0  # four windows of 3 s: what is known of a voice weighs as much after that much speech
 MEMORY_S = 300.0
 _PURE = 2 / 3  # least share of a window that its label covers, for the window to count
-_ANSWERED = 0.42  # share of windows; some are lost to the labels that a corpus lacks
+_ANSWERED = 0.42  # share of windows that name a label
+_SCALES = np.geomspace(0.3, 3.0, 60)
 _SLOPES = np.arange(0.0, 3.1, 0.1)
 _ORDINARY = 0.9  # share of the known streams' windows whose temperature stays
 _KNOWN = 0.99  # share of the known streams' windows that are not called unfamiliar
 _LEAST_SPREAD = 1e-3
+_CALM, _NEUTRAL = LABELS.index("calm"), LABELS.index("neutral")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Judged:
     logits: Float64Array  # [N, 8] before any temperature, minus infinity outside of the corpus's labels
     targets: npt.NDArray[np.int64]  # [N] columns
     distances: Float64Array  # [N] of the streams at these moments
+    live_logits: Float64Array  # [N, 8] the same as `logits` over all labels, as a monitor has them
+    speakers: int = 1  # how many are heard: one is no corpus, whatever he or she has said
 
 
 def history_of(windows: StreamWindows, weights: Float32Array) -> StreamHistory:
@@ -62,11 +67,23 @@ def history_of(windows: StreamWindows, weights: Float32Array) -> StreamHistory:
 
 
 def judge(model: EmotionDetectionModel, windows: StreamWindows, rule: StreamHistory, labels: Sequence[str]) -> Judged:
-    """Classify the windows of streams, each by the history of those before it, among `labels`."""
-    shifts = causal_shifts(windows, rule)
+    """Classify the windows of streams as the worker does, each by the history of those before it, among `labels`."""
+    shifts, beliefs = causal_histories(windows, rule)
     rows = counted(windows)
-    logits = classify_pooled(model, (windows.vectors - shifts)[rows], label_mask(labels))
-    return Judged(logits, windows.labels[rows].astype(np.int64), _distances(shifts[rows], rule))
+    shifts, beliefs, pooled = shifts[rows], beliefs[rows], windows.vectors[rows]
+    with torch.inference_mode():
+        arguments = (torch.from_numpy(one) for one in (pooled, shifts, beliefs))
+        logits = model.classify_in_stream(*arguments).double().numpy() * float(model.temperature)
+    among = logits.copy()
+    if "calm" not in labels:  # there it counts as neutral
+        among[:, _NEUTRAL] = np.logaddexp(logits[:, _NEUTRAL], logits[:, _CALM])
+    return Judged(
+        logits=np.where(label_mask(labels), among, -np.inf),
+        targets=windows.labels[rows].astype(np.int64),
+        distances=_distances(shifts, rule),
+        live_logits=logits,
+        speakers=len(set(windows.speakers)),
+    )
 
 
 def counted(windows: StreamWindows) -> Bools:
@@ -76,26 +93,44 @@ def counted(windows: StreamWindows) -> Bools:
 
 
 def joined(parts: Sequence[Judged]) -> Judged:
-    """Return the windows of several corpora as one; a corpus of many windows does not outweigh the others."""
-    most = max(len(part.targets) for part in parts)
-    repeated = [np.resize(np.arange(len(part.targets)), most) for part in parts]
+    """Return the windows of several corpora as one, in which every speaker weighs alike."""
+    each = max(len(part.targets) / part.speakers for part in parts)
+    rows = [np.resize(np.arange(len(part.targets)), round(each * part.speakers)) for part in parts]
     return Judged(
-        np.concatenate([part.logits[rows] for part, rows in zip(parts, repeated, strict=True)]),
-        np.concatenate([part.targets[rows] for part, rows in zip(parts, repeated, strict=True)]),
-        np.concatenate([part.distances[rows] for part, rows in zip(parts, repeated, strict=True)]),
+        logits=np.concatenate([part.logits[some] for part, some in zip(parts, rows, strict=True)]),
+        targets=np.concatenate([part.targets[some] for part, some in zip(parts, rows, strict=True)]),
+        distances=np.concatenate([part.distances[some] for part, some in zip(parts, rows, strict=True)]),
+        live_logits=np.concatenate([part.live_logits[some] for part, some in zip(parts, rows, strict=True)]),
+        speakers=sum(part.speakers for part in parts),
     )
 
 
-def calibrate_streams(known: Judged, window_s: float) -> Calibration:
-    """Fit the temperature of known streams, and choose the threshold of a claim.
+def stream_threshold(known: Judged, temperature: float) -> float:
+    """Return the highest threshold at which _ANSWERED of the windows of known streams are answered.
 
-    The threshold is the highest at which _ANSWERED of the windows of known streams are answered: a monitor that is
-    wrong less often is worth more than one that says more, up to where it would fall silent.
+    A monitor that is wrong less often is worth more than one that says more, up to where it would fall silent.
     """
-    temperature = fit_temperature(known.logits, known.targets)
-    confidence = probabilities(known.logits, temperature).max(axis=1)
-    threshold = math.floor(100 * float(np.quantile(confidence, 1 - _ANSWERED))) / 100
-    return Calibration(window_s=window_s, temperature=round(temperature, 4), threshold=threshold)
+    confidence = probabilities(known.live_logits, temperature).max(axis=1)
+    return math.floor(100 * float(np.quantile(confidence, 1 - _ANSWERED))) / 100
+
+
+def likeliest_scale(without: Judged, within: Judged, temperature: float) -> float:
+    """Return the factor of the stream head that makes known streams most likely at this temperature.
+
+    Args:
+        without: the windows as judged with a stream head of zeros.
+        within: the same windows with the stream head as it is.
+        temperature: of the head for clips, and so of both.
+    """
+    finite = np.isfinite(without.logits)
+    clips = np.where(finite, without.logits, 0.0)
+    streams = np.where(finite, within.logits, 0.0) - clips
+    rows, losses = np.arange(len(without.targets)), []
+    for scale in _SCALES:
+        logits = np.where(finite, clips + scale * streams, -np.inf)
+        likely = probabilities(logits, temperature)[rows, without.targets]
+        losses.append(-float(np.mean(np.log(likely + 1e-12))))
+    return float(_SCALES[int(np.argmin(losses))])
 
 
 def temper_by_distance(rule: StreamHistory, known: Judged, foreign: Judged, temperature: float) -> StreamHistory:

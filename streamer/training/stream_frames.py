@@ -24,11 +24,13 @@ from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import babble_keys, generator, non_speech, speed
 from streamer.corpora.conditions import recorded_otherwise
 from streamer.corpora.corpus import Clip
-from streamer.corpora.streams import JoinedStream, Stretch, Turn, join_clips, training_turns, trim
+from streamer.corpora.streams import JoinedStream, Stretch, Turn, evaluation_turns, join_clips, training_turns, trim
 from streamer.decoding.files import READER_VERSION
 from streamer.emotion import EmotionDetectionModel
 from streamer.progress import Progress
 
+_CALIBRATION = "calibration/"  # begins the keys of such streams
+_OF_A_SPEAKER = 3  # such streams
 NON_SPEECH = ""  # the label of what is no speech
 _CLIPS = 90  # of one speaker in a stream, at most about twice as many
 _ROWS = 8  # streams encoded at once
@@ -45,6 +47,7 @@ class Material:
     natural: Sequence[Sequence[Clip]]  # recordings of natural speech, each group a stream: taken for neutral
     non_speech: Sequence[Sequence[Clip]]  # recordings without speech, each group a stream
     talkers: Sequence[Clip]  # babble noise is mixed from some of these
+    calibrating: Sequence[Clip]  # clips of the speakers that calibrate
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class StreamFrames:
         """
         talkers = [self._audio[key] for key in babble_keys(material.talkers)]
         plans = [plan for version in range(versions) for plan in _plans(material, version, self._seed)]
+        plans += _calibration_plans(material.calibrating)
         plans += [_Plan(f"rendered/{number}", NON_SPEECH, 0, ()) for number in range(rendered)]
         left = sorted((plan for plan in plans if plan.key not in self._frames), key=lambda plan: -len(plan.clips))
         for first in progress(range(0, len(left), _ROWS), "encoding streams"):
@@ -134,6 +138,11 @@ class StreamFrames:
         self._frames.append(key, frames)
 
 
+def is_calibrating(key: str) -> bool:
+    """Return whether the stream of that key was made for calibration, like those that checkpoints are evaluated on."""
+    return key.startswith(_CALIBRATION)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """One stream to be built."""
@@ -146,10 +155,7 @@ class _Plan:
 
 
 def _plans(material: Material, version: int, seed: int) -> Iterator[_Plan]:
-    by_speaker: dict[str, list[Clip]] = {}
-    for clip in material.emotional:
-        by_speaker.setdefault(clip.speaker_id, []).append(clip)
-    for speaker, clips in sorted(by_speaker.items()):
+    for speaker, clips in sorted(_by_speaker(material.emotional).items()):
         parts = max(1, len(clips) // _CLIPS)
         order = generator(seed, version, speaker).permutation(len(clips))
         for part in range(parts):
@@ -160,10 +166,26 @@ def _plans(material: Material, version: int, seed: int) -> Iterator[_Plan]:
             yield _Plan(f"{kind}/{group[0].key}/{version}", group[0].speaker_id, version, tuple(group), kind)
 
 
+def _calibration_plans(clips: Sequence[Clip]) -> Iterator[_Plan]:
+    for speaker, own in sorted(_by_speaker(clips).items()):
+        for number in range(_OF_A_SPEAKER):
+            yield _Plan(f"{_CALIBRATION}{speaker}@{number}", speaker, 0, tuple(own), "calibration")
+
+
+def _by_speaker(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    by_speaker: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_speaker.setdefault(clip.speaker_id, []).append(clip)
+    return by_speaker
+
+
 def _join(plan: _Plan, audio: dict[str, Samples], rng: np.random.Generator) -> JoinedStream:
     """Join the clips of a plan; recordings of natural speech and of no speech follow each other as they are."""
     if plan.kind == "emotional":
         return join_clips(plan.clips, audio, training_turns(plan.clips, rng), rng)
+    if plan.kind == "calibration":
+        labels = sorted({clip.label for clip in plan.clips})
+        return join_clips(plan.clips, audio, evaluation_turns(labels, rng), rng)
     if plan.kind == "natural" and len(plan.clips) > 1:
         seconds = sum(len(trim(one)) for one in audio.values()) / SAMPLE_RATE
         return join_clips(plan.clips, audio, [Turn("neutral", seconds)], rng)

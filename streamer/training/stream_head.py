@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streamer.arrays import Float32Array
-from streamer.emotion import EmotionDetectionModel
 from streamer.emotion.labels import LABELS
+from streamer.emotion.model import Classifier
 from streamer.training.stream_windows import Bools, StreamWindows
 
 _LEAST_DEVIATION = 1e-3  # of a pooled value over all windows
@@ -45,11 +45,10 @@ def balanced_weights(windows: StreamWindows, of_corpus: Mapping[str, float]) -> 
     return weights
 
 
-def fit_stream_head(model: EmotionDetectionModel, examples: HeadExamples, l2: float) -> None:
-    """Fit the head and put it into `model`; the standardisation is folded into its weights.
+def fit_stream_head(examples: HeadExamples, l2: float) -> Classifier:
+    """Fit a classifier; the standardisation is folded into its weights.
 
     Args:
-        model: its classifier is replaced.
         examples: to fit to.
         l2: penalty on the squared weights of standardised values, beside the mean loss.
     """
@@ -76,5 +75,7 @@ def fit_stream_head(model: EmotionDetectionModel, examples: HeadExamples, l2: fl
         offset = bias - folded @ mean
         unspoken = torch.from_numpy(~examples.spoken)
         folded[unspoken], offset[unspoken] = 0.0, _NEVER
-        model.classifier.weight.copy_(folded)
-        model.classifier.bias.copy_(offset)
+        classifier = Classifier(len(LABELS))
+        classifier.weight.copy_(folded)
+        classifier.bias.copy_(offset)
+    return classifier

@@ -24,7 +24,6 @@ _POOLED_AT_ONCE = 64
 _HISTORY_S = (3.0, 400.0)
 _NEUTRAL_SHARE = (0.3, 1.0)
 _HISTORY_WINDOWS = 24
-_NO_HISTORY = 0.15  # share of windows without one, as at a stream's begin
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -138,19 +137,20 @@ def _overlap(ends: Integers, window: int, begin: int, end: int) -> Float32Array:
     return shares
 
 
-def causal_shifts(windows: StreamWindows, rule: StreamHistory) -> Float32Array:
-    """Return the shift `[N, 640]` of its stream's running mean before each window, as the worker computes it."""
-    shifts = np.zeros_like(windows.vectors)
+def causal_histories(windows: StreamWindows, rule: StreamHistory) -> tuple[Float32Array, Float32Array]:
+    """Return what the worker knows before each window: shifts `[N, 640]`, and the histories' beliefs `[N, 1]`."""
+    shifts, beliefs = np.zeros_like(windows.vectors), np.zeros((len(windows), 1), np.float32)
     mean = np.array(rule.mean)
     keep = math.exp(-windows.hop_s / rule.memory_s)
     for begin, end in windows.bounds():
         total, weight_s = np.zeros(POOLED_DIM), 0.0
         for row in range(begin, end):
             shifts[row] = total / (weight_s + rule.prior_s)
+            beliefs[row] = weight_s / (weight_s + rule.prior_s)
             if windows.voiced[row] >= LEAST_VOICED:
                 total = keep * total + windows.hop_s * (windows.vectors[row] - mean)
                 weight_s = keep * weight_s + windows.hop_s
-    return shifts
+    return shifts, beliefs
 
 
 def random_shifts(windows: StreamWindows, mean: Float64Array, prior_s: float, rng: np.random.Generator) -> Float32Array:
@@ -161,10 +161,9 @@ def random_shifts(windows: StreamWindows, mean: Float64Array, prior_s: float, rn
         rows = np.arange(begin, end)
         neutral, emotional = rows[calm[begin:end]], rows[~calm[begin:end]]
         for row in rows:
-            if rng.random() >= _NO_HISTORY:
-                weight_s = math.exp(rng.uniform(math.log(_HISTORY_S[0]), math.log(_HISTORY_S[1])))
-                chosen = _history(neutral, emotional, weight_s, rng)
-                shifts[row] = (windows.vectors[chosen].mean(axis=0) - mean) * (weight_s / (weight_s + prior_s))
+            weight_s = math.exp(rng.uniform(math.log(_HISTORY_S[0]), math.log(_HISTORY_S[1])))
+            chosen = _history(neutral, emotional, weight_s, rng)
+            shifts[row] = (windows.vectors[chosen].mean(axis=0) - mean) * (weight_s / (weight_s + prior_s))
     return shifts
 
 

@@ -1,5 +1,6 @@
 """Running means: what a stream has said so far, forgotten slowly, apart from all other streams."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import torch
 from streamer.constants import POOLED_DIM
 from streamer.emotion.card import StreamHistory
 from streamer.emotion.history import RunningMeans
-from streamer.emotion.model import EmotionDetectionModel
+from streamer.emotion.model import Classifier, EmotionDetectionModel
 from streamer.emotion.stream_classifier import StreamClassifier
 
 RULE = StreamHistory(
@@ -92,7 +93,8 @@ def test_a_window_is_seen_by_what_was_heard_before_it(model: EmotionDetectionMod
         first, _ = classifier.classify(pooled, [0])
         assert torch.equal(first, model.classify(pooled)), "the first one is a clip on its own"
         classifier.remember([0], windows(3.0), [10.0])  # the mean is 2 now, one above the training streams'
-        assert torch.equal(classifier.classify(pooled, [0])[0], model.classify(windows(2.0)))
+        both = (model.classify(pooled) + model.classify(windows(2.0))) / 2  # as much speech as the prior weighs
+        torch.testing.assert_close(classifier.classify(pooled, [0])[0], both)
         classifier.forget(0)
         assert torch.equal(classifier.classify(pooled, [0])[0], first)
 
@@ -108,3 +110,16 @@ def test_a_stream_is_new_until_it_weighs_more_than_the_prior(
     classifier = StreamClassifier(model, 1)
     classifier.remember([0], windows(1.0), [heard_s])
     assert classifier.familiarity(0, distance) == familiarity
+
+
+def test_a_classifier_of_streams_counts_the_more_the_more_was_heard(model: EmotionDetectionModel) -> None:
+    listening = copy.copy(model)
+    listening.history = replace(RULE, log_temperature_slope=0.0, memory_s=1e9)
+    listening.stream_classifier = Classifier(8)
+    classifier, pooled = StreamClassifier(listening, 1), windows(1.0)
+    with torch.no_grad():
+        for heard_s, belief in ((0.0, 0.0), (10.0, 0.5), (80.0, 0.9)):
+            classifier.remember([0], windows(1.0), [heard_s])
+            alone, streamed = listening.classifier(pooled), listening.stream_classifier(pooled)
+            expected = (1 - belief) * alone + belief * streamed
+            torch.testing.assert_close(classifier.classify(pooled, [0])[0], expected)

@@ -10,7 +10,7 @@ import torch
 from streamer.constants import SAMPLE_RATE
 from streamer.corpora.corpus import read_corpora
 from streamer.corpora.splits import Split
-from streamer.emotion import EmotionDetectionModel, load_checkpoint
+from streamer.emotion import EmotionDetectionModel, load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
 from streamer.training.natural import natural_streams
 from streamer.training.stream_frames import StreamFrames
@@ -43,8 +43,8 @@ def test_a_checkpoint_gets_a_head_and_a_history_and_goes_on_from_its_caches(
     recipe = StreamRecipe(seed=1, versions=2, draws=1)
     path = train_on_streams(data, recipe, "measured", tmp_path, tmp_path / "mine.safetensors", QUIET)
     before, after = load_checkpoint("measured"), load_checkpoint(path)
-    changed = {name for name in before.tensors if not torch.equal(before.tensors[name], after.tensors[name])}
-    assert changed == {"classifier.weight", "classifier.bias"}
+    assert after.tensors.keys() - before.tensors.keys() == {"stream_classifier.weight", "stream_classifier.bias"}
+    assert all(torch.equal(tensor, after.tensors[name]) for name, tensor in before.tensors.items())
     assert after.card.history is not None
     assert after.card.speakers is not None
     assert set(SPLIT.train) <= set(after.card.speakers.train)
@@ -55,7 +55,8 @@ def test_a_checkpoint_gets_a_head_and_a_history_and_goes_on_from_its_caches(
 
     monkeypatch.setattr(StreamFrames, "_encode", lambda *_: pytest.fail("encoded twice"))
     again = train_on_streams(data, recipe, "measured", tmp_path, tmp_path / "again.safetensors", QUIET)
-    assert load_checkpoint(again).tensors["classifier.weight"].equal(after.tensors["classifier.weight"])
+    name = "stream_classifier.weight"
+    assert load_checkpoint(again).tensors[name].equal(after.tensors[name])
 
 
 def test_a_split_that_tests_whom_the_checkpoint_knows_is_refused(data: StreamData, tmp_path: Path) -> None:
@@ -89,3 +90,12 @@ def test_a_csv_file_groups_recordings_by_speaker(tmp_path: Path) -> None:
 def test_missing_recordings_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="There is no recording"):
         natural_streams([tmp_path / name])
+
+
+def test_only_a_checkpoint_of_the_same_encoder_gets_the_head_of_everyone(data: StreamData, tmp_path: Path) -> None:
+    stored = load_checkpoint("measured")
+    changed = {name: tensor + 0.01 * name.startswith("encoder.") for name, tensor in stored.tensors.items()}
+    save_checkpoint(tmp_path / "other.safetensors", changed, stored.card)
+    recipe = StreamRecipe(seed=1, everyone=tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="another encoder"):
+        train_on_streams(data, recipe, "measured", tmp_path, tmp_path / "x.safetensors", QUIET)
