@@ -188,6 +188,8 @@ def test_numpy_scalars_leave_as_plain_numbers() -> None:
 def test_numbers_have_few_decimals_and_no_negative_zero() -> None:
     state = State("desk", TIME, "happy", 0.123456, TIME)
     assert to_dict(state)["confidence"] == 0.1235
+    unsure = State("desk", TIME, None, None, TIME, "sad", 0.32583306508610255)
+    assert to_dict(unsure)["leaning_confidence"] == 0.3258
     assert '"confidence":0.0,' in to_json(State("desk", TIME, "happy", -0.00001, TIME))
 
 
