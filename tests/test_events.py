@@ -125,6 +125,7 @@ shares = st.integers(0, 10_000).map(lambda n: n / 10_000)
 figures = st.integers(0, 10**6).map(lambda n: n / 10)
 levels = st.integers(-1200, 60).map(lambda n: n / 10)
 seconds = st.floats(0, 1e7)
+durations = st.integers(0, 10**8).map(lambda ms: ms / 1000)
 counts = st.integers(0, 2**53)
 streams = st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)
 _BY_NAME = {
@@ -133,7 +134,7 @@ _BY_NAME = {
     "rms_dbfs": levels, "peak_dbfs": levels, "latency_ms": figures, "latency_p50_ms": figures,
     "latency_p95_ms": figures, "effective_rate_hz": figures,
     "start_s": seconds, "end_s": seconds, "window_s": seconds, "hop_s": seconds,
-    "duration_s": st.integers(0, 10**8).map(lambda ms: ms / 1000), "probs": st.dictionaries(labels, shares),
+    "duration_s": durations, "gap_s": durations, "compute_s": durations, "probs": st.dictionaries(labels, shares),
     "status": st.sampled_from(STATUSES), "device": labels, "warming": st.booleans(), "version": labels, "model": labels,
     "model_sha256": labels, "labels": st.lists(labels).map(tuple), "streams": st.lists(streams).map(tuple),
     "calibrated": st.lists(streams).map(tuple), "leaning": labels, "leaning_confidence": shares,
