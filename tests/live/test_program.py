@@ -215,7 +215,7 @@ def test_a_signal_while_the_model_loads_ends_it_cleanly_too() -> None:
         # looks.
         program.until(lambda: "libtorch_cpu" in Path(f"/proc/{program.process.pid}/maps").read_text())
         assert program.end(signal.SIGTERM) == 0
-        assert program.errors == []
+        assert [line for line in program.errors if "Synthetic voices" not in line] == []
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_without_portaudio_the_program_reports_it_and_plays_the_bundled_recordin
         assert {e["stream"] for e in program.of("window")} == {"demo"}
         program.until(lambda: program.errors)
         message = "".join(program.errors)
-        assert "synthetic" in message
+        assert "synthetic" in message.lower()
         assert "PortAudio" in message
         assert "install" in message
 

@@ -36,7 +36,8 @@ def test_mosquittos_client_receives_every_event() -> None:
                 out.publish(transition(number))
             out.publish(window())
             out.publish(state())
-            eventually(lambda: len(listener.messages) == 300 + 4)
+            eventually(lambda: len(listener.payloads("/transition")) == 300 and listener.payloads("/state"))
+            assert [len(listener.payloads(kind)) for kind in ("/info", "/window", "/state")] == [1, 1, 1]
             received = [number_of(from_json(payload)) for payload in listener.payloads("/transition")]
             assert received == list(range(300))
             assert out.stats().shed == 0

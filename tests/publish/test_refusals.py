@@ -86,10 +86,10 @@ def test_a_broker_without_qos_1_gets_the_telemetry() -> None:
         eventually(lambda: out.stats().refused >= 1 and "refuses" in out.stats().detail, 20)
 
 
-def test_a_link_that_breaks_every_second_makes_progress() -> None:
+def test_a_link_that_breaks_all_the_time_makes_progress() -> None:
     # The real waits: after an outage transitions wait two seconds for other clients, which this link never lasts.
     timing = Timing(first_retry_s=0.05, last_retry_s=0.1)
-    with publishing(RudeBroker(life_s=1.0), timing) as (broker, out):
+    with publishing(RudeBroker(life_s=0.1), timing) as (broker, out):
         for number in range(200):
             out.publish(transition(number))
             out.publish(window(number))

@@ -44,7 +44,8 @@ def trained(corpus: Path, caches: Path, tmp_path_factory: pytest.TempPathFactory
 def test_training_leaves_a_checkpoint_with_its_card(trained: Path) -> None:
     card = load_checkpoint(trained / "model.safetensors").card
     assert card.training_data[0] == "ravdess: 16 clips, 4 speakers, CC BY-NC-SA 4.0"
-    assert [data.partition(" ")[0] for data in card.training_data[1:]] == ["CREMA-D"]  # of the model started from
+    assert any(data.startswith("crema-d:") for data in card.training_data[1:])  # of the model started from
+    assert not any(data.lower().startswith("ravdess") for data in card.training_data[1:])
     assert card.licence == "CC BY-NC-SA 4.0"
     assert [accuracy.corpus for accuracy in card.accuracy] == ["ravdess"]
     assert card.accuracy[0].chance == 0.5
