@@ -1,26 +1,26 @@
 """Label many recordings: processes side by side, progress, and going on where an earlier run stopped."""
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.queues import Queue
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from queue import Empty
 from typing import Protocol
 
 from streamer import __version__
 from streamer.config import Settings
 from streamer.errors import StreamerError
-from streamer.sessions.labelling import Job, Labelled, Report, serve
+from streamer.sessions.labelling import Job, Labelled, Line, Report, serve
 from streamer.sessions.tables import TableFormat
 
 DONE = "progress.jsonl"  # a line a recording: what it was labelled with, and what became of it
 EVENTS, WINDOWS = "events", "windows"
-_LOOK_S = 0.5  # between two looks whether the processes live
 
 
 class Progress(Protocol):
@@ -103,87 +103,87 @@ def _run(jobs: dict[str, Job], settings: Settings, most: int, progress: Progress
     """Yield the last report of each job, from as many processes as there is work for."""
     if not jobs:
         return
-    context = multiprocessing.get_context("spawn")
-    pool = _Pool(context, lambda jobs, reports: (settings, jobs, reports))
+    pool = _Pool(settings, list(jobs.values()))
     try:
         for _ in range(min(most, len(jobs))):
             pool.start()
-        for job in jobs.values():
-            pool.jobs.put(job)
-        left = set(jobs)
-        while left:
-            report = pool.report()
-            if report is None:
-                for name in pool.lost() & left:
-                    left.discard(name)
-                    yield Report(0, name, failure="ended the process that read it; look at this file by itself")
-                if left and not pool.alive():
-                    raise StreamerError("The processes end before they have begun; try `streamer doctor`.")
-                continue
+        for report in pool.reports():
             progress.advance(report.seconds)
             if report.labelled is not None or report.failure:
-                left.discard(report.name)
                 yield report
     finally:
         pool.close()
 
 
 class _Pool:
-    """Processes that take jobs from one queue; one that dies is replaced, and its job is known."""
+    """Processes with a pipe each; one that dies is replaced, and its job is known.
 
-    def __init__(
-        self, context: SpawnContext, arguments: Callable[["Queue[Job | None]", "Queue[Report]"], tuple[object, ...]]
-    ) -> None:
-        self.jobs: Queue[Job | None] = context.Queue()
-        self._reports: Queue[Report] = context.Queue()
-        self._context = context
-        self._arguments = arguments
-        self._processes: dict[int, SpawnProcess] = {}
-        self._at_work: dict[int, str] = {}  # process → the job that it began
-        self._began = 0
+    They share no queue: whoever is killed while he holds a queue's lock leaves all others waiting for ever.
+    """
+
+    def __init__(self, settings: Settings, jobs: Sequence[Job]) -> None:
+        self._settings = settings
+        self._waiting = deque(jobs)
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[Connection, SpawnProcess] = {}
+        self._at_work: dict[Connection, str] = {}  # pipe of a process → the job that it was given
+        self._heard = False  # of any process
 
     def start(self) -> None:
-        process = self._context.Process(target=serve, args=self._arguments(self.jobs, self._reports), daemon=True)
+        """Start a process, and give it the next job."""
+        ours, theirs = self._context.Pipe()
+        line = Line(theirs)
+        process = self._context.Process(target=serve, args=(self._settings, line, line), daemon=True)
         process.start()
-        assert process.pid is not None
-        self._processes[process.pid] = process
+        theirs.close()
+        self._processes[ours] = process
+        self._hand_out(ours)
 
-    def report(self) -> Report | None:
-        """Return the next report; None where none came for a while."""
-        try:
-            report = self._reports.get(timeout=_LOOK_S)
-        except Empty:
-            return None
-        if report.labelled is not None or report.failure:
-            self._at_work.pop(report.process, None)
-        else:
-            self._began += report.process not in self._at_work
-            self._at_work[report.process] = report.name
-        return report
+    def reports(self) -> Iterator[Report]:
+        """Yield what the processes report until every job has its last report.
 
-    def lost(self) -> set[str]:
-        """Return the jobs of processes that died, which are replaced."""
-        lost = set()
-        for number, process in list(self._processes.items()):
-            if not process.is_alive():
-                del self._processes[number]
-                name = self._at_work.pop(number, None)
-                if name is not None:
-                    lost.add(name)
-                    self.start()
-        return lost
-
-    def alive(self) -> bool:
-        return bool(self._processes)
+        Raises:
+            StreamerError: a process ended before any of them reported.
+        """
+        while self._at_work:
+            for pipe in wait(list(self._at_work)):
+                assert isinstance(pipe, Connection)
+                try:
+                    report: Report = pipe.recv()
+                except (EOFError, OSError):
+                    yield self._replace(pipe)
+                    continue
+                self._heard = True
+                if report.labelled is not None or report.failure:
+                    self._hand_out(pipe)
+                yield report
 
     def close(self) -> None:
+        """End all processes."""
         for process in self._processes.values():
             process.terminate()
-        for process in self._processes.values():
+        for pipe, process in self._processes.items():
             process.join(5.0)
-        for queue in (self.jobs, self._reports):
-            queue.cancel_join_thread()
-            queue.close()
+            pipe.close()
+
+    def _hand_out(self, pipe: Connection) -> None:
+        self._at_work.pop(pipe, None)
+        if self._waiting:
+            job = self._waiting.popleft()
+            self._at_work[pipe] = job.name
+            with contextlib.suppress(OSError):  # it has died, which the next look tells
+                pipe.send(job)
+
+    def _replace(self, pipe: Connection) -> Report:
+        """Start another process in place of one that died, and return the report of what it was given."""
+        if not self._heard:
+            raise StreamerError("The processes end before they have begun; try `streamer doctor`.")
+        name = self._at_work.pop(pipe)
+        self._processes.pop(pipe).join(5.0)
+        pipe.close()
+        if self._waiting:
+            self.start()
+        return Report(0, name, failure="ended the process that read it; look at this file by itself")
 
 
 def default_jobs(settings: Settings) -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.queues import Queue
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,27 @@ class Report:
     failure: str = ""
 
 
-def serve(settings: Settings, jobs: "Queue[Job | None]", reports: "Queue[Report]") -> None:
-    """Load the model once and label what comes, until None comes; the body of a process.
+@dataclass(frozen=True)
+class Line:
+    """A process's end of the pipe to the one that started it."""
+
+    pipe: Connection
+
+    def get(self) -> "Job | None":
+        """Wait for the next job; None: there is none, for the other end is closed."""
+        try:
+            job: Job = self.pipe.recv()
+        except (EOFError, OSError):
+            return None
+        return job
+
+    def put(self, report: "Report") -> None:
+        """Send a report."""
+        self.pipe.send(report)
+
+
+def serve(settings: Settings, jobs: Line, reports: Line) -> None:
+    """Load the model once and label what comes, until nothing can come; the body of a process.
 
     Ctrl-C is left to the process that started this one.
     """

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from streamer.events import Window, from_json
 from streamer.sessions import label_folder
 from streamer.sessions.label_folder import DONE, LabelOptions, Outcome, Recording, label_recordings, unique_names
 from streamer.sessions.label_tables import write_tables
-from streamer.sessions.labelling import Job, Labelled, Report
+from streamer.sessions.labelling import Labelled, Line, Report
 from streamer.sources.demo import DEMO
 
 LABELS = ("neutral", "angry")
@@ -45,13 +44,11 @@ def labelled(*emotions: list[object], audio_s: float = 10.0) -> Labelled:
     return Labelled("", "bundled-8", "8da2", 0.5, LABELS, audio_s, 4.0, 40, list(emotions))
 
 
-def fake_serve(settings: Settings, jobs: "Queue[Job | None]", reports: "Queue[Report]") -> None:
+def fake_serve(settings: Settings, jobs: Line, reports: Line) -> None:
     """Label without a model; a file named `kills` ends the process as a crash in a decoder does."""
     while (job := jobs.get()) is not None:
         reports.put(Report(os.getpid(), job.name))
         if job.path.stem == "kills":
-            while reports._buffer:  # type: ignore[attr-defined]  # what was put is still on its way
-                pass
             os._exit(9)
         for path in (job.journal, job.table):
             path.parent.mkdir(parents=True, exist_ok=True)
