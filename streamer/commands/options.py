@@ -72,3 +72,13 @@ def warn_of_visible_password(url: str | None) -> None:
             "A password on the command line can be read by every user of this machine; give it in "
             "STREAMER_MQTT__PASSWORD or mqtt.password_file, or the whole URL in STREAMER_MQTT__URL."
         )
+
+
+BrokerUrl = Annotated[
+    str | None,
+    typer.Argument(
+        help="mqtt://host:port. Default: mqtt.url, else the broker of a monitor on this machine.",
+        show_default=False,
+    ),
+]
+ShownNode = Annotated[str | None, typer.Option(help="Show only this node. Default: all.")]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.commands.options import ConfigFile, OpenToNetwork, given_tables, warn_of_visible_password
+from streamer.commands.options import (
+    BrokerUrl,
+    ConfigFile,
+    OpenToNetwork,
+    ShownNode,
+    given_tables,
+    warn_of_visible_password,
+)
 from streamer.commands.stderr import notice
 
 if TYPE_CHECKING:
@@ -20,15 +27,9 @@ PORT = "8780"
 
 
 def serve(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="mqtt://host:port. Default: mqtt.url, else the broker of a monitor on this machine.",
-            show_default=False,
-        ),
-    ] = None,
+    url: BrokerUrl = None,
     config: ConfigFile = None,
-    node: Annotated[str | None, typer.Option(help="Show only this node. Default: all.")] = None,
+    node: ShownNode = None,
     listen: Annotated[
         str | None, typer.Option(metavar="[ADDRESS:]PORT", help="Where to serve. Default: web.listen, else 8780.")
     ] = None,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from streamer.commands.options import ConfigFile, LogFile, given_tables, warn_of_visible_password
+from streamer.commands.options import BrokerUrl, ConfigFile, LogFile, ShownNode, given_tables, warn_of_visible_password
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,15 +15,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="mqtt://host:port. Default: mqtt.url, else the broker of a monitor on this machine.",
-            show_default=False,
-        ),
-    ] = None,
+    url: BrokerUrl = None,
     config: ConfigFile = None,
-    node: Annotated[str | None, typer.Option(help="Show only this node. Default: all.")] = None,
+    node: ShownNode = None,
     log_file: LogFile = None,
 ) -> None:
     """Show the dashboard of a monitor that runs elsewhere.
