@@ -1,18 +1,16 @@
 """A browser's microphone: a WebSocket server that takes raw PCM from one sender at a time."""
 
-import asyncio
 import contextlib
 import hmac
 import queue
 import socket
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from aiohttp import WSMsgType, web
 
-from streamer.http_server import bound_socket, serve_until
+from streamer.http_server import ServingThread, bound_socket
 from streamer.loopback import host_of, host_of_origin, is_loopback_name
 from streamer.sources.address import Address
 from streamer.sources.connection import ConnectionLostError, Received
@@ -49,42 +47,28 @@ class BrowserMicrophone:
         self._broken = False  # what comes next does not follow what came before
         try:
             family, _, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-            self._socket = bound_socket(family, (str(where[0]), int(where[1])))
+            server = bound_socket(family, (str(where[0]), int(where[1])))
         except OSError as error:
             raise ConnectionLostError(
                 f"cannot be listened at ({error.strerror}); name an address of this machine and a free port"
             ) from None
-        self._loop = asyncio.new_event_loop()
-        self._ending = asyncio.Event()
-        self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, name="browser microphone", daemon=True)
-        self._thread.start()
+        self.port: int = server.getsockname()[1]
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/", self._receive)
+        self._serving = ServingThread(app, server, "browser microphone", patience_s=0.1)
+        self._serving.start()
 
     def read(self) -> Received | None:
         """Return the frames of one message; none of them while nothing comes."""
         with contextlib.suppress(queue.Empty):
             return self._items.get(timeout=POLL_S)
-        if not self._thread.is_alive():
+        if not self._serving.alive:
             raise ConnectionLostError("ended on an internal error")
         return Received(np.zeros((0, 1), dtype=np.int16), 24_000.0)
 
     def close(self) -> None:
         """Send the sender away and release the port."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._ending.set)
-        self._thread.join(CLOSE_S)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        try:
-            self._loop.run_until_complete(self._run())
-        finally:
-            self._loop.close()
-
-    async def _run(self) -> None:
-        app = web.Application(client_max_size=1024)
-        app.router.add_get("/", self._receive)
-        await serve_until(app, self._socket, self._ending, patience_s=0.1)
+        self._serving.close(CLOSE_S)
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         refusal = self._refusal(request)

@@ -1,12 +1,10 @@
 """Serve the page over HTTP, from a thread of its own."""
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import secrets
 import socket
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from aiohttp import web
 
 from streamer.errors import StreamerError
 from streamer.feed.snapshot import Feed
-from streamer.http_server import bound_socket, serve_until
+from streamer.http_server import ServingThread, bound_socket
 from streamer.publish.listen import Listen
 from streamer.web.access import COOKIE, Access
 from streamer.web.hub import Hub
@@ -60,19 +58,17 @@ class PageServer:
         """
         listen = access.listen
         try:
-            self._socket = bound_socket(listen.family, (listen.address, listen.port))
+            server = bound_socket(listen.family, (listen.address, listen.port))
         except OSError as error:
             raise StreamerError(
                 f"The page cannot be served on {listen} ({error.strerror}); give another port."
             ) from None
-        self._listen = Listen(listen.address, self._socket.getsockname()[1])
+        self._listen = Listen(listen.address, server.getsockname()[1])
         self._feed = feed
         self._access = access
         self._run = secrets.token_hex(4)
-        self._loop = asyncio.new_event_loop()
-        self._ending = asyncio.Event()
         self._hub: Hub | None = None
-        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._serving = ServingThread(self._site(), server, "web page", patience_s=0.5)
 
     @property
     def url(self) -> str:
@@ -94,37 +90,27 @@ class PageServer:
 
     def start(self) -> None:
         """Begin to serve."""
-        self._thread.start()
+        self._serving.start()
 
     def close(self) -> None:
         """End the thread and release the port. Safe to call twice, and before `start`."""
-        if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-                self._loop.call_soon_threadsafe(self._ending.set)
-            self._thread.join(CLOSE_S)
-        self._socket.close()
+        self._serving.close(CLOSE_S)
 
-    def _serve(self) -> None:
-        try:
-            self._loop.run_until_complete(self._run_site())
-        except Exception:
-            logger.exception("The page is not served any more")
-        finally:
-            self._loop.close()
-
-    async def _run_site(self) -> None:
-        self._hub = hub = Hub(self._feed, self._run)
+    def _site(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=1024)
         app.router.add_get("/events", self._events)
         app.router.add_get("/past", self._past)
         app.router.add_get("/{file:[a-z.]*}", _file)
-        closing = asyncio.create_task(self._close_hub(hub))
-        await serve_until(app, self._socket, self._ending, patience_s=0.5)
-        await closing
+        app.on_startup.append(self._open_hub)
+        app.on_shutdown.append(self._close_hub)
+        return app
 
-    async def _close_hub(self, hub: Hub) -> None:
-        await self._ending.wait()
-        await hub.close()
+    async def _open_hub(self, _: web.Application) -> None:
+        self._hub = Hub(self._feed, self._run)
+
+    async def _close_hub(self, _: web.Application) -> None:
+        if self._hub is not None:
+            await self._hub.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
