@@ -40,6 +40,13 @@ def train(
     no_teacher: Annotated[
         bool, typer.Option("--no-teacher", help="Train on labels alone, without distillation.")
     ] = False,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Speech of other people to learn the teacher's features from, without labels: a recording, a folder, "
+            "or a CSV file; repeatable. Default: none."
+        ),
+    ] = None,
     descriptors: Annotated[
         float, typer.Option(help="Loss weight of log-mel and eGeMAPS descriptors at every frame.")
     ] = 0.0,
@@ -132,6 +139,7 @@ def train(
         split=split,
         fold=None if fold == folds == 1 else (fold, folds),
         final=final,
+        unlabelled=tuple(unlabelled or ()),
     )
     run_training(corpora, recipe, options)
 
@@ -152,12 +160,15 @@ class TrainingOptions:
         None  # the speakers of each part, a `split.json` or a checkpoint with them; None: from the seed
     )
     fold: tuple[int, int] | None = None  # which of how many, in place of a split: see `fold_speakers`
+    unlabelled: tuple[Path, ...] = ()  # speech to distil from alone
     final: str | None = None  # a checkpoint whose encoder stays, while its classifier is refitted: see `refit_head`
 
     def __post_init__(self) -> None:
         if self.final is not None:
             if (self.split, self.fold) != (None, None):
                 raise UsageError("--final trains on all speakers; leave --split, --folds or --final out.")
+            if self.unlabelled:
+                raise UsageError("--final trains no encoder; leave --unlabelled out.")
             if self.resume:
                 raise UsageError("--final starts anew each time; leave --resume out.")
             if self.output.resolve() == Path(self.final).resolve():
@@ -190,6 +201,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     from streamer.corpora.corpus import clips_of, read_corpora
     from streamer.corpora.splits import describe_split, fold_speakers, read_split
     from streamer.progress import Reporter
+    from streamer.training.natural import natural_streams
     from streamer.training.refit_head import refit_head
     from streamer.training.threads import keep_freed_memory
     from streamer.training.trainer import open_run
@@ -212,7 +224,10 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     parts = None if options.split is None else read_split(options.split)
     if options.fold is not None:
         parts = fold_speakers(corpora, *options.fold, recipe.seed)
-    run = open_run(options.work, corpora, recipe, parts, options.resume)
+    unlabelled = [clip for stream in natural_streams(options.unlabelled) for clip in stream]
+    run = open_run(options.work, corpora, recipe, parts, options.resume, unlabelled)
     print(describe_split(run.split, corpora))
+    if unlabelled:
+        print(f"{len(unlabelled):,} recordings without labels, to distil from.")
     train_model(run, options.output, device, reporter, workers)
-    require_whole(options.work, clips_of(corpora))
+    require_whole(options.work, [*clips_of(corpora), *unlabelled])

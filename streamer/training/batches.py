@@ -26,7 +26,7 @@ class Batch:
 
     inputs: Tensor  # [B, F x 320] levelled audio, or [B, F, D] cached features
     real: Tensor  # [B, F] bool: frames that a row has
-    targets: Tensor  # [B, 8] distributions over LABELS
+    targets: Tensor  # [B, 8] distributions over LABELS; zeros where there is no label
     masks: Tensor  # [B, 8] bool: labels that the corpus has
     teacher_frames: Tensor  # [B, F, K]
     teacher_utterances: Tensor  # [B, K]
@@ -56,7 +56,7 @@ class Windows:
     """Draws batches of windows.
 
     Args:
-        corpora: the clips, with their labels and the crowd's votes.
+        corpora: the clips, with their labels and the crowd's votes. A clip of another one has no label.
         source: cuts the windows.
         teacher: the targets of one or more; None: labels only.
         softness: of the label targets.
@@ -104,6 +104,8 @@ class Windows:
         """Return the label target `[8]` of one window, and the mask `[8]` of the labels it is over."""
         if key == NON_SPEECH:
             return no_emotion_target(), label_mask(LABELS)
+        if key not in self._clips:
+            return np.zeros(len(LABELS), dtype=np.float32), label_mask(LABELS)  # a target without mass: no loss
         corpus, clip = self._clips[key]
         soft_label = None if self.teacher is None else self.teacher.probabilities(corpus.name, cut.name)
         votes = corpus.votes.get(clip.path.stem)

@@ -31,6 +31,7 @@ class TrainingData:
     """Clips by part of the split, and how they are read."""
 
     train: Sequence[Clip]
+    unlabelled: Sequence[Clip]  # trained on too, for the teachers' features alone
     validation: Sequence[Clip]
     test: Sequence[Clip]
     load: LoadClips  # reads whole clips: audio, or cached stems
@@ -46,14 +47,15 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
         StreamerError: a recording cannot be read, or the teacher's weights cannot be fetched.
     """
     recipe, train = run.recipe, run.clips("train")
+    heard = [*train, *run.unlabelled]
     audio = AudioStore(run.path)
-    audio.prepare(clips_of(run.corpora), progress)
+    audio.prepare([*clips_of(run.corpora), *run.unlabelled], progress)
     versions = SpeedVersions(audio, 1 if recipe.tune == "all" else recipe.versions, recipe.seed, recipe.augmentation)
-    teacher = _prepare_teacher(run, versions, train, device, progress)
+    teacher = _prepare_teacher(run, versions, heard, device, progress)
     descriptors = None
     if recipe.weights.descriptors:
         descriptors = DescriptorStore(run.path)
-        descriptors.prepare(train, audio, recipe.seed, progress)
+        descriptors.prepare(heard, audio, recipe.seed, progress)
     source: WindowSource
     if recipe.tune == "all":
         highpass_hz = learner.student.model.highpass_hz
@@ -62,11 +64,12 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
             load_audio(audio, highpass_hz),
         )
     else:
-        stems, noises = _prepare_stems(run, learner, versions, train, progress)
+        stems, noises = _prepare_stems(run, learner, versions, heard, progress)
         source, load = StemWindows(stems, noises), load_stems(stems)
     frames, head_frames = round(recipe.window_s * FRAME_RATE), round(LONGEST_S * FRAME_RATE)
     return TrainingData(
         train=train,
+        unlabelled=run.unlabelled,
         validation=run.clips("validation"),
         test=run.clips("test"),
         load=load,
@@ -76,29 +79,30 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
 
 
 def _prepare_teacher(
-    run: RunFolder, versions: SpeedVersions, train: Sequence[Clip], device: torch.device, progress: Progress[Any]
+    run: RunFolder, versions: SpeedVersions, clips: Sequence[Clip], device: torch.device, progress: Progress[Any]
 ) -> TeacherTargets | None:
-    """Compute the teachers' targets for all versions of the training clips; None without a teacher."""
+    """Compute the teachers' targets for all versions of clips; None without a teacher."""
     if not run.recipe.teachers:
         return None
     require_sklearn("The teacher's soft labels need", "or leave it out with --no-teacher")
     stores = []
     for source in run.recipe.teachers:
         teacher = WhisperTeacher.load(source).to(device)
-        store = TeacherStore(run.path, [corpus.name for corpus in run.corpora], teacher, train, versions)
+        store = TeacherStore(run.path, [corpus.name for corpus in run.corpora], teacher, clips, versions)
         store.prepare(run.recipe.seed, progress)
         stores.append(store)
     return TeacherTargets(stores)
 
 
 def _prepare_stems(
-    run: RunFolder, learner: Learner, versions: SpeedVersions, train: Sequence[Clip], progress: Progress[Any]
+    run: RunFolder, learner: Learner, versions: SpeedVersions, clips: Sequence[Clip], progress: Progress[Any]
 ) -> tuple[StemStore, int]:
     """Compute the features below the cut; return them, and how many non-speech sounds the run draws from."""
     recipe, student = run.recipe, learner.student
     encoder = student.model.encoder
+    train = run.clips("train")
     stems = StemStore(run.path, student.model, versions, student.cut, babble_keys(train), learner.dtype)
     noises = math.ceil(recipe.non_speech * len(train))
     held_out = run.clips("validation") + run.clips("test")
-    stems.prepare(encoder, train, held_out, noises, progress)
+    stems.prepare(encoder, clips, held_out, noises, progress)
     return stems, noises

@@ -34,20 +34,23 @@ class RunFolder:
     corpora: tuple[Corpus, ...]
     recipe: Recipe
     split: Split
+    unlabelled: tuple[Clip, ...] = ()  # speech to distil from alone, of nobody who is validated or tested
 
     @classmethod
-    def create(cls, path: Path, corpora: Sequence[Corpus], recipe: Recipe, split: Split) -> Self:
+    def create(
+        cls, path: Path, corpora: Sequence[Corpus], recipe: Recipe, split: Split, unlabelled: Sequence[Clip] = ()
+    ) -> Self:
         """Begin a new run: remove the state and the log of an earlier one in `path`, keep its caches."""
         path.mkdir(parents=True, exist_ok=True)
         for stale in (STATE, BEST, _LOG):
             (path / stale).unlink(missing_ok=True)
         split.save(path / _SPLIT)
-        (path / _CORPORA).write_text(json.dumps(_identity(corpora)) + "\n", encoding="utf-8")
+        (path / _CORPORA).write_text(json.dumps(_identity(corpora, unlabelled)) + "\n", encoding="utf-8")
         (path / _RECIPE).write_text(recipe.to_json() + "\n", encoding="utf-8")
-        return cls(path, tuple(corpora), recipe, split)
+        return cls(path, tuple(corpora), recipe, split, tuple(unlabelled))
 
     @classmethod
-    def load(cls, path: Path, corpora: Sequence[Corpus]) -> Self:
+    def load(cls, path: Path, corpora: Sequence[Corpus], unlabelled: Sequence[Clip] = ()) -> Self:
         """Open the run in `path` to resume it, with its own recipe and split.
 
         Raises:
@@ -61,12 +64,12 @@ class RunFolder:
             trained_on = json.loads((path / _CORPORA).read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
             raise UsageError(f"The run in {path} is damaged or of another version; leave --resume out.") from error
-        if trained_on != _identity(corpora):
+        if trained_on != _identity(corpora, unlabelled):
             raise UsageError(
                 f"The run in {path} was trained on {', '.join(trained_on['names'])} with the clips of that time; "
                 "give the same corpora in the same order, or leave --resume out."
             )
-        return cls(path, tuple(corpora), recipe, split)
+        return cls(path, tuple(corpora), recipe, split, tuple(unlabelled))
 
     def clips(self, part: Part) -> list[Clip]:
         """Return the clips of one part of the split, corpus by corpus."""
@@ -107,7 +110,10 @@ class RunFolder:
             stream.write(line + "\n")
 
 
-def _identity(corpora: Sequence[Corpus]) -> dict[str, object]:
+def _identity(corpora: Sequence[Corpus], unlabelled: Sequence[Clip]) -> dict[str, object]:
     """Identify a set of corpora by names, and by a digest of clips, labels and speakers."""
     clips = [(clip.key, clip.label, clip.speaker) for clip in clips_of(corpora)]
-    return {"names": [corpus.name for corpus in corpora], "clips": fingerprint(clips)}
+    identity: dict[str, object] = {"names": [corpus.name for corpus in corpora], "clips": fingerprint(clips)}
+    if unlabelled:  # which earlier versions did not know
+        identity["unlabelled"] = fingerprint([clip.key for clip in unlabelled])
+    return identity

@@ -92,7 +92,7 @@ class TeacherStore:
         folder: where the files are.
         corpora: names of those that have probes, in this order.
         teacher: computes the features.
-        clips: the training clips.
+        clips: the training clips; those of other corpora need no labels.
         speeds: their speed versions.
     """
 

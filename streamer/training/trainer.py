@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from streamer.corpora.augment import babble_keys
-from streamer.corpora.corpus import Corpus
+from streamer.corpora.corpus import Clip, Corpus, clips_of
 from streamer.corpora.splits import Split, check_no_leakage, pin_known_speakers, require_all_parts, split_speakers
 from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
@@ -34,7 +34,12 @@ from streamer.training.validation import WINDOWS_S, calibrate_windows
 
 
 def open_run(
-    work: Path, corpora: Sequence[Corpus], recipe: Recipe, split: Split | None = None, resume: bool = False
+    work: Path,
+    corpora: Sequence[Corpus],
+    recipe: Recipe,
+    split: Split | None = None,
+    resume: bool = False,
+    unlabelled: Sequence[Clip] = (),
 ) -> RunFolder:
     """Create a training run in `work`, or open the one there to resume it.
 
@@ -45,14 +50,16 @@ def open_run(
         split: the speakers of each part; None: drawn from the recipe's seed, but speakers that the model to start from
             knows keep their part, and the others of their corpus train. A resumed run keeps its own.
         resume: go on where the run in `work` stopped; otherwise it is replaced.
+        unlabelled: speech of other people, from which the teacher's features are learned and nothing else.
 
     Raises:
         UsageError: there is nothing to resume, or it is damaged or of other corpora; a corpus is too small to split;
+            there is unlabelled speech and no teacher, or it is of the corpora;
             the split has no speaker of a corpus in a part, or tests a speaker that the model to start from was trained
             on; or that model has other labels.
         CheckpointError: the model to start from cannot be read.
     """
-    run = RunFolder.load(work, corpora) if resume else None
+    run = RunFolder.load(work, corpora, unlabelled) if resume else None
     if run is not None:
         recipe, split = run.recipe, run.split
     start = initial_model(recipe.start, len(LABELS))
@@ -62,7 +69,17 @@ def open_run(
     require_all_parts(corpora, split)
     if tuple(start.labels) != LABELS:
         raise UsageError(f"{recipe.start} has other labels than {', '.join(LABELS)}; start from another checkpoint.")
-    return run or RunFolder.create(work, corpora, recipe, split)
+    _check_unlabelled(unlabelled, corpora, recipe)
+    return run or RunFolder.create(work, corpora, recipe, split, unlabelled)
+
+
+def _check_unlabelled(unlabelled: Sequence[Clip], corpora: Sequence[Corpus], recipe: Recipe) -> None:
+    if unlabelled and not recipe.teachers:
+        raise UsageError("From speech without labels only a teacher's features are learned; leave --no-teacher out.")
+    known = {clip.path.resolve() for clip in clips_of(corpora)}
+    twice = next((clip.path for clip in unlabelled if clip.path.resolve() in known), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is one of the labelled recordings; speech without labels is of other people.")
 
 
 def train(run: RunFolder, output: Path, device: torch.device, reporter: Reporter, workers: int = 0) -> Path:
@@ -131,7 +148,7 @@ def train_epoch(
     began, state = time.monotonic(), learner.state
     epoch_seed = [recipe.seed, state.epoch]
     torch.manual_seed(recipe.seed + state.epoch)
-    keys = draw_epoch(data.train, recipe.non_speech, np.random.default_rng(epoch_seed))
+    keys = draw_epoch([*data.train, *data.unlabelled], recipe.non_speech, np.random.default_rng(epoch_seed))
     batches = EpochBatches(data.windows, keys, recipe.batch_size, epoch_seed)
     loader = DataLoader(batches, batch_size=None, num_workers=workers)
     device = next(learner.student.parameters()).device
@@ -175,7 +192,7 @@ def _notes(run: RunFolder, state: TrainingState) -> str:
     recipe = run.recipe
     return (
         f"Started from {Path(recipe.start).name}, trained {recipe.tune}, "
-        f"{_teachers_of(recipe)}, "
+        f"{_teachers_of(recipe)}, {_unlabelled_of(run)}"
         f"{'the head refitted on labels alone, ' if recipe.head_steps else ''}"
         f"{state.best_epoch} epochs, seed {recipe.seed}, split seed {run.split.seed}. "
         "Speakers of training, validation and test differ. "
@@ -186,6 +203,12 @@ def _notes(run: RunFolder, state: TrainingState) -> str:
 def _teachers_of(recipe: Recipe) -> str:
     names = " and ".join(Path(one).name for one in recipe.teachers)
     return f"with the teacher{'s' if len(recipe.teachers) > 1 else ''} {names}" if names else "on labels alone"
+
+
+def _unlabelled_of(run: RunFolder) -> str:
+    """Name the speech without labels that the teachers' features were also learned from."""
+    names = ", ".join(sorted({clip.corpus for clip in run.unlabelled}))
+    return f"its features learned also from {len(run.unlabelled):,} recordings without labels ({names}), " * bool(names)
 
 
 def _epoch_line(state: TrainingState, losses: Tensor, uars: dict[str, float], recipe: Recipe, is_best: bool) -> str:

@@ -1,11 +1,12 @@
 """A training run that is small enough for a test."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from streamer.corpora.corpus import read_corpora
+from streamer.corpora.corpus import Clip, read_corpora
 from streamer.corpora.splits import Split
 from streamer.progress import Reporter
 from streamer.training.learner import Learner
@@ -37,10 +38,15 @@ QUIET = Reporter(lambda line: None, silent)
 
 
 def opened(
-    corpus: Path, work: Path, recipe: Recipe = QUICK, split: Split | None = None, resume: bool = False
+    corpus: Path,
+    work: Path,
+    recipe: Recipe = QUICK,
+    split: Split | None = None,
+    resume: bool = False,
+    unlabelled: Sequence[Clip] = (),
 ) -> RunFolder:
     """Create or resume a run on one corpus."""
-    return open_run(work, read_corpora([corpus]), recipe, split, resume)
+    return open_run(work, read_corpora([corpus]), recipe, split, resume, unlabelled)
 
 
 def prepared(
