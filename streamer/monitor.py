@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from streamer.arrays import Samples
-from streamer.config import Settings
 from streamer.emotion.enrolment import USUAL_S
 from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
@@ -17,6 +16,7 @@ from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
+from streamer.settings import Settings
 from streamer.sources.microphone import Microphone
 from streamer.sources.muting import Mute, MutedBy, Muting
 from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source

@@ -7,9 +7,10 @@ from typing import get_args
 
 import pytest
 
-from streamer.config import RING_HOPS, Settings, load, load_with_problems
+from streamer.config import load, load_with_problems
 from streamer.errors import UsageError
 from streamer.pipeline.worker import BEHIND_HOPS
+from streamer.settings import RING_HOPS, Settings
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config.toml"
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from streamer.config import AudioConfig, ModelConfig, MqttConfig, Settings
 from streamer.emotion.profile import profile_folder, stored_names
 from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import StreamerError, UsageError
@@ -17,6 +16,7 @@ from streamer.events import EmotionEnded, Event, Info, Window
 from streamer.monitor import Monitor
 from streamer.pipeline.stream import StreamSettings
 from streamer.publish.publisher import PublisherStats
+from streamer.settings import AudioConfig, ModelConfig, MqttConfig, Settings
 from streamer.sources.open import SourceSpec
 from tests.support.fakes import FakeInference, FakeSource
 

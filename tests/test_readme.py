@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamer import Monitor
-from streamer.config import Settings
+from streamer.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

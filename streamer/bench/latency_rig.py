@@ -16,7 +16,6 @@ from streamer.bench.local_broker import LocalBroker
 from streamer.bench.program import end
 from streamer.bench.stopwatch import StopwatchPortAudio, StopwatchRing, StopwatchStep
 from streamer.bench.virtual_microphone import VirtualMicrophone
-from streamer.config import Settings
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
 from streamer.pipeline.build import build_inference, stream_settings
@@ -24,6 +23,7 @@ from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import MqttSettings
+from streamer.settings import Settings
 from streamer.sources.microphone import Microphone
 
 PLAYER_RATE = 48_000  # Hz

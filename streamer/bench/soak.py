@@ -28,9 +28,9 @@ from streamer.bench.local_broker import LocalBroker
 from streamer.bench.program import Program, end
 from streamer.bench.soak_audit import Audit, Row, SoakKind, judge, none_of
 from streamer.bench.virtual_microphone import VirtualMicrophone
-from streamer.config import Settings
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.errors import StreamerError
+from streamer.settings import Settings
 from streamer.sources.demo import DEMO
 
 START_S = 60.0  # for the first window

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from streamer.config import AudioConfig, Settings, StreamConfig
     from streamer.emotion.profile import VoiceProfile
     from streamer.feed.snapshot import StreamView
     from streamer.monitor import Monitor
     from streamer.pipeline.profiles import EnrolmentResult
+    from streamer.settings import AudioConfig, Settings, StreamConfig
     from streamer.sources.open import SourceSpec
 
 POLL_S = 0.1  # between two updates of the progress line

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from streamer.config import AudioConfig, Settings, StreamConfig
 from streamer.errors import StreamerError, UsageError
+from streamer.settings import AudioConfig, Settings, StreamConfig
 
 if TYPE_CHECKING:
     from streamer.monitor import Monitor

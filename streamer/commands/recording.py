@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from streamer.commands.stderr import notice
-from streamer.config import RecordConfig
 from streamer.monitor import Monitor
+from streamer.settings import RecordConfig
 
 
 def record_events(monitor: Monitor, table: RecordConfig, stack: ExitStack, *, fast: bool, headless: bool) -> None:

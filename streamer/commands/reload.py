@@ -10,9 +10,9 @@ from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
     from streamer.commands.configured_streams import ConfiguredStreams
-    from streamer.config import Settings
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
+    from streamer.settings import Settings
 
 FOLLOWED_TABLES = ("voice", "tracker")  # of which every key can change while the monitor runs
 FOLLOWED_KEYS = ("model.threshold", "mqtt.remote_unmute")

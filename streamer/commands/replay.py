@@ -15,8 +15,8 @@ from streamer.commands.stderr import notice
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamer.config import Settings
     from streamer.sessions.replay import Replay
+    from streamer.settings import Settings
 
 
 def replay(

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
     from streamer.commands.configured_streams import SourceFlags
     from streamer.commands.reload import Reloader
-    from streamer.config import Settings
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
     from streamer.publish.jsonlines import JsonLines
+    from streamer.settings import Settings
 
 logger = logging.getLogger(__name__)
 

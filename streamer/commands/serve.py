@@ -20,7 +20,7 @@ from streamer.commands.stderr import notice
 if TYPE_CHECKING:
     from types import FrameType
 
-    from streamer.config import Settings
+    from streamer.settings import Settings
     from streamer.web.server import PageServer
 
 PORT = "8780"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamer
-from streamer.config import Settings
 from streamer.errors import UsageError
+from streamer.settings import Settings
 
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 TEMPORARY = (Path("/tmp"), Path("/var/tmp"))

@@ -10,7 +10,8 @@ from streamer.errors import StreamerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamer.config import AudioConfig, Loaded, Settings, StreamConfig
+    from streamer.config import Loaded
+    from streamer.settings import AudioConfig, Settings, StreamConfig
 
 
 def problems(loaded: Loaded) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.commands.stderr import PlainFormatter
-from streamer.config import Settings
 from streamer.errors import StreamerError, UsageError
 from streamer.feed.snapshot import CaptureControls, Feed
+from streamer.settings import Settings
 
 _KEYBOARD = 0  # the descriptor that Textual reads
 

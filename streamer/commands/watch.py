@@ -10,8 +10,8 @@ from streamer.commands.options import BrokerUrl, ConfigFile, LogFile, ShownNode,
 from streamer.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamer.config import Settings
     from streamer.publish.mqtt_settings import MqttSettings
+    from streamer.settings import Settings
 
 
 def watch(

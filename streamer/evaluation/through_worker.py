@@ -16,7 +16,6 @@ from torch import Tensor
 
 from streamer.arrays import Float64Array, Samples
 from streamer.audio.ring import RingBuffer
-from streamer.config import ModelConfig, Settings, VoiceConfig, WindowConfig
 from streamer.constants import DEFAULT_HOP_S, FRAME_RATE, SAMPLE_RATE
 from streamer.corpora.audio_store import AudioStore
 from streamer.corpora.augment import colored_noise, gain, generator
@@ -30,6 +29,7 @@ from streamer.pipeline.build import build_inference, stream_settings
 from streamer.pipeline.sink import EventSink
 from streamer.pipeline.worker import Worker
 from streamer.progress import Progress
+from streamer.settings import ModelConfig, Settings, VoiceConfig, WindowConfig
 from streamer.sources.source import SourceStatus
 from streamer.training.losses import label_mask
 from streamer.training.metrics import Measures, measure

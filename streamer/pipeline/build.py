@@ -14,7 +14,6 @@ import torch
 from streamer import __version__
 from streamer.codec.cpu.pack import check_supported
 from streamer.codec.device import choose_device
-from streamer.config import Settings
 from streamer.constants import SAMPLE_RATE
 from streamer.emotion.card import CheckpointCard
 from streamer.emotion.model import EmotionDetectionModel
@@ -28,6 +27,7 @@ from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfi
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import MAX_HOPS, Worker
 from streamer.publish.publisher import Publisher
+from streamer.settings import Settings
 from streamer.sources.source import Source
 
 

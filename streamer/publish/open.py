@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamer.config import MetricsConfig, MqttConfig
 from streamer.errors import UsageError
 from streamer.extras import install_command
 from streamer.publish.actions import Actions
@@ -19,6 +18,7 @@ from streamer.publish.mqtt import MqttPublisher
 from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 from streamer.publish.topics import default_node
 from streamer.secret_files import read_password
+from streamer.settings import MetricsConfig, MqttConfig
 
 if TYPE_CHECKING:  # it loads prometheus_client, which is an extra
     from streamer.publish.metrics_server import MetricsServer

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from streamer import __version__
-from streamer.config import Settings
 from streamer.errors import StreamerError
 from streamer.sessions.labelling import Job, Labelled, Line, Report, serve
 from streamer.sessions.tables import TableFormat
+from streamer.settings import Settings
 
 DONE = "progress.jsonl"  # a line a recording: what it was labelled with, and what became of it
 EVENTS, WINDOWS = "events", "windows"

@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from streamer.config import Settings
 from streamer.errors import StreamerError
 from streamer.events import Event, Window, to_json
 from streamer.names import slugify
@@ -19,6 +18,7 @@ from streamer.replacing import replacing
 from streamer.sessions.journal import JournalReader
 from streamer.sessions.session import StreamSession, read_session
 from streamer.sessions.tables import TableFormat, WindowRows, emotion_rows, survey, window_columns, write_table
+from streamer.settings import Settings
 
 PROGRESS_S = 0.5  # between two reports of how far a recording is
 

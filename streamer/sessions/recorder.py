@@ -10,12 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from streamer.config import RecordConfig
 from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Info, to_json
 from streamer.publish.publisher import PublisherStats
 from streamer.publish.throttle import Throttle
 from streamer.sessions.journal_writer import MEGABYTE, JournalWriter
+from streamer.settings import RecordConfig
 
 FLUSH_S = 1.0  # between two writes: what a kill may cost
 SYNC_S = 8.0  # between two fsyncs: with a write's second, what a power cut may cost stays below ten

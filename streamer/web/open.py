@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from streamer.config import WebConfig
 from streamer.feed.snapshot import Feed
+from streamer.settings import WebConfig
 from streamer.web.where import page_listen
 
 if TYPE_CHECKING:  # it loads aiohttp

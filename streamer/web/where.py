@@ -2,10 +2,10 @@
 
 from importlib.util import find_spec
 
-from streamer.config import WebConfig
 from streamer.errors import UsageError
 from streamer.extras import install_command
 from streamer.publish.listen import Listen
+from streamer.settings import WebConfig
 
 
 def page_listen(table: WebConfig) -> Listen | None:

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from streamer.cli import app
-from streamer.config import Settings, SettingsError
+from streamer.config import SettingsError
+from streamer.settings import Settings
 
 runner = CliRunner()
 

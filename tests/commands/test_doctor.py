@@ -27,9 +27,9 @@ from streamer.commands.checks.listening import judge, listen
 from streamer.commands.checks.machine import check_extras, check_folders, check_terminal
 from streamer.commands.checks.model import check_model
 from streamer.commands.checks.sources import check_sources
-from streamer.config import Settings
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
+from streamer.settings import Settings
 from streamer.sources import portaudio
 from streamer.sources.muting import Mute, MuteStore
 from streamer.sources.source import SourceState, SourceStatus
@@ -291,7 +291,7 @@ def test_a_real_microphone_that_is_muted_is_told_from_one_that_hears(tmp_path: P
 
     def heard(env: dict[str, str]) -> list[str]:
         code = (
-            "from streamer.commands.checks.sources import check_sources; from streamer.config import Settings\n"
+            "from streamer.commands.checks.sources import check_sources; from streamer.settings import Settings\n"
             "for one in check_sources(Settings(audio={'source': 'mic'})): print(one.verdict, one.text)"
         )
         done = subprocess.run(

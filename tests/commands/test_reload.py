@@ -9,9 +9,10 @@ import pytest
 
 from streamer.commands.configured_streams import ConfiguredStreams, SourceFlags
 from streamer.commands.reload import Reloader
-from streamer.config import Settings, load
+from streamer.config import load
 from streamer.config_actions import ActionConfig
 from streamer.errors import StreamerError, UsageError
+from streamer.settings import Settings
 from streamer.sources.open import SourceOptions
 from streamer.sources.source import Source
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamer.config import ModelConfig, Settings, TrackerConfig
 from streamer.emotion.model import EmotionDetectionModel
 from streamer.errors import UsageError
 from streamer.pipeline.build import describe, stream_settings
+from streamer.settings import ModelConfig, Settings, TrackerConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streamer.config import MqttConfig, load
+from streamer.config import load
 from streamer.publish.broker import EmbeddedBroker
 from streamer.publish.broker_access import AccessRules, Role
 from streamer.publish.open import mqtt_settings, open_mqtt
+from streamer.settings import MqttConfig
 from tests.publish.embedded import port_of, publish_one, started
 from tests.publish.raw_client import RawClient, publish_packet
 from tests.support.event_samples import transition

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.config import MetricsConfig
 from streamer.errors import StreamerError, UsageError
 from streamer.events import STATUSES, Event
 from streamer.publish import metrics_server
@@ -23,6 +22,7 @@ from streamer.publish.metrics import Metrics
 from streamer.publish.metrics_server import MetricsServer
 from streamer.publish.open import open_metrics
 from streamer.publish.publisher import PublisherStats
+from streamer.settings import MetricsConfig
 from tests.conftest import missing
 from tests.support.event_samples import INFO, health, state, transition, window
 

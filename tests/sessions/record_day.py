@@ -9,8 +9,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from streamer.config import RecordConfig
 from streamer.sessions.recorder import Recorder
+from streamer.settings import RecordConfig
 from tests.sessions.synthetic_day import INFO, NOON, day
 
 BURSTS_A_SECOND = 20

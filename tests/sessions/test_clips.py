@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from streamer.arrays import Samples
 from streamer.audio.ring import RingBuffer
 from streamer.cli import app
-from streamer.config import Settings
 from streamer.corpora.corpus import read_corpus
 from streamer.errors import UsageError
 from streamer.events import EmotionStarted, Info
@@ -36,6 +35,7 @@ from streamer.sessions.clips import (
     write_clip,
 )
 from streamer.sessions.journal import JournalReader, journals
+from streamer.settings import Settings
 from streamer.sources.demo import DEMO
 from tests.sessions.synthetic_day import INFO
 from tests.support.event_samples import TIME

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamer.config import ModelConfig, Settings, VoiceConfig
 from streamer.events import Window, from_json
 from streamer.sessions import label_folder
 from streamer.sessions.label_folder import DONE, LabelOptions, Outcome, Recording, label_recordings, unique_names
 from streamer.sessions.label_tables import write_tables
 from streamer.sessions.labelling import Labelled, Line, Report
+from streamer.settings import ModelConfig, Settings, VoiceConfig
 from streamer.sources.demo import DEMO
 
 LABELS = ("neutral", "angry")

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from streamer.config import RecordConfig
 from streamer.feed.board import Board
 from streamer.sessions.past import DENSE_S, recall_past
 from streamer.sessions.recorder import Recorder
+from streamer.settings import RecordConfig
 from tests.sessions.synthetic_day import INFO, NOON, day
 from tests.support.event_samples import TIME, state, window
 

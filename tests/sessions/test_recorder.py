@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from streamer.config import RecordConfig
 from streamer.errors import UsageError
 from streamer.events import EmotionStarted, Event, Info
 from streamer.sessions import recorder as module
 from streamer.sessions.journal import JournalReader, daily_files, journals
 from streamer.sessions.recorder import Recorder
+from streamer.settings import RecordConfig
 from tests.sessions.synthetic_day import INFO, day
 from tests.support.event_samples import transition, window
 

@@ -6,9 +6,9 @@ import platformdirs
 import pytest
 
 from streamer.commands.settings_check import refused
-from streamer.config import Settings
 from streamer.errors import UsageError
 from streamer.publish.listen import Listen
+from streamer.settings import Settings
 from streamer.web.access import choose_access
 
 LOOPBACK, NETWORK = Listen("127.0.0.1", 8780), Listen("0.0.0.0", 8780)

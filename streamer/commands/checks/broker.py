@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from streamer.commands.checks.finding import Finding
 from streamer.commands.settings_check import check_mqtt
-from streamer.config import Settings
 from streamer.publish.broker import PORT, BrokerOptions, EmbeddedBroker
 from streamer.publish.broker_files import find_broker
 from streamer.publish.check import check_connection
 from streamer.publish.open import mqtt_settings
+from streamer.settings import Settings
 
 
 def check_broker(settings: Settings) -> Iterator[Finding]:

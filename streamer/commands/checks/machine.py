@@ -12,9 +12,9 @@ import psutil
 
 from streamer.commands.checks.finding import Finding
 from streamer.commands.settings_check import named_sources
-from streamer.config import Settings
 from streamer.errors import StreamerError
 from streamer.extras import install_command
+from streamer.settings import Settings
 from streamer.sources.portaudio import shared
 
 FREE_MB = 500  # for logs, voice profiles and Meta's weights (some 90 MB)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from streamer.commands.checks.finding import Finding, Verdict
-from streamer.config import Settings
 from streamer.constants import FRAME_SAMPLES
 from streamer.pipeline.build import build_inference, stream_settings
+from streamer.settings import Settings
 
 STEPS = 12
 BUSY = 0.7  # of the hop: the rest is needed by the screen, the broker and other programs

@@ -6,8 +6,8 @@ from pathlib import Path
 from streamer.commands.checks.finding import Finding
 from streamer.commands.checks.listening import LISTEN_S, Heard, judge, listen
 from streamer.commands.settings_check import check_source, named_sources
-from streamer.config import AudioConfig, Settings, StreamConfig
 from streamer.errors import StreamerError
+from streamer.settings import AudioConfig, Settings, StreamConfig
 from streamer.sources.devices import find_device, list_devices
 from streamer.sources.muting import MuteStore
 from streamer.sources.open import SourceOptions, SourceSpec, open_once, open_source, parse_source
