@@ -5,7 +5,8 @@ from typing import Any
 
 from amqtt.broker import Broker
 from amqtt.contexts import Action
-from amqtt.session import Session
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.session import OutgoingApplicationMessage, Session
 
 from streamer.publish.broker_access import AccessRules, Role
 
@@ -14,7 +15,7 @@ MAX_RETAINED_BYTES = 4 * 1024 * 1024
 MAX_FILTERS = 50  # subscriptions of one client
 _MAX_WAITING = 16  # messages on their way through the broker, past which nobody's next message is read
 _MAX_OF_ONE = 4  # of one publisher, likewise
-_MAX_UNACKNOWLEDGED = 1_000  # of all subscribers together, likewise
+_MAX_QOS = 1  # that a subscriber is granted
 
 # Named one by one: amqtt's defaults log every packet and publish $SYS topics. Who may come in has been decided before.
 _PLUGINS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
@@ -44,7 +45,7 @@ class BoundedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     def is_busy(self) -> bool:
         """Return whether every publisher has to wait until what came before has been passed on."""
-        return self._broadcast_queue.qsize() >= _MAX_WAITING or len(self._tasks_queue) >= _MAX_UNACKNOWLEDGED
+        return int(self._broadcast_queue.qsize()) >= _MAX_WAITING
 
     async def retain_message(
         self,
@@ -68,14 +69,18 @@ class BoundedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
         """Subscribe, and return the code for the SUBACK."""
-        topic_filter, _ = subscription
+        topic_filter, qos = subscription
         role = self._rules.role(session.username, session.password)
         if role is None or not self._rules.may_subscribe(role, topic_filter):
             return _REFUSED
         filters = [name for name, them in self.subscriptions.items() if any(s == session for s, _ in them)]
         if topic_filter not in filters and len(filters) >= MAX_FILTERS:
             return _REFUSED
-        return int(await super().add_subscription(subscription, session))
+        return int(await super().add_subscription((topic_filter, min(qos, _MAX_QOS)), session))
+
+    def _get_handler(self, session: Session) -> "_Delivery | None":
+        handler = super()._get_handler(session)
+        return None if handler is None else _Delivery(handler)
 
     async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
         # A second look: the connection does not let a reader's message through either.
@@ -110,6 +115,27 @@ class ClientFlow:
     def _undelivered(self) -> int:
         session = self._broker.sessions.get(self._client_id, (None, None))[0]
         return 0 if session is None else int(session.delivered_message_queue.qsize())
+
+
+class _Delivery:
+    """Sends messages to one client without waiting for its acknowledgements, which its connection counts.
+
+    amqtt waits 5 s for each and then gives it up; it sends nothing again, since no session here outlives its
+    connection. Waiting would only let clients that acknowledge nothing pile up what waits, and block the publishers.
+    """
+
+    def __init__(self, handler: BrokerProtocolHandler) -> None:
+        self._handler = handler
+
+    async def mqtt_publish(self, topic: str, data: bytes | bytearray, qos: int | None, retain: bool) -> None:
+        """Queue the message at the client's connection."""
+        session = self._handler.session
+        if session is None:  # it has left
+            return
+        qos = min(qos or 0, _MAX_QOS)  # a will comes with its own
+        number = session.next_packet_id if qos else None
+        message = OutgoingApplicationMessage(number, topic, qos, data, retain)
+        await self._handler._send_packet(message.build_publish_packet())
 
 
 def _size(topic: str | None, data: Any) -> int:

@@ -31,6 +31,7 @@ STALL_S = 30.0  # a client that takes nothing for so long is gone
 _MAX_OPEN_QOS2 = 20  # messages of one sender that it has not released
 _MAX_UNACKNOWLEDGED = 200  # messages that a subscriber may owe an acknowledgement for longer than …
 _ACKNOWLEDGE_S = 10.0
+_MOST_UNACKNOWLEDGED = 2_000  # however new
 _BUSY_S = 0.005
 _SETTLE_S = 2.0
 _CLOSE_S = 0.5
@@ -161,8 +162,7 @@ class PacketWriter(StreamWriterAdapter):  # type: ignore[misc]  # amqtt has no t
             now = time.monotonic()
             self._unacknowledged.pop(packet_id(data), None)
             self._unacknowledged[packet_id(data)] = now
-            oldest = next(iter(self._unacknowledged.values()))
-            if len(self._unacknowledged) > _MAX_UNACKNOWLEDGED and now - oldest > _ACKNOWLEDGE_S:
+            if self._owes_too_much(now):
                 self._abort("it does not acknowledge what it gets")
         if self._bytes > MAX_QUEUE:
             self._drop_telemetry()
@@ -209,6 +209,10 @@ class PacketWriter(StreamWriterAdapter):  # type: ignore[misc]  # amqtt has no t
                     return
             if not self._ending:
                 await self._wake.wait()
+
+    def _owes_too_much(self, now: float) -> bool:
+        count, oldest = len(self._unacknowledged), next(iter(self._unacknowledged.values()))
+        return count > _MOST_UNACKNOWLEDGED or (count > _MAX_UNACKNOWLEDGED and now - oldest > _ACKNOWLEDGE_S)
 
     def _drop_telemetry(self) -> None:
         kept: deque[bytes] = deque()

@@ -87,6 +87,26 @@ def test_a_subscriber_that_reads_nothing_costs_little_and_only_itself(broker: Em
     assert resident_mb(broker) < before + 15
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_subscribers_that_acknowledge_nothing_hold_nobody_up(qos: int) -> None:
+    with started() as broker, contextlib.ExitStack() as stack:
+        for _ in range(20):
+            silent = stack.enter_context(contextlib.closing(RawClient(port_of(broker), keepalive_s=0)))
+            assert silent.subscribe("#", qos=qos) == [min(qos, 1)]
+        reader, sender = RawClient(port_of(broker), keepalive_s=0), RawClient(port_of(broker), keepalive_s=0)
+        reader.subscribe("much/#")
+        for number in range(300):
+            sender.send(publish_packet("much/x", b"%d" % number))
+        assert reader.payloads(300) == [b"%d" % number for number in range(300)]
+
+
+def test_a_subscriber_that_owes_thousands_of_acknowledgements_is_disconnected(port: int) -> None:
+    silent, sender = RawClient(port, keepalive_s=0, timeout_s=30), RawClient(port, keepalive_s=0, timeout_s=30)
+    silent.subscribe("owed/#", qos=1)
+    sender.send(*[publish_packet("owed/x", b"x")] * 3_000)
+    assert silent.is_closed_by_the_broker()
+
+
 @pytest.mark.parametrize("size", [300 * 1024, 100 * 1024 * 1024])
 def test_a_message_of_more_than_256_kib_ends_its_senders_connection(
     broker: EmbeddedBroker, port: int, size: int
