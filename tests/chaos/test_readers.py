@@ -25,11 +25,10 @@ from streamer.emotion.model import EmotionDetectionModel
 from streamer.emotion.profile import VoiceProfile, load_profile, save_profile
 from streamer.sources.demo import DEMO
 from tests.chaos.mutations import mutate_bytes, mutate_document, mutate_toml
-from tests.chaos.table import Row
+from tests.chaos.table import SEED, Row
 
 CI = {"config": 400, "checkpoint": 60, "profile": 400, "journal": 300, "set": 150, "table": 200, "audio": 60}
 BY_HAND = int(os.environ.get("CHAOS_COUNT", "10000"))
-SEED = 27
 REPOSITORY = Path(__file__).parents[2]
 
 Attempt = Callable[[random.Random], Callable[[], object]]

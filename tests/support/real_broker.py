@@ -139,6 +139,13 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def set_password(self, user: str, password: str) -> None:
+        """Give a user another password; clients that came in with the one before are thrown out."""
+        assert self._process is not None
+        command = [program("mosquitto_passwd"), "-b", str(self._config.parent / "passwords"), user, password]
+        subprocess.run(command, check=True, capture_output=True)
+        self._process.send_signal(signal.SIGHUP)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
