@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from streamer.bench.onnx_stream import OnnxStream
+from streamer.bench.openvino_stream import OpenVinoStream, reduced_precisions
 from streamer.codec import Encoder, import_encodec
+from streamer.codec.precision import Precision
 from streamer.constants import FRAME_SAMPLES
 from streamer.extras import install_command
 
@@ -49,6 +52,11 @@ def find_engines() -> Engines:
         steps.append(StepEngine("onnxruntime", _onnxruntime))
     else:
         missing.append(f"onnxruntime is not timed: {install_command('bench')}")
+    if find_spec("openvino") and find_spec("onnx"):
+        precisions: tuple[Precision, ...] = ("float32", *reduced_precisions())
+        steps += [StepEngine(f"openvino {one}", partial(_openvino, precision=one)) for one in precisions]
+    else:
+        missing.append(f"openvino is not timed: {install_command('peers')}")
     if find_spec("transformers"):
         windows.append(WindowEngine("transformers, re-encoding", _transformers))
     else:
@@ -59,6 +67,12 @@ def find_engines() -> Engines:
 def _onnxruntime(encoder: Encoder, chunks: Tensor, threads: int) -> Call:
     audio = chunks.numpy()
     stream = OnnxStream(encoder, batch_size=audio.shape[0], frames=audio.shape[2] // FRAME_SAMPLES, threads=threads)
+    return lambda: stream.step(audio)
+
+
+def _openvino(encoder: Encoder, chunks: Tensor, threads: int, *, precision: Precision) -> Call:
+    audio = chunks.numpy()
+    stream = OpenVinoStream(encoder, audio.shape[0], audio.shape[2] // FRAME_SAMPLES, threads, precision)
     return lambda: stream.step(audio)
 
 

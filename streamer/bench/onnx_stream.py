@@ -33,7 +33,7 @@ class OnnxStream:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
-        graph = _Graph(encoder, batch_size, frames).model().SerializeToString()
+        graph = streaming_graph(encoder, batch_size, frames)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         _, *states = self._session.get_inputs()
         self.states: dict[str, Array] = {state.name: np.zeros(state.shape, np.float32) for state in states}
@@ -43,6 +43,15 @@ class OnnxStream:
         embeddings, *states = self._session.run(None, {"audio": audio, **self.states})
         self.states = dict(zip(self.states, states, strict=True))
         return embeddings  # type: ignore[no-any-return]
+
+
+def streaming_graph(encoder: Encoder, batch_size: int, frames: int) -> bytes:
+    """Return one step of `batch_size` streams as a serialised ONNX model.
+
+    The first input is the audio, the others are the states; the first output is the embeddings, the others are the new
+    states in the same order.
+    """
+    return _Graph(encoder, batch_size, frames).model().SerializeToString()  # type: ignore[no-any-return]
 
 
 class _Graph:

@@ -34,7 +34,7 @@ OnProgress = Callable[[int, int], None]  # rounds done, rounds in all
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What to time. About two minutes with the defaults."""
+    """What to time. About three minutes with the defaults."""
 
     threads: int = 1  # of the CPU, for every engine
     rounds: int = ROUNDS

@@ -26,7 +26,7 @@ def run_steps(*, threads: int, repeats: int, as_json: bool) -> None:
     if threads < 1 or repeats < 1:
         raise UsageError(f"--threads {threads} --repeats {repeats}: both must be at least 1.")
     with Progress(console=Screen(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring, about two minutes", total=None)
+        task = progress.add_task("measuring, about three minutes", total=None)
         report = measure_steps(
             StepPlan(threads=threads, rounds=repeats),
             lambda done, total: progress.update(task, completed=done, total=total),

@@ -7,16 +7,17 @@ import torch
 
 from streamer.bench import engines
 from streamer.bench.onnx_stream import OnnxStream
+from streamer.bench.openvino_stream import OpenVinoStream, reduced_precisions
 from streamer.codec import Encoder, StreamingEncoder
 from streamer.codec.layers import ConvState
 from streamer.extras import install_command
 from tests.conftest import missing
 
 
-def needs(*packages):
+def needs(*packages, extra="bench"):
     for package in packages:
         if find_spec(package) is None:
-            missing(package, install_command("bench"))
+            missing(package, install_command(extra))
 
 
 @pytest.fixture
@@ -38,6 +39,23 @@ def test_the_onnx_graph_continues_as_the_streaming_encoder_does(batch_size, fram
         torch.testing.assert_close(torch.from_numpy(onnx.step(audio.numpy())), ours.step(audio), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.real
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(("batch_size", "frames"), [(1, 1), (2, 3)])
+def test_openvino_continues_as_the_streaming_encoder_does(batch_size, frames, precision, tolerance, encoder):
+    needs("onnx", "openvino", extra="peers")
+    if precision not in ("float32", *reduced_precisions()):
+        pytest.skip(f"OpenVINO does not compute in {precision} on this processor")
+    ours = StreamingEncoder(encoder, batch_size)
+    ours.step(0.1 * torch.randn(batch_size, 1, 2240))
+    peer = OpenVinoStream(encoder, batch_size, frames, precision=precision)
+    peer.set_states(list(_onnx_states(ours)))
+    for _ in range(3):
+        audio = 0.1 * torch.randn(batch_size, 1, frames * 320)
+        expected = ours.step(audio)
+        assert (torch.from_numpy(peer.step(audio.numpy())) - expected).norm() <= tolerance * expected.norm()
+
+
 def _onnx_states(streaming):
     """Ours are [B, T, C] and [B, layers, C]; ONNX wants [B, C, T], and [1, B, C] of every layer."""
     for state in streaming._state.layers.values():
@@ -51,10 +69,13 @@ def _onnx_states(streaming):
 
 
 @pytest.mark.real
-def test_onnxruntime_runs_steps_of_the_given_chunks(encoder):
+def test_every_engine_runs_steps_of_the_given_chunks(encoder):
     needs("onnx", "onnxruntime")
-    (engine,) = engines.find_engines().steps
-    assert engine.make(encoder, torch.randn(2, 1, 640), 1)().shape == (2, 128, 2)
+    needs("openvino", extra="peers")
+    found = engines.find_engines().steps
+    assert {"onnxruntime", "openvino float32"} <= {engine.name for engine in found}
+    for engine in found:
+        assert engine.make(encoder, torch.randn(2, 1, 640), 1)().shape == (2, 128, 2)
 
 
 def test_re_encoding_encodes_every_window_by_itself(monkeypatch):
@@ -80,6 +101,7 @@ def test_a_missing_engine_is_named_with_the_cure(monkeypatch):
     found = engines.find_engines()
     assert not found.steps
     assert [engine.name for engine in found.windows] == ["encodec, re-encoding"]
-    onnx, transformers = found.missing
+    onnx, openvino, transformers = found.missing
     assert install_command("bench") in onnx
+    assert install_command("peers") in openvino
     assert "pip install transformers" in transformers
