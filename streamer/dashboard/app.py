@@ -284,8 +284,9 @@ class StreamerApp(App[None]):
         stream = None if shown is None else self._chosen(shown)
         if shown is None or stream is None:
             return
-        oldest = stream.timeline[0].time if stream.timeline else shown.time
-        self._lens = move(self._lens, shown.time, oldest)
+        now = stream.now(shown.time)
+        oldest = stream.timeline[0].time if stream.timeline else now
+        self._lens = move(self._lens, now, oldest)
         self.tick()
 
     def _remember_theme(self, theme: Theme) -> None:

@@ -23,12 +23,12 @@ class StatisticsPanel(Canvas):
     """Draws the figures of the section on the timeline beside those of all that is known of the stream."""
 
     def key(self, view: View) -> object:
-        return (view.labels, view.stream and view.stream.name, view.lens, int(view.snapshot.time))
+        return (view.labels, view.stream and view.stream.name, view.lens, int(view.now))
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         if view.stream is None:
             return []
-        now, points = view.snapshot.time, view.stream.timeline
+        now, points = view.now, view.stream.timeline
         right = view.lens.right(now)
         oldest = points[0].time if points else now
         section = statistics_of(points, right - view.lens.span_s, right)

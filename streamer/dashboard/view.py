@@ -39,6 +39,12 @@ class View:
     lens: Lens  # on the timeline
 
     @property
+    def now(self) -> float:
+        """The moment at which the timeline ends, in seconds since the epoch."""
+        time = self.snapshot.time
+        return time if self.stream is None else self.stream.now(time)
+
+    @property
     def absent(self) -> str:
         """The text shown where a figure is None."""
         return NOT_SENT if self.watching else UNKNOWN

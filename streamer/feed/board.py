@@ -23,7 +23,7 @@ from streamer.feed.snapshot import (
     StreamView,
     TimelinePoint,
 )
-from streamer.feed.track import Track
+from streamer.feed.track import Track, TrackClock
 
 LOG_LINES = 500
 FOLDED_BACK = 6  # a line that repeats one of so many newest ones is counted there
@@ -52,6 +52,7 @@ class _Record:
     health: Health | None = None
     track: Track = field(default_factory=lambda: Track(300.0))
     shift_s: float = 0.0  # from an event's time to its place on the timeline, where a recording has a time of its own
+    clock: TrackClock = field(default_factory=TrackClock)
     open: dict[str, float] = field(default_factory=dict)  # id of an emotion that started → its place on the timeline
     calibrated: bool = False
     enrolment: EnrolmentView | None = None
@@ -185,6 +186,8 @@ class Board:
         """Log a transition and mark it on the timeline: windows may be throttled on their way, or lost."""
         record = self._records.get(name)
         place = min(self._wall(), event.time + (record.shift_s if record else 0.0))
+        if record is not None and record.clock.ahead:
+            place = record.clock.newest
         if isinstance(event, EmotionStarted):
             self._write("emotion", name, f"{event.label} started {event.confidence:.2f}", event.time)
             if record is not None:
@@ -205,8 +208,9 @@ class Board:
         now = self._wall()
         # A recording with a start time is shown as it is played, and what comes from a clock that is ahead at once.
         record.shift_s = now - window.time if not now - self._timeline_s <= window.time <= now else 0.0
-        record.track.cut(now)
-        shown = window.time + record.shift_s
+        if not record.clock.ahead or now < record.clock.seen:
+            record.track.cut(now)
+        shown = record.clock.place(window.end_s, window.time + record.shift_s, now)
         record.track.add(TimelinePoint(shown, label, held.confidence if held else None, lost, window.speech))
         if lost:
             self._write("loss", name, f"lost {window.dropped_samples / 24:.0f} ms of audio", window.time)

@@ -88,6 +88,10 @@ class StreamView:
     enrolment: EnrolmentView | None = None  # while a speaker is enrolled
     familiarity: Familiarity | None = None  # None where the model keeps no history, and over a broker
 
+    def now(self, time: float) -> float:
+        """Return where the timeline ends at `time`: that of a recording that is read fast runs ahead."""
+        return max(time, self.timeline[-1].time) if self.timeline else time
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerView:

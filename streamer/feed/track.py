@@ -9,6 +9,8 @@ from streamer.feed.snapshot import TimelinePoint
 KEPT_S = 86_400.0  # a day: 43,000 points of some 130 bytes
 MOST_POINTS = 50_000  # whatever comes
 THIN_S = 2.0  # distance of two old points with the same label
+AHEAD_S = 2.0  # by so much no window of a live stream is early: its clock would have to gain that
+JUMP_S = 600.0  # by more no recording runs between two windows, also where a broker drops most
 HOLD_S = 2.5  # a point stands for the time until the next one, but for no longer
 
 
@@ -17,6 +19,32 @@ def span_end(points: Sequence[TimelinePoint], index: int, now: float) -> float:
     point = points[index]
     following = points[index + 1].time if index + 1 < len(points) else now
     return min(max(point.time, following), point.time + HOLD_S)
+
+
+@dataclass(slots=True)
+class TrackClock:
+    """Places windows on a stream's timeline: where they were heard or, of a recording that is read fast, where it is.
+
+    Such a recording runs ahead of the time of day, and so does its timeline: a minute there is one of speech.
+    """
+
+    newest: float = 0.0  # place of the newest window
+    seen: float = 0.0  # time of day at which it came
+    ahead: bool = False  # whether the recording runs ahead
+    _zero: float | None = None  # place of the stream's first sample
+    _end_s: float = 0.0  # of the newest window
+
+    def place(self, end_s: float, heard: float, now: float) -> float:
+        """Return the place of the window that ends at `end_s` of its stream and, by its own time, was `heard` then."""
+        if now < self.seen:  # the time of day was set back
+            self._zero, self.ahead = None, False
+        if self._zero is not None and not 0 <= end_s - self._end_s <= JUMP_S:  # the stream began anew
+            self._zero = max(heard, self.newest) - end_s if self.ahead else None
+        self._zero = heard - end_s if self._zero is None else max(self._zero, heard - end_s)
+        self.ahead = self.ahead or self._zero + end_s > now + AHEAD_S
+        self.newest = self._zero + end_s if self.ahead else heard
+        self.seen, self._end_s = now, end_s
+        return self.newest
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ def state_json(snapshot: Snapshot, run: str) -> bytes:
             "labels": labels_of(snapshot, first),
             "model": snapshot.info.model if snapshot.info else None,
             "broker": {"status": snapshot.broker.status, "detail": snapshot.broker.detail},
-            "streams": [_stream(stream) for stream in snapshot.streams],
+            "streams": [_stream(stream, snapshot.time) for stream in snapshot.streams],
         }
     )
 
@@ -47,7 +47,7 @@ def past_json(snapshot: Snapshot, run: str) -> bytes:
             "streams": {
                 stream.name: {
                     "since": stream.timeline[0].time if stream.timeline else snapshot.time,
-                    "spans": held_spans(stream.timeline, snapshot.time),
+                    "spans": held_spans(stream.timeline, stream.now(snapshot.time)),
                     "lost": [round(point.time, 2) for point in stream.timeline if point.lost],
                 }
                 for stream in snapshot.streams
@@ -76,7 +76,7 @@ def held_spans(points: Sequence[TimelinePoint], now: float) -> list[list[Any]]:
     return [[round(start, 2), round(end, 2), label, round(sure, 3)] for start, end, label, sure in spans]
 
 
-def _stream(stream: StreamView) -> dict[str, Any]:
+def _stream(stream: StreamView, time: float) -> dict[str, Any]:
     window = stream.window if stream.status in CAPTURING else None
     health, state, sure = stream.health, stream.state, inferred(stream)
     label = current_label(stream)
@@ -85,6 +85,7 @@ def _stream(stream: StreamView) -> dict[str, Any]:
     leaning = state.leaning if state and label is None and stream.status in CAPTURING else None
     return {
         "name": stream.name,
+        "now": round(stream.now(time), 3),
         "status": stream.status,
         "detail": stream.detail or FAMILIARITY.get(stream.familiarity, ""),
         "device": stream.device,

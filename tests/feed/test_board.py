@@ -3,9 +3,12 @@
 import threading
 from dataclasses import replace
 
+import pytest
+
 from streamer.events import EmotionEnded, EmotionStarted, Health, Info, State, Window
 from streamer.feed.board import LOG_LINES, Board
 from streamer.feed.snapshot import BrokerView
+from streamer.feed.statistics import statistics_of
 from streamer.feed.track import MOST_POINTS
 
 WINDOW = Window(
@@ -57,6 +60,43 @@ def test_a_recording_with_a_start_time_is_shown_on_the_timeline_as_it_is_played(
     assert [point.time for point in view.timeline] == [1000.0]
     assert view.window is not None
     assert view.window.time == 3.0
+
+
+@pytest.mark.parametrize("start_time", [None, 3.0], ids=["time of day", "a start time"])
+def test_a_minute_on_the_timeline_of_a_recording_that_is_read_fast_is_one_of_the_recording(
+    start_time: float | None,
+) -> None:
+    now = 1000.0
+    b = Board(["desk"], timeline_s=600.0, wall=lambda: now)
+    began = 0.0
+    for i in range(1, 1001):  # four minutes of windows in ten seconds
+        now += 0.01
+        time = now if start_time is None else start_time + 0.24 * i
+        if i == 500:
+            began = time
+            b.event(EmotionStarted("desk", "ab-1", time, "angry", None, 0.8, 0.0))
+        b.event(replace(STATE, label="angry" if 500 <= i < 750 else None))
+        b.event(replace(WINDOW, seq=i, time=time, end_s=0.24 * i, speech=1.0))
+        if i == 750:
+            b.event(EmotionEnded("desk", "ab-1", time, "angry", time - began, 0.9))
+    (view,) = b.snapshot().streams
+    assert view.now(now) == pytest.approx(1000.0 + 240.0, abs=1.0)
+    figures = statistics_of(view.timeline, view.timeline[0].time, view.now(now))
+    assert figures.heard_s == pytest.approx(240.0, abs=3.0)
+    assert figures.held_s["angry"] == pytest.approx(60.0, abs=1.0)
+    assert figures.transitions == 1
+
+
+def test_a_live_stream_s_timeline_ends_now_whatever_its_clock_gains() -> None:
+    now = 1000.0
+    b = Board(["desk"], timeline_s=60.0, wall=lambda: now)
+    for i in range(2000):
+        now += 0.24
+        b.event(replace(WINDOW, seq=i, time=now - 0.05, end_s=0.24 * i * 1.0005))
+    (view,) = b.snapshot().streams
+    assert view.now(now) == now
+    b.event(replace(WINDOW, seq=2000, time=now, end_s=1e9))  # whatever others publish
+    assert b.snapshot().streams[0].now(now) == now
 
 
 def test_the_timeline_holds_the_tracked_label() -> None:

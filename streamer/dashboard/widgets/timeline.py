@@ -57,12 +57,12 @@ class Timeline(Canvas):
 
     def key(self, view: View) -> object:
         points = view.stream.timeline if view.stream else ()
-        now, lens = view.snapshot.time, view.lens
+        now, lens = view.now, view.lens
         newest = points[-1] if points and lens.span_s < REDRAWS and lens.end is None else None
         return (view.labels, newest, lens, math.floor(now * REDRAWS / lens.span_s), view.stream and view.stream.name)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        lens, now = view.lens, view.snapshot.time
+        lens, now = view.lens, view.now
         points = view.stream.timeline if view.stream else ()
         lanes = 0 < len(view.labels) < height
         name_cells = (10 if width >= 56 else 4) if lanes else 0

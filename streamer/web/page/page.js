@@ -5,6 +5,7 @@ import { microphoneButton } from "./microphone.js";
 
 const SPANS = [["2 min", 120], ["10 min", 600], ["1 h", 3600], ["1 day", 86400]];
 const FLOOR_DBFS = -72, HOT_DBFS = -6, STALE_MS = 4000, JOINED_S = 2.5;
+const SKIPPED_S = 15; // between two states of a recording that is read fast
 const GOOD = ["live"], WARN = ["no signal", "behind"], BAD = ["no device", "mic lost", "source lost"];
 const IDLE = { starting: "starting …", warming: "listening …", paused: "muted", ended: "ended", "no signal": "no signal",
   "no device": "no microphone", "mic lost": "microphone lost", "source lost": "nothing arrives" };
@@ -40,7 +41,7 @@ function take(state) {
     loadPast();
   }
   page.state = state;
-  for (const stream of state.streams) append(stream, state.time);
+  for (const stream of state.streams) append(stream, stream.now, stream.now > state.time ? SKIPPED_S : JOINED_S);
   draw();
 }
 
@@ -62,13 +63,13 @@ async function loadPast() {
   }
 }
 
-function append(stream, now) {
+function append(stream, now, hole) {
   const past = (page.past[stream.name] ||= { since: now, spans: [], lost: [], seq: null });
   if (stream.seq !== past.seq && stream.lost) past.lost.push(now);
   past.seq = stream.seq;
   if (!stream.label) return;
   const last = past.spans[past.spans.length - 1];
-  if (last && last[2] === stream.label && now - last[1] < JOINED_S && now - last[0] < 60) {
+  if (last && last[2] === stream.label && now - last[1] < hole && now - last[0] < 60) {
     last[3] += (stream.confidence - last[3]) * Math.min(1, (now - last[1]) / Math.max(0.1, now - last[0]));
     last[1] = now;
   } else {
@@ -207,8 +208,8 @@ function drawBars(stream, labels) {
 }
 
 function drawPast(stream, labels) {
-  const past = page.past[stream.name] || { spans: [], lost: [], since: page.state.time };
-  const now = page.state.time;
+  const past = page.past[stream.name] || { spans: [], lost: [], since: stream.now };
+  const now = stream.now;
   const moment = drawTimeline(at("timeline"), past, labels, now, page.spanS, page.cursor);
   let under = "";
   if (moment !== null) {
