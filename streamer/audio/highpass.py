@@ -12,7 +12,8 @@ block of 32 samples is one product with a matrix, and only the state goes from b
 
 In the same way the states within a group of 16 blocks are one product with the state before the group and all R x.
 
-It computes in float64. How a stream is cut into chunks changes no sample by more than rounding.
+The states are float64; what is only summed up within a block is float32, as the samples are. How a stream is cut into
+chunks changes no sample by more than rounding.
 
 A stream begins as though its first sample had been there for ever: an offset makes no thump that the normaliser would
 take for the first word.
@@ -20,15 +21,17 @@ take for the first word.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from streamer.arrays import Float64Array, Samples
+from streamer.arrays import Float32Array, Float64Array, Samples
 from streamer.constants import SAMPLE_RATE
 
 Mask = npt.NDArray[np.bool_]
 _Chosen = npt.NDArray[np.int64]
+_Matrix = TypeVar("_Matrix", Float32Array, Float64Array)
 
 BLOCK = 32  # samples: larger blocks multiply more, smaller ones have more states
 GROUP = 32  # blocks: one step of Python each
@@ -109,17 +112,21 @@ class HighPass:
         """
         if audio.ndim != 2 or audio.shape[0] != self.batch_size:
             raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
-        out = np.zeros_like(audio, dtype=np.float32)
         chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        if out.size == 0 or len(chosen) == 0:
-            return out
-        samples = audio[chosen].astype(np.float64)
+        if audio.size == 0 or len(chosen) == 0:
+            return np.zeros_like(audio, dtype=np.float32)
+        everything = len(chosen) == self.batch_size
+        samples = np.asarray(audio if everything else audio[chosen], dtype=np.float32)
         if not np.isfinite(samples.sum()):
-            samples[~np.isfinite(samples)] = 0
+            samples = np.where(np.isfinite(samples), samples, np.float32(0))
         state = self.state.take(chosen)
         state.memory = np.where(state.begun[:, None], state.memory, self._blocks.steady * samples[:, :1])
-        out[chosen], memory = self._blocks.filter(samples, state.memory)
+        filtered, memory = self._blocks.filter(samples, state.memory)
         self.state.put(chosen, HighPassState(memory, np.ones(len(chosen), dtype=bool)))
+        if everything:
+            return filtered
+        out = np.zeros_like(audio, dtype=np.float32)
+        out[chosen] = filtered
         return out
 
 
@@ -128,33 +135,34 @@ class _Blocks:
     """The filter's matrices for blocks of 32 samples and groups of 16 blocks."""
 
     steady: Float64Array  # [2] state after an endless input of ones; the output is 0 then
-    from_samples: Float64Array  # [32, 34] transposed H, then transposed R
-    from_state: Float64Array  # [2, 32] transposed O
+    from_samples: Float32Array  # [32, 32] transposed H
+    pushes: Float64Array  # [32, 2] transposed R
+    from_state: Float32Array  # [2, 32] transposed O
     powers: Float64Array  # [33, 2, 2] A^n
     states_from_pushes: Float64Array  # [32, 34] from all R x of a group to the states before its blocks and after them
     states_from_state: Float64Array  # [2, 34] likewise, from the state before the group
 
-    def filter(self, samples: Float64Array, state: Float64Array) -> tuple[Float64Array, Float64Array]:
+    def filter(self, samples: Float32Array, state: Float64Array) -> tuple[Float32Array, Float64Array]:
         """Return the output [B, S] of `samples` [B, S] from `state` [B, 2] on, and the state after them."""
         rows, length = samples.shape
         whole, rest = divmod(length, BLOCK)
         blocks = whole + (rest > 0)
         padded = samples
         if rest:
-            padded = np.zeros((rows, blocks * BLOCK))
+            padded = np.zeros((rows, blocks * BLOCK), dtype=np.float32)
             padded[:, :length] = samples
-        both = _product(padded.reshape(-1, BLOCK), self.from_samples).reshape(rows, blocks, BLOCK + ORDER)
+        each = np.ascontiguousarray(padded).reshape(-1, BLOCK)
         groups = -(-blocks // GROUP)
         pushes = np.zeros((rows, groups * GROUP, ORDER))
-        pushes[:, :blocks] = both[:, :, BLOCK:]
+        pushes[:, :blocks] = _product(each.astype(np.float64), self.pushes).reshape(rows, blocks, ORDER)
         states = self._states(pushes.reshape(rows, groups, -1), state)  # [B, K + 1, 2]
-        out = both[:, :, :BLOCK]
-        out += _product(states[:, :blocks].reshape(-1, ORDER), self.from_state).reshape(out.shape)
+        before = states[:, :blocks].astype(np.float32).reshape(-1, ORDER)
+        out = _product(np.concatenate([each, before], axis=1), np.concatenate([self.from_samples, self.from_state]))
         after = states[:, whole]
         if rest:  # R is for whole blocks: as though zeros had come before the rest
             last = np.zeros((rows, BLOCK))
             last[:, BLOCK - rest :] = samples[:, length - rest :]
-            after = after @ self.powers[rest].T + last @ self.from_samples[:, BLOCK:]
+            after = after @ self.powers[rest].T + last @ self.pushes
         return out.reshape(rows, -1)[:, :length], after
 
     def _states(self, pushes: Float64Array, state: Float64Array) -> Float64Array:
@@ -171,11 +179,11 @@ class _Blocks:
         return np.concatenate([states, state[:, None]], axis=1)
 
 
-def _product(left: Float64Array, right: Float64Array) -> Float64Array:
+def _product(left: _Matrix, right: _Matrix) -> _Matrix:
     """Return `left @ right` by torch: numpy's BLAS wakes threads of its own for products of this size."""
     import torch
 
-    product: Float64Array = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    product: _Matrix = torch.mm(torch.from_numpy(left), torch.from_numpy(right)).numpy()
     return product
 
 
@@ -185,9 +193,11 @@ def _blocks(cutoff_hz: float) -> _Blocks:
     scale = 1 + np.sqrt(2) * warped + warped**2
     b0, b1, b2 = np.array([1.0, -2.0, 1.0]) / scale
     a1, a2 = 2 * (warped**2 - 1) / scale, (1 - np.sqrt(2) * warped + warped**2) / scale
-    # Transposed direct form II: y = b0 x + s1, s1' = b1 x - a1 y + s2, s2' = b2 x - a2 y.
-    a = np.array([[-a1, 1.0], [-a2, 0.0]])
-    b = np.array([b1 - a1 * b0, b2 - a2 * b0])
+    # Transposed direct form II: y = b0 x + s1, s1' = b1 x - a1 y + s2, s2' = b2 x - a2 y. The state is s1 and s1 + s2:
+    # both poles are near 1, so that s1 and s2 nearly cancel, and float32 would lose the difference.
+    basis = np.array([[1.0, 0.0], [1.0, 1.0]])
+    a = basis @ np.array([[-a1, 1.0], [-a2, 0.0]]) @ np.linalg.inv(basis)
+    b = basis @ np.array([b1 - a1 * b0, b2 - a2 * b0])
     powers = np.stack([np.linalg.matrix_power(a, n) for n in range(BLOCK + 1)])
     from_state = powers[:BLOCK, 0]  # [32, 2]: c = (1, 0)
     response = np.concatenate([[b0], from_state[:-1] @ b])  # [32] h
@@ -200,9 +210,10 @@ def _blocks(cutoff_hz: float) -> _Blocks:
         for later in range(block + 1, GROUP + 1):
             pushed[block, :, later] = over_blocks[later - 1 - block].T
     return _Blocks(
-        steady=np.array([-b0, -b0 - b1]),
-        from_samples=np.concatenate([toeplitz.T, to_state], axis=1),
-        from_state=from_state.T.copy(),
+        steady=basis @ np.array([-b0, -b0 - b1]),
+        from_samples=toeplitz.T.astype(np.float32),
+        pushes=to_state,
+        from_state=from_state.T.astype(np.float32),
         powers=powers,
         states_from_pushes=pushed.reshape(GROUP * ORDER, -1),
         states_from_state=over_blocks.transpose(2, 0, 1).reshape(ORDER, -1),

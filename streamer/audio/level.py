@@ -146,13 +146,17 @@ class LevelNormalizer:
         """
         if audio.ndim != 2 or audio.shape[0] != self.batch_size:
             raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
-        out = np.zeros_like(audio, dtype=np.float32)
         chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        if out.size == 0 or len(chosen) == 0:
-            return out
+        if audio.size == 0 or len(chosen) == 0:
+            return np.zeros_like(audio, dtype=np.float32)
+        everything = len(chosen) == self.batch_size
         state = self.state.take(chosen)
-        out[chosen] = _apply_gain(state, np.asarray(audio[chosen], dtype=np.float32))
+        levelled = _apply_gain(state, np.asarray(audio if everything else audio[chosen], dtype=np.float32))
         self.state.put(chosen, state)
+        if everything:
+            return levelled
+        out = np.zeros_like(audio, dtype=np.float32)
+        out[chosen] = levelled
         return out
 
 
@@ -179,9 +183,11 @@ def _apply_gain(state: LevelState, samples: Samples) -> Samples:
     state.filled = ends % BLOCK
     open_block = np.minimum(complete, energies.shape[1] - 1)  # the block that is not complete, if there is one
     state.energy = np.where(state.filled, energies[np.arange(rows), open_block], 0.0)
-    ramps = gains[..., :1] + (gains[..., 1:] - gains[..., :1]) * _RAMP  # [B, K, 320]
+    ramps = (gains[..., 1:] - gains[..., :1]) * _RAMP  # [B, K, 320]
+    ramps += gains[..., :1]
     if columns is None:
-        out: Samples = (ramps * grid).reshape(rows, length)
+        ramps *= grid
+        out: Samples = ramps.reshape(rows, length)
     else:
         out = samples * np.take_along_axis(ramps.reshape(rows, -1), columns, axis=1)
     np.minimum(np.maximum(out, -1, out=out), 1, out=out)  # a third of the time of numpy's clip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from streamer.arrays import Float64Array, Samples
+from streamer.arrays import Float32Array, Float64Array, Samples
 from streamer.audio.vad_input import windows
 from streamer.constants import SAMPLE_RATE
 
@@ -28,6 +28,7 @@ AUDIBLE_RMS = 0.02  # after the level normaliser, which brings speech to 0.05
 LEAST_MOVE, MOST_MOVE = 0.006, 0.12  # octaves in 32 ms: 7 cents and 1.4 semitones
 WINDOW_FRAMES = 31  # 1 s
 WAITING_FRAMES = 48  # 1.5 s
+_ROOM = 3 * WAITING_FRAMES * STEP  # samples: two thirds that may wait, and those of a step
 BEGINS, ENDS = 10, 8  # frames that count within a second, from which a voice begins and below which it ends
 
 _LAGS = np.arange(20, 100)  # samples: 1,200 to 242 Hz
@@ -52,39 +53,41 @@ def audible(frames: Samples) -> npt.NDArray[np.bool_]:
 
 
 def _pitches(frames: Samples) -> Float64Array:
-    import torch
-
-    with torch.inference_mode():
-        r = _autocorrelation(torch.from_numpy(frames))
-        r /= (r[:, :1] + 1e-9) * _of_window()
-        first, end = _LAGS[0], _LAGS[-1] + 1
-        before, inner, after = (r[:, first + shift : end + shift] for shift in (-1, 0, 1))
-        peaks = (inner >= before) & (inner >= after) & (inner >= _NEARLY * inner.amax(dim=1, keepdim=True))
-        place = torch.where(peaks.any(dim=1), peaks.to(torch.uint8).argmax(dim=1), inner.argmax(dim=1))[:, None]
-        left, top, right = (part.gather(1, place)[:, 0].double().numpy() for part in (before, inner, after))
-        lags = _LAGS[place[:, 0].numpy()]
+    r = _autocorrelation(frames)
+    r /= (r[:, :1] + np.float32(1e-9)) * _of_window()
+    first, end = _LAGS[0], _LAGS[-1] + 1
+    before, inner, after = (r[:, first + shift : end + shift] for shift in (-1, 0, 1))
+    best = inner.argmax(axis=1)
+    rows = np.arange(len(r))
+    peaks = (inner >= before) & (inner >= after) & (inner >= _NEARLY * inner[rows, best][:, None])
+    shortest = peaks.argmax(axis=1)
+    place = np.where(peaks[rows, shortest], shortest, best)
+    left, top, right = (part[rows, place].astype(np.float64) for part in (before, inner, after))
     between = np.clip((left - right) / (2 * (left - 2 * top + right) - 1e-12), -0.5, 0.5)  # the parabola's vertex
-    pitch = SAMPLE_RATE / (lags + between)
+    pitch = SAMPLE_RATE / (_LAGS[place] + between)
     found = (top >= PERIODIC) & (pitch >= LOWEST_HZ) & (pitch <= HIGHEST_HZ)
     return np.where(found, pitch, 0.0)
 
 
-def _autocorrelation(frames: "Tensor") -> "Tensor":
+def _autocorrelation(frames: Samples) -> Float32Array:
     """Return the autocorrelation [M, 101] of `frames` [M, 1536], less their mean and windowed, at lags 0 to 100.
 
     The power spectrum goes back by a product with a matrix: of 1,728 lags 101 are needed.
     """
     import torch
 
-    spectrum = torch.fft.rfft((frames - frames.mean(dim=1, keepdim=True)) * _window(), FFT)
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag) @ _inverse()
+    with torch.inference_mode():
+        centred = (frames - frames.mean(axis=1, keepdims=True)) * _window()
+        powers = np.abs(torch.fft.rfft(torch.from_numpy(centred), FFT).numpy())  # a quarter of torch's time
+        np.square(powers, out=powers)
+        found: Float32Array = torch.mm(torch.from_numpy(powers), _inverse()).numpy()
+    return found
 
 
 @cache
-def _window() -> "Tensor":
-    import torch
-
-    return torch.hann_window(FRAME, periodic=False)
+def _window() -> Float32Array:
+    window: Float32Array = np.hanning(FRAME).astype(np.float32)
+    return window
 
 
 @cache
@@ -99,13 +102,10 @@ def _inverse() -> "Tensor":
 
 
 @cache
-def _of_window() -> "Tensor":
+def _of_window() -> Float32Array:
     """Return the autocorrelation [101] of the window, 1 at lag 0."""
-    import torch
-
-    spectrum = torch.fft.rfft(_window(), FFT)
-    of_window: Tensor = (spectrum.real.square() + spectrum.imag.square()) @ _inverse()
-    return of_window / of_window[0]
+    of_window = np.correlate(_window(), _window(), "full")[FRAME - 1 : FRAME + _LAGS[-1] + 1]
+    return np.asarray(of_window / of_window[0], dtype=np.float32)
 
 
 class HighVoice:
@@ -162,20 +162,26 @@ class HighVoiceOnDemand:
 
     def __init__(self, first: int = 0) -> None:
         self._voice = HighVoice()
-        self._pieces: deque[Samples] = deque()  # audio that waits, oldest first
-        self._samples = 0  # in them
+        self._audio: Samples = np.empty(_ROOM, dtype=np.float32)
+        self._samples = 0  # of it that wait
+        self._powers: list[float] = []  # sum of squares of each step among them, as far as anybody asked
         self._first = first  # number of the frame at their beginning
         self._asked = 0  # frames given by `ask`
 
     def push(self, samples: Samples) -> None:
         """Add the next samples, [n] float32 at 24 kHz, level-normalised."""
-        self._pieces.append(samples.copy())
-        self._samples += len(samples)
+        end = self._samples + len(samples)
+        if end > len(self._audio):
+            self._audio = np.concatenate([self._audio[: self._samples], np.empty(end, dtype=np.float32)])
+        self._audio[self._samples : end] = samples
+        self._samples = end
 
     def trim(self) -> None:
         """Forget what nobody will ask for; to be called once a step."""
         if self._samples > 2 * WAITING_FRAMES * STEP:  # rarely, since it moves all that waits
             self._forget_before(self._first + self._samples // STEP - WAITING_FRAMES)
+        if len(self._audio) > _ROOM >= self._samples:
+            self._audio = self._audio[:_ROOM].copy()
 
     def ask(self, first: int, last: int) -> Samples:
         """Return the frames [M, 1536] whose pitch `answer` needs to tell of frames `first` to `last`.
@@ -186,9 +192,12 @@ class HighVoiceOnDemand:
         self._asked = last - self._first + 1
         if self._asked <= 0:
             return NO_FRAMES
-        self._pieces = deque([np.concatenate(self._pieces)])
-        frames = windows(self._pieces[0], 0, FRAME, STEP)[: self._asked]
-        return frames if self._voice.count + np.count_nonzero(audible(frames)) >= ENDS else frames[:0]
+        steps = windows(self._audio[: self._samples], len(self._powers) * STEP, STEP, STEP)
+        self._powers += np.einsum("mt,mt->m", steps, steps).tolist()
+        frame_powers = np.convolve(self._powers[: self._asked + 1], (1, 1), "valid") / FRAME
+        if self._voice.count + np.count_nonzero(frame_powers >= AUDIBLE_RMS**2) < ENDS:
+            return NO_FRAMES
+        return windows(self._audio[: self._samples], 0, FRAME, STEP)[: self._asked]
 
     def answer(self, pitches: npt.ArrayLike) -> dict[int, bool]:
         """Return whether there is a voice after each frame, by its number, from the pitches of what `ask` gave."""
@@ -202,6 +211,8 @@ class HighVoiceOnDemand:
             self._voice.forget()
 
     def _drop(self, frames: int) -> None:
-        self._pieces = deque([np.concatenate(self._pieces)[frames * STEP :]])
-        self._samples -= frames * STEP
+        left = self._samples - frames * STEP
+        self._audio[:left] = self._audio[self._samples - left : self._samples].copy()
+        self._samples = left
+        del self._powers[:frames]
         self._first += frames

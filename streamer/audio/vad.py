@@ -16,20 +16,20 @@ audio at 0.5.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from streamer.arrays import Samples
 from streamer.audio.pitch import NO_FRAMES, HighVoiceOnDemand, high_pitches
-from streamer.audio.vad_input import CHUNK, LOOKAHEAD, SLOWED_CHUNK, VadInput
+from streamer.audio.vad_input import CHUNK, LOOKAHEAD, VadInput
 from streamer.constants import SAMPLE_RATE
 
 if TYPE_CHECKING:  # slow to import
     from streamer.audio.silero import Kernels, SileroNetwork
 
 HISTORY_CHUNKS = 60 * SAMPLE_RATE // CHUNK  # a minute: more than any window
+RECENT_CHUNKS = 8  # a quarter of a second
 GRID = 2 * CHUNK  # samples = 3 x SLOWED_CHUNK: chunks of both speeds begin at every whole multiple
 SUSPICION_CHUNKS = 3 * SAMPLE_RATE // CHUNK  # 93 of 32 ms: how long a moderate probability supports a high pitch
 SUSPICION = 0.4  # of `enter`: 0.2; 0.15 to 0.25 were measured to do the same
@@ -39,8 +39,7 @@ PLAIN_MARGIN = 0.9  # of the plain audio: 1 - 0.9 (1 - 0.5) = 0.55
 SLOWED_MARGIN = 0.4  # of the slowed audio, which is speech-like more often: 1 - 0.4 (1 - 0.5) = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class VadChunk:
+class VadChunk(NamedTuple):
     """Voice activity in the 32 ms that end at `end`."""
 
     end: int  # absolute position at 24 kHz
@@ -49,8 +48,7 @@ class VadChunk:
     is_speech: bool  # after hysteresis
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(NamedTuple):
     """What the network alone finds in a chunk."""
 
     number: int  # of the chunk, from 0 since the reset
@@ -120,13 +118,14 @@ class VoiceActivityDetector:
         self._chunks = 0  # classified since the reset
         self._network_speaks = False  # after hysteresis, by the probabilities alone
         self._speaking = False
-        self._history: deque[VadChunk] = deque(maxlen=HISTORY_CHUNKS)
+        self._history = bytearray()  # whether each of the newest chunks, a minute or more, is speech
+        self._recent: deque[float] = deque(maxlen=RECENT_CHUNKS)  # the larger probability of each of the newest
 
     def skip(self, received: int) -> None:
         """Take the samples up to number `received` since the reset for silence, unseen; `resume` looks again."""
-        while (self._chunks + 1) * CHUNK + LOOKAHEAD <= received:
-            self._chunks += 1
-            self._history.append(VadChunk(self._start + self._chunks * CHUNK, 0.0, 0.0, False))
+        skipped = max(0, (received - LOOKAHEAD) // CHUNK - self._chunks)
+        self._recent.extend([0.0] * min(skipped, RECENT_CHUNKS))
+        self._append(bytes(skipped))
         self._speaking = self._network_speaks = False
 
     def resume(self, newest: Samples, received: int) -> Samples:
@@ -142,9 +141,7 @@ class VoiceActivityDetector:
         begin = -(-(received - len(newest)) // GRID) * GRID  # where chunks of both speeds begin
         audio = newest[max(0, len(newest) - (received - begin)) :]
         chunks = begin // CHUNK
-        while self._history and self._history[-1].end > self._start + begin:
-            self._history.pop()
-        history, memories = self._history, self._memories
+        history, memories = self._history[: len(self._history) - max(0, self._chunks - chunks)], self._memories
         self.reset(self._start)
         self._history, self._memories, self._chunks = history, memories, chunks
         self._suspected = chunks - SUSPICION_CHUNKS
@@ -154,8 +151,7 @@ class VoiceActivityDetector:
     @property
     def newest_probability(self) -> float:
         """The largest probability in the newest quarter of a second."""
-        newest = [self._history[-i] for i in range(1, min(8, len(self._history)) + 1)]
-        return max((max(chunk.probability, chunk.slowed_probability) for chunk in newest), default=0.0)
+        return max(self._recent, default=0.0)
 
     @property
     def suspicious(self) -> bool:
@@ -186,41 +182,59 @@ class VoiceActivityDetector:
         return speech / classified if classified else 0.0
 
     def _overlaps(self, start: int, end: int) -> tuple[int, int]:
-        classified = speech = 0
-        for chunk in reversed(self._history):
-            if chunk.end <= start:
-                break
-            overlap = max(0, min(chunk.end, end) - max(chunk.end - CHUNK, start))
-            classified += overlap
-            speech += overlap * chunk.is_speech
-        return classified, speech
+        """Return how many samples of [start, end) are classified, and how many of these are speech."""
+        start, end = start - self._start, end - self._start
+        oldest = self._chunks - len(self._history)
+        first, after = max(oldest, start // CHUNK), min(self._chunks, -(-end // CHUNK))
+        if first >= after:
+            return 0, 0
+        flags = self._history[first - oldest : after - oldest]
+        before, beyond = max(0, start - first * CHUNK), max(0, after * CHUNK - end)  # of the chunks at the edges
+        speech = flags.count(1) * CHUNK - flags[0] * before - flags[-1] * beyond
+        return (after - first) * CHUNK - before - beyond, speech
+
+    def _append(self, flags: bytes | bytearray) -> None:
+        """Add whether each of the next chunks is speech."""
+        self._chunks += len(flags)
+        self._history += flags
+        if len(self._history) > 2 * HISTORY_CHUNKS:  # rarely, since it moves all of them
+            del self._history[:-HISTORY_CHUNKS]
 
     def _judge(self, plain: Sequence[float], slowed: Sequence[float]) -> list[_Verdict]:
         """Return what the network finds in the next chunks, from all probabilities that are new."""
         self._slowed_results.extend(slowed)
         verdicts = []
         for number, probability in enumerate(plain, start=self._chunks):
-            ending = CHUNK * (number + 1) // SLOWED_CHUNK - CHUNK * number // SLOWED_CHUNK  # 1 or 2 of 512 in 768
-            largest = max(self._slowed_results.popleft() for _ in range(ending))
+            largest = self._slowed_results.popleft()
+            if (
+                number % 2
+            ):  # after chunk 2 k + 1, 3 k + 3 slowed chunks of 512 samples have ended, and 3 k + 1 before it
+                largest = max(largest, self._slowed_results.popleft())
             if self._network_speaks:
                 self._network_speaks = probability >= self._ends or largest >= self._slowed_ends
             else:
                 self._network_speaks = probability >= self._begins or largest >= self._slowed_begins
-            if max(probability, largest) >= SUSPICION * self.enter:
+            larger = max(probability, largest)
+            self._recent.append(larger)
+            if larger >= SUSPICION * self.enter:
                 self._suspected = number
             suspects = not self._network_speaks and number - self._suspected < SUSPICION_CHUNKS
             verdicts.append(_Verdict(number, probability, largest, self._network_speaks, suspects))
         return verdicts
 
-    def _conclude(self, verdict: _Verdict, high: Mapping[int, bool]) -> VadChunk:
-        """Return the next chunk. `high`: whether there is a high voice after a frame of `audio.pitch`, where known."""
+    def _conclude(self, verdicts: Sequence[_Verdict], high: Mapping[int, bool]) -> list[VadChunk]:
+        """Return the next chunks. `high`: whether there is a high voice after a frame of `audio.pitch`, where known."""
+        begin = self._start + self._chunks * CHUNK
         # Frame k ends with chunk k + 1.
-        self._speaking = verdict.speaks or (verdict.suspects and high.get(verdict.number - 1, False))
-        self._chunks += 1
-        end = self._start + self._chunks * CHUNK
-        chunk = VadChunk(end, verdict.probability, verdict.slowed_probability, self._speaking)
-        self._history.append(chunk)
-        return chunk
+        flags = [v.speaks or (v.suspects and high.get(v.number - 1, False)) for v in verdicts]
+        if verdicts:
+            self._speaking = flags[-1]
+        self._append(bytes(flags))
+        ends = range(begin + CHUNK, begin + CHUNK * len(flags) + 1, CHUNK)
+        return [
+            VadChunk(end, verdict.probability, verdict.slowed_probability, flag)
+            for end, verdict, flag in zip(ends, verdicts, flags, strict=True)
+        ]
 
 
 def step_together(detectors: Sequence[VoiceActivityDetector], samples: Sequence[Samples]) -> list[list[VadChunk]]:
@@ -235,10 +249,7 @@ def step_together(detectors: Sequence[VoiceActivityDetector], samples: Sequence[
     high = _high_voices(detectors, verdicts)
     for detector in detectors:
         detector._high_voice.trim()
-    return [
-        [detector._conclude(verdict, flags) for verdict in found]
-        for detector, found, flags in zip(detectors, verdicts, high, strict=True)
-    ]
+    return [detector._conclude(found, flags) for detector, found, flags in zip(detectors, verdicts, high, strict=True)]
 
 
 def _probabilities(detectors: Sequence[VoiceActivityDetector], samples: Sequence[Samples]) -> list[list[float]]:
@@ -247,28 +258,48 @@ def _probabilities(detectors: Sequence[VoiceActivityDetector], samples: Sequence
 
     network = detectors[0]._network
     taken = [detector._input.take(audio) for detector, audio in zip(detectors, samples, strict=True)]
-    counts = [len(plain) for plain, _ in taken] + [len(slowed) for _, slowed in taken]  # [2 N]
-    results: list[list[float]] = [[] for _ in counts]
-    if not any(counts):
+    count = len(detectors)
+    results: list[list[float]] = [[] for _ in range(2 * count)]
+    plain, slowed = _together([chunks for chunks, _ in taken]), _together([chunks for _, chunks in taken])
+    if not (plain.groups or slowed.groups):
         return results
-    memories = [detector._memories for detector in detectors]
-    states = [both[0] for both in memories] + [both[1] for both in memories]
-    begins = np.cumsum(counts) - counts  # each stream's first row of the features
     with torch.inference_mode():
-        plain = network.to_16_khz(torch.from_numpy(np.concatenate([plain for plain, _ in taken])))
-        slowed = torch.from_numpy(np.concatenate([slowed for _, slowed in taken]))
-        features = network.features(torch.cat((plain, slowed)))  # [M, 128]
-        for count in set(counts) - {0}:  # there are few: 7 and 8, 11 and 12 with the usual hop
-            chosen = [i for i, of_stream in enumerate(counts) if of_stream == count]
-            rows = torch.from_numpy((begins[chosen][:, None] + np.arange(count)).ravel())
-            hidden, cell = (torch.stack([states[i][part] for i in chosen]) for part in (0, 1))
-            found, hidden, cell = network.probabilities(
-                features.index_select(0, rows).view(len(chosen), count, -1), hidden, cell
-            )
-            for i, some, h, c in zip(chosen, found.tolist(), hidden.unbind(), cell.unbind(), strict=True):
-                results[i] = some
-                memories[i % len(detectors)][i // len(detectors)] = (h, c)
+        inputs = torch.cat((network.to_16_khz(torch.from_numpy(plain.chunks)), torch.from_numpy(slowed.chunks)))
+        features = network.features(inputs)  # [M, 128]
+        for kind, part in enumerate((plain, slowed)):
+            for steps, streams in part.groups:
+                rows, features = features[: steps * len(streams)], features[steps * len(streams) :]
+                states = [detectors[i]._memories[kind] for i in streams]
+                hidden, cell = (torch.stack([state[which] for state in states]) for which in (0, 1))
+                found, hidden, cell = network.probabilities(rows.view(steps, len(streams), -1), hidden, cell)
+                for i, some, h, c in zip(streams, found.t().tolist(), hidden.unbind(), cell.unbind(), strict=True):
+                    results[kind * count + i] = some
+                    detectors[i]._memories[kind] = (h, c)
     return results
+
+
+class _Together(NamedTuple):
+    """The chunks of several streams in groups of as many steps each: the first of every stream, the second, …"""
+
+    chunks: Samples  # [M, samples]
+    groups: list[tuple[int, list[int]]]  # steps, and the numbers of the streams
+
+
+def _together(chunks: Sequence[Samples]) -> _Together:
+    """Put together the chunks ([K, samples] each) of several streams."""
+    by_steps: dict[int, list[int]] = {}
+    for stream, of_stream in enumerate(chunks):
+        if len(of_stream):
+            by_steps.setdefault(len(of_stream), []).append(stream)
+    groups = list(by_steps.items())  # there are few: of 7 and 8 steps, or 11 and 12, with the usual hop
+    joined = np.empty((sum(map(len, chunks)), chunks[0].shape[1]), dtype=np.float32)
+    begin = 0
+    for steps, streams in groups:
+        block = joined[begin : begin + steps * len(streams)].reshape(steps, len(streams), -1)
+        for place, stream in enumerate(streams):
+            block[:, place] = chunks[stream]
+        begin += steps * len(streams)
+    return _Together(joined, groups)
 
 
 def _high_voices(

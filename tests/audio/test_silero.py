@@ -64,8 +64,8 @@ def test_its_probabilities_are_those_of_the_packaged_model(kernels):
     network = SileroNetwork(kernels)
     features, hidden, cell, found = network.features(chunks), torch.zeros(1, 1, 128), torch.zeros(1, 1, 128), []
     for begin, end in pairwise([0, 1, 8, 15, 100, len(chunks)]):
-        probabilities, hidden, cell = network.probabilities(features[None, begin:end], hidden, cell)
-        found += probabilities[0].tolist()
+        probabilities, hidden, cell = network.probabilities(features[begin:end, None], hidden, cell)
+        found += probabilities[:, 0].tolist()
     assert 0.2 < np.mean(np.array(expected) > 0.5) < 0.98
     assert found == pytest.approx(expected, abs=1e-4)
 

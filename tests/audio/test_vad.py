@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from streamer.audio.front_end import normalize
-from streamer.audio.vad import VadChunk, VoiceActivityDetector, step_together
+from streamer.audio.vad import VoiceActivityDetector, step_together
 from streamer.audio.vad_input import CHUNK
 from streamer.constants import SAMPLE_RATE
 from tests.support.vowels import high_voice, vowels
@@ -155,7 +155,7 @@ def test_another_threshold_holds_from_the_next_chunk_and_speech_goes_on(loaded):
 
 
 def classified(detector: VoiceActivityDetector, voiced: list[bool]) -> VoiceActivityDetector:
-    detector._history.extend(VadChunk(CHUNK * (i + 1), float(v), 0.0, v) for i, v in enumerate(voiced))
+    detector._append(bytes(voiced))
     return detector
 
 
