@@ -76,24 +76,24 @@ CONTRACT: dict[str, tuple[Event, str]] = {
             stream="desk", time=TIME, status="live", device="Yeti", effective_rate_hz=47996.2, real_time_factor=0.18,
             latency_p50_ms=43.0, latency_p95_ms=61.0, ring_fill=0.04, overflow_events=0, dropped_samples=0,
             skipped_windows=0, compute_s=12.3, rms_dbfs=-41.2, peak_dbfs=-12.1, noise_dbfs=-63.0,
-            gap_s=7.25,
+            gap_s=7.25, rested_s=86.4,
         ),
         '{"schema":1,"type":"health","stream":"desk","time":"2026-11-22T16:30:05.120Z","status":"live",'
         '"device":"Yeti","effective_rate_hz":47996.2,"real_time_factor":0.18,"latency_p50_ms":43.0,'
         '"latency_p95_ms":61.0,"ring_fill":0.04,"overflow_events":0,"dropped_samples":0,"skipped_windows":0,'
-        '"compute_s":12.3,"rms_dbfs":-41.2,"peak_dbfs":-12.1,"noise_dbfs":-63.0,"gap_s":7.25}',
+        '"compute_s":12.3,"rms_dbfs":-41.2,"peak_dbfs":-12.1,"noise_dbfs":-63.0,"gap_s":7.25,"rested_s":86.4}',
     ),
     "info": (
         Info(
             version="0.1.0", model="bundled", model_sha256="ab12", labels=("neutral",), sample_rate_hz=24000,
             window_s=3.0, hop_s=0.24, streams=("desk", "door"), calibrated=("desk",),
             threshold=0.4, enter=0.4, exit=0.3, torch_device="cpu", started=TIME, window_every=1, heartbeat_s=10.0,
-            health_s=30.0, clips=True,
+            health_s=30.0, clips=True, rest=True,
         ),
         '{"schema":1,"type":"info","version":"0.1.0","model":"bundled","model_sha256":"ab12","labels":["neutral"],'
         '"sample_rate_hz":24000,"window_s":3.0,"hop_s":0.24,"streams":["desk","door"],"calibrated":["desk"],'
         '"threshold":0.4,"enter":0.4,"exit":0.3,"torch_device":"cpu","started":"2026-11-22T16:30:05.120Z",'
-        '"window_every":1,"heartbeat_s":10.0,"health_s":30.0,"clips":true}',
+        '"window_every":1,"heartbeat_s":10.0,"health_s":30.0,"clips":true,"rest":true}',
     ),
 }  # fmt: skip
 
@@ -134,13 +134,13 @@ _BY_NAME = {
     "rms_dbfs": levels, "peak_dbfs": levels, "latency_ms": figures, "latency_p50_ms": figures,
     "latency_p95_ms": figures, "effective_rate_hz": figures,
     "start_s": seconds, "end_s": seconds, "window_s": seconds, "hop_s": seconds,
-    "duration_s": durations, "gap_s": durations, "compute_s": durations, "probs": st.dictionaries(labels, shares),
+    "duration_s": durations, "gap_s": durations, "rested_s": durations, "compute_s": durations, "probs": st.dictionaries(labels, shares),
     "status": st.sampled_from(STATUSES), "device": labels, "warming": st.booleans(), "version": labels, "model": labels,
     "model_sha256": labels, "labels": st.lists(labels).map(tuple), "streams": st.lists(streams).map(tuple),
     "calibrated": st.lists(streams).map(tuple), "leaning": labels, "leaning_confidence": shares,
     "threshold": shares, "enter": shares, "exit": shares,
     "torch_device": labels, "started": times, "heartbeat_s": seconds, "health_s": seconds, "reason": labels,
-    "noise_dbfs": levels, "clips": st.booleans(),
+    "noise_dbfs": levels, "clips": st.booleans(), "rest": st.booleans(),
 }  # fmt: skip
 
 

@@ -128,6 +128,7 @@ class Health:
     gap_s: Seconds | None = (
         None  # seconds without audio since the stream began (device away, process stopped); not muted
     )
+    rested_s: Seconds | None = None  # seconds of audio in which nobody spoke and the stream rested, since it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class Info:
     heartbeat_s: Seconds = 10.0  # between repeats of an unchanged state over MQTT
     health_s: Seconds = 30.0  # between health messages over MQTT
     clips: Flag = False  # the audio around each new emotion is kept on disk (record.clips)
+    rest: Flag = False  # streams in which nobody speaks may rest (model.rest)
 
 
 Event = Window | State | EmotionStarted | EmotionEnded | Health | Info

@@ -14,7 +14,7 @@ _TIMES = {"time", "since", "started"}
 _DECIMALS = {
     "confidence": 4, "leaning_confidence": 4, "peak_confidence": 4, "speech": 4, "ring_fill": 4, "real_time_factor": 4,
     "rms_dbfs": 1, "peak_dbfs": 1, "noise_dbfs": 1, "latency_ms": 1, "latency_p50_ms": 1, "latency_p95_ms": 1,
-    "effective_rate_hz": 1, "duration_s": 3, "compute_s": 3, "threshold": 4, "enter": 4, "exit": 4,
+    "effective_rate_hz": 1, "duration_s": 3, "compute_s": 3, "rested_s": 3, "threshold": 4, "enter": 4, "exit": 4,
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -205,6 +205,7 @@ def describe(settings: Settings, inference: Inference, streams: Sequence[str], c
         heartbeat_s=settings.mqtt.heartbeat_s,
         health_s=settings.mqtt.health_s,
         clips=settings.record.clips and bool(settings.record.folder),
+        rest=settings.model.rest and settings.voice.min_speech > 0,
     )
 
 

@@ -16,6 +16,7 @@ class Counters:
     overwritten: int = 0  # samples that the ring overwrote
     skipped: int = 0  # windows
     compute_s: float = 0.0  # the stream's part of what the steps cost
+    rested: int = 0  # samples
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=500))
     _compute_s: float = 0.0
     _audio_s: float = 0.0

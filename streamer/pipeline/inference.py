@@ -57,6 +57,7 @@ class WindowResult:
     skipped: int = 0  # windows left out directly before this one
     embedding: tuple[float, ...] | None = None  # [128] attentive mean before any profile offset; where enabled
     familiarity: Familiarity | None = None  # of the stream to the model; None where the checkpoint has no history
+    rested: bool = False  # the row was not encoded
 
 
 @dataclass(slots=True)
@@ -290,7 +291,7 @@ class Inference:
         frames = min(-(-end // FRAME_SAMPLES), self.settings.window_frames)
         speech = state.vad.share(max(0, end - frames * FRAME_SAMPLES), end)
         skipped, state.skipped, state.emitted = state.skipped, 0, end
-        return WindowResult(row, end, frames, None, (), speech, skipped, familiarity=state.familiarity)
+        return WindowResult(row, end, frames, None, (), speech, skipped, familiarity=state.familiarity, rested=True)
 
     def _encode(self, audio: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, 1, S]` to frames `[B, 128, F]`, between the two stages that `on_stage` learns of."""

@@ -161,6 +161,7 @@ class StreamRuntime:
         self._seq += 1
         self._dropped = 0
         self._counters.skipped += result.skipped
+        self._counters.rested += self._settings.hop_samples if result.rested else 0
         if window.latency_ms is not None:
             self._counters.latencies_ms.append(window.latency_ms)
         smoothed = None if output.smoothed is None else tuple(output.smoothed.items())
@@ -233,6 +234,7 @@ class StreamRuntime:
             peak_dbfs=levels.peak_dbfs if levels else None,
             noise_dbfs=levels.noise_dbfs if levels else None,
             gap_s=ring.stats().gap_s,
+            rested_s=counters.rested / SAMPLE_RATE,
         )
 
     def _window(self, result: "WindowResult", observation: Observation, end: int, wall: float) -> Window:

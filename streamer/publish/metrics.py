@@ -133,6 +133,7 @@ class Metrics:
 
     def _losses(self) -> Iterator[Metric]:
         compute = _counter("compute_seconds", "Time that the model took.")
+        rested = _counter("rested_seconds", "Audio in which nobody spoke and nothing was encoded.")
         dropped = _counter("dropped_samples", "Samples that were overwritten before they were read.")
         skipped = _counter("skipped_windows", "Windows left out because the machine did not keep up.")
         gaps = _counter("gap_seconds", "Time without audio: the device was away, or the program stopped.")
@@ -146,7 +147,9 @@ class Metrics:
                     gaps.add_metric([name], health.gap_s)
                 if health.compute_s is not None:
                     compute.add_metric([name], health.compute_s)
-        yield from (compute, dropped, skipped, overflows, gaps)
+                if health.rested_s is not None:
+                    rested.add_metric([name], health.rested_s)
+        yield from (compute, rested, dropped, skipped, overflows, gaps)
 
     def _gauges(self) -> Iterator[Metric]:
         probability = _gauge("emotion_probability_ratio", "Probability in the newest window.", "emotion")

@@ -86,6 +86,7 @@ def test_in_a_steady_room_encoder_and_detector_sleep(model, monkeypatch, rms):
     assert sum(encoded) <= WINDOW_FRAMES // HOP_FRAMES + 2
     assert it._rows[0].rest.asleep
     assert all(window.probs is None and window.speech == 0 for window in results)
+    assert [window.rested for window in results] == [False] * 5 + [True] * 30  # 5: until a window is full
 
 
 def test_what_is_missed_is_encoded_within_two_hops_and_before_the_first_window_that_needs_it(model, monkeypatch):

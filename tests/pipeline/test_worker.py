@@ -346,6 +346,17 @@ def test_streams_share_the_cost_of_a_step_by_their_audio() -> None:
     assert costs == pytest.approx({"desk": 0.2, "door": 0.1})
 
 
+def test_health_tells_for_how_long_a_stream_rested_over_gaps_too() -> None:
+    bench = Bench(FakeSource(realtime=False), answer=lambda row, end: None if end <= 2 * HOP_SAMPLES else (0.2, 0.8))
+    bench.feed(4)
+    bench.worker.tick()
+    bench.source.ring.mark_gap()
+    bench.feed(4)
+    bench.clock.now += 1.5
+    bench.worker.tick()
+    assert [event.rested_s for event in bench.of(Health)] == pytest.approx([0.48, 0.96])
+
+
 def test_the_ids_of_two_streams_never_meet() -> None:
     bench = Bench(FakeSource("desk"), FakeSource("door"))
     for source in bench.sources:

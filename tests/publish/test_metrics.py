@@ -104,10 +104,12 @@ def test_the_level_of_a_closed_device_is_not_kept(status: Any, heard: bool) -> N
 
 
 def test_losses_and_costs_are_those_of_health() -> None:
-    event = replace(health(), overflow_events=1, dropped_samples=24_000, skipped_windows=7, compute_s=12.5)
+    event = replace(
+        health(), overflow_events=1, dropped_samples=24_000, skipped_windows=7, compute_s=12.5, rested_s=3.6
+    )
     found = figures(text_after(LABELLED, event))
-    names = ("device_overflows_total", "dropped_samples_total", "skipped_windows_total", "compute_seconds_total")
-    assert [found[name, "desk"] for name in names] == [1, 24_000, 7, 12.5]
+    names = ("device_overflows", "dropped_samples", "skipped_windows", "compute_seconds", "rested_seconds")
+    assert [found[f"{name}_total", "desk"] for name in names] == [1, 24_000, 7, 12.5, 3.6]
     assert (found["ring_fill_ratio", "desk"], found["capture_rate_hertz", "desk"]) == (0.04, 47_996.2)
     recording = replace(event, effective_rate_hz=None)
     assert ("capture_rate_hertz", "desk") not in figures(text_after(LABELLED, recording))

@@ -106,7 +106,9 @@ class FakeInference:
         frames = min(-(-end // FRAME_SAMPLES), self.window_frames)
         probs = self.answer(row, end)
         embedding = (float(row + 1),) * EMBEDDING_DIM if row in self.with_embedding else None
-        return WindowResult(row, end, frames, probs, (1 / frames,) * frames, 1.0 if probs else 0.0, skipped, embedding)
+        speech = 1.0 if probs else 0.0
+        attention = (1 / frames,) * frames
+        return WindowResult(row, end, frames, probs, attention, speech, skipped, embedding, rested=probs is None)
 
 
 @dataclass
