@@ -1,7 +1,8 @@
 """Endurance test: run the program for hours and check memory, lost audio and timestamps.
 
 The real `streamer run` runs in its own process and is observed from outside. A live soak captures a virtual microphone
-that plays speech endlessly, and publishes to a broker; a fast soak reads raw PCM from a pipe as fast as the model goes.
+that plays speech endlessly, and publishes to a broker; a fast soak reads raw PCM from a pipe as fast as the model goes,
+speech and the noise of a quiet room in turns, so that the stream rests and wakes.
 One row of JSON a minute, with the verdict so far, is appended to a file, so that an interrupted soak still has a
 result.
 """
@@ -38,6 +39,8 @@ LOADED_START_S = 240.0  # the same, under a load that is more than the machine c
 HANG_S = 300.0  # a monitor without any event for so long hangs; shorter pauses may be a busy machine
 LOAD_STREAMS = 16  # per core: more than the whole program carries in real time, so that every core stays busy
 HELD_SAMPLES = 2 * SAMPLE_RATE  # the end of a fast soak, held back until the last row is taken
+TURN_S = (4.0, 60.0)  # the shortest and the longest turn of speech, and of silence, in a fast soak
+ROOM_RMS = 10 ** (-60 / 20)
 AUDITED = "mic"  # the stream that is audited under load
 
 OnRow = Callable[[Row], None]
@@ -120,7 +123,7 @@ def soak_live(minutes: float, file: Path, on_row: OnRow, *, load: bool = False) 
 
 
 def soak_fast(minutes: float, file: Path, on_row: OnRow) -> SoakReport:
-    """Process `minutes` of speech from a pipe as fast as the model goes.
+    """Process `minutes` of speech and silence in turns from a pipe as fast as the model goes.
 
     Raises:
         StreamerError: the monitor ended or hangs.
@@ -134,7 +137,8 @@ def soak_fast(minutes: float, file: Path, on_row: OnRow) -> SoakReport:
     with Program(*arguments, piped=True) as program:
         log = _SoakLog(program, audit, file, "fast", on_row)
         rows_taken = threading.Event()
-        blocks = chain(_speech(total - HELD_SAMPLES), _hold_until(rows_taken, _speech(HELD_SAMPLES)))
+        turns = _cut(_speech_and_silence(), total - HELD_SAMPLES)
+        blocks = chain(turns, _hold_until(rows_taken, _cut(_endless_speech(), HELD_SAMPLES)))
         threading.Thread(target=_feed, args=(program.process, blocks), daemon=True).start()
         for due in range(row_samples, total + row_samples, row_samples):
             while audit.position < min(due, last_row) and _take_event(log):
@@ -206,10 +210,20 @@ def _endless_speech() -> Iterator[bytes]:
             yield block.astype("<i2").tobytes()
 
 
-def _speech(samples: int) -> Iterator[bytes]:
-    """Yield the first `samples` samples of the endless speech."""
+def _speech_and_silence() -> Iterator[bytes]:
+    """Yield the speech and the noise of a quiet room in turns of random length, for ever, as blocks of s16le PCM."""
+    rng, speech = np.random.default_rng(0), _endless_speech()
+    while True:
+        yield from _cut(speech, int(rng.uniform(*TURN_S) * SAMPLE_RATE))
+        for _ in range(int(rng.uniform(*TURN_S))):
+            noise = 32_768 * ROOM_RMS * rng.standard_normal(SAMPLE_RATE)
+            yield noise.round().astype("<i2").tobytes()
+
+
+def _cut(blocks: Iterator[bytes], samples: int) -> Iterator[bytes]:
+    """Yield the first `samples` samples of `blocks`; what is left of the last block is dropped."""
     left = 2 * samples  # bytes
-    for block in _endless_speech():
+    for block in blocks:
         yield block[:left]
         left -= len(block)
         if left <= 0:
@@ -239,7 +253,7 @@ def _load_tables(stack: ExitStack, minutes: float) -> str:
     recording = folder / "load.wav"
     seconds = 60 * minutes + LOADED_START_S + 60
     with soundfile.SoundFile(recording, "w", SAMPLE_RATE, 1, subtype="PCM_16") as file:
-        for block in _speech(round(seconds * SAMPLE_RATE)):
+        for block in _cut(_endless_speech(), round(seconds * SAMPLE_RATE)):
             file.buffer_write(block, dtype="int16")
     return "".join(f'[[stream]]\nname = "load-{n}"\nsource = "{recording}"\n' for n in range(LOAD_STREAMS))
 

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamer.bench import soak
@@ -56,7 +57,15 @@ def log_of(program: FakeProgram, file: Path, rows: list[Row]) -> soak._SoakLog:
 
 @pytest.mark.parametrize("samples", [1, SAMPLE_RATE, 10 * SAMPLE_RATE + 7])
 def test_speech_has_the_requested_length_even_beyond_the_recording(samples: int) -> None:
-    assert sum(map(len, soak._speech(samples))) == 2 * samples
+    assert sum(map(len, soak._cut(soak._endless_speech(), samples))) == 2 * samples
+
+
+def test_speech_and_silence_take_turns() -> None:
+    blocks = soak._cut(soak._speech_and_silence(), 300 * SAMPLE_RATE)
+    audio = np.frombuffer(b"".join(blocks), dtype="<i2").reshape(300, SAMPLE_RATE) / 32_768
+    quiet = np.sqrt((audio**2).mean(axis=1)) < 2 * soak.ROOM_RMS  # each second
+    assert 0.2 < quiet.mean() < 0.8
+    assert np.count_nonzero(np.diff(quiet)) >= 4
 
 
 def test_speech_repeats_the_recording_endlessly() -> None:
