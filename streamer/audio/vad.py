@@ -206,9 +206,7 @@ class VoiceActivityDetector:
         verdicts = []
         for number, probability in enumerate(plain, start=self._chunks):
             largest = self._slowed_results.popleft()
-            if (
-                number % 2
-            ):  # after chunk 2 k + 1, 3 k + 3 slowed chunks of 512 samples have ended, and 3 k + 1 before it
+            if number % 2:  # of three slowed chunks one ends in the first of two plain ones, two in the second
                 largest = max(largest, self._slowed_results.popleft())
             if self._network_speaks:
                 self._network_speaks = probability >= self._ends or largest >= self._slowed_ends
