@@ -15,6 +15,12 @@ from streamer import extras
 CHECKOUT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def with_a_pip_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "pip_install", lambda: "PIP install")
+    monkeypatch.setattr(extras, "uv_tool_receipt", lambda: None)
+
+
 @pytest.fixture
 def in_site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for site-packages: no pyproject.toml beside the package."""
@@ -29,12 +35,12 @@ def installed_from(origin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_checkout_is_installed_in_place_from_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CHECKOUT)
-    assert extras.install_command("train") == "pip install -e '.[train]'"
+    assert extras.install_command("train") == "PIP install -e '.[train]'"
 
 
 def test_a_checkout_is_named_by_its_path_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert extras.install_command("train") == f"pip install -e '{CHECKOUT}[train]'"
+    assert extras.install_command("train") == f"PIP install -e '{CHECKOUT}[train]'"
 
 
 def test_a_copy_installed_from_a_folder_is_installed_from_it_again(
@@ -44,9 +50,9 @@ def test_a_copy_installed_from_a_folder_is_installed_from_it_again(
     folder.mkdir()
     (folder / "pyproject.toml").touch()
     installed_from(json.dumps({"url": folder.as_uri(), "dir_info": {}}), monkeypatch)
-    assert extras.install_command("bench") == f"pip install '{folder}[bench]'"
+    assert extras.install_command("bench") == f"PIP install '{folder}[bench]'"
     monkeypatch.chdir(folder)
-    assert extras.install_command("bench") == "pip install '.[bench]'"
+    assert extras.install_command("bench") == "PIP install '.[bench]'"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_an_installed_wheel_gets_the_extra_by_the_distributions_name(
     origin: str | None, in_site_packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed_from(origin, monkeypatch)
-    assert extras.install_command("umap") == "pip install 'streamer-emotion[umap]'"
+    assert extras.install_command("umap") == "PIP install 'streamer-emotion[umap]'"
 
 
 def test_a_copy_that_was_never_installed_gets_the_distributions_name_too(
@@ -71,7 +77,26 @@ def test_a_copy_that_was_never_installed_gets_the_distributions_name_too(
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(extras, "distribution", missing)
-    assert extras.install_command("umap") == "pip install 'streamer-emotion[umap]'"
+    assert extras.install_command("umap") == "PIP install 'streamer-emotion[umap]'"
+
+
+@pytest.mark.parametrize(
+    ("receipt", "asked_for"),
+    [
+        ('[tool]\nrequirements = [{ name = "streamer-emotion", extras = ["web"], directory = "/x" }]', "metrics,web"),
+        ('[tool]\nrequirements = [{ name = "other", extras = ["web"] }, { name = "streamer-emotion" }]', "metrics"),
+        ("[tool]\nrequirements = 3", "metrics"),
+        ("no TOML", "metrics"),
+    ],
+)
+def test_a_tool_of_uvs_is_made_anew_with_the_extras_it_has(
+    receipt: str, asked_for: str, in_site_packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(None, monkeypatch)
+    file = in_site_packages / "uv-receipt.toml"
+    file.write_text(receipt)
+    monkeypatch.setattr(extras, "uv_tool_receipt", lambda: file)
+    assert extras.install_command("metrics") == f"uv tool install --force 'streamer-emotion[{asked_for}]'"
 
 
 def test_the_project_file_uses_the_same_name_and_tests_every_extra_but_the_heaviest() -> None:

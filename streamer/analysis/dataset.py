@@ -15,6 +15,7 @@ from streamer.analysis.embed import Embedded, Failure
 from streamer.analysis.settings import EmbedSettings
 from streamer.arrays import Float32Array, IntArray
 from streamer.errors import StreamerError, UsageError
+from streamer.extras import install_command
 from streamer.replacing import replacing
 
 ARRAYS, LABELS, METADATA, FAILED, SETTINGS = (
@@ -182,7 +183,9 @@ def write_parquet(path: Path, items: Sequence[Embedded], cache: RowCache) -> Non
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise StreamerError("Parquet files need pyarrow; pip install pyarrow, or give a folder with -o.") from error
+        raise StreamerError(
+            f"Parquet files need pyarrow, which is not installed; {install_command('sessions')}, or give -o a folder."
+        ) from error
     about = ("path", "label", "speaker", "seconds", "note", "sha256")
     first = cache[items[0].facts.sha256]
     values = pa.list_(pa.from_numpy_dtype(np.dtype(first.dtype)), first.width)

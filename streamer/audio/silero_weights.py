@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from streamer.errors import StreamerError
+from streamer.installing import pip_install
 
 _ARCHIVE = Path("data") / "silero_vad.jit"  # within the package silero_vad
 _NETWORK = "_model."  # the 16 kHz network; `_model_8k.` is the other
@@ -35,7 +36,7 @@ def load_weights() -> dict[str, Tensor]:
     except (StopIteration, OSError, KeyError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise StreamerError(
             "Voice activity needs the network in the package silero-vad, which cannot be read; install it anew: "
-            "pip install --force-reinstall 'silero-vad>=6.2,<7'."
+            f"{pip_install()} --force-reinstall 'silero-vad>=6.2,<7'."
         ) from error
 
 

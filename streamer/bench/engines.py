@@ -16,6 +16,7 @@ from streamer.codec import Encoder, import_encodec
 from streamer.codec.precision import Precision
 from streamer.constants import FRAME_SAMPLES
 from streamer.extras import install_command
+from streamer.installing import pip_install
 
 Call = Callable[[], object]
 
@@ -60,7 +61,7 @@ def find_engines() -> Engines:
     if find_spec("transformers"):
         windows.append(WindowEngine("transformers, re-encoding", _transformers))
     else:
-        missing.append("transformers is not timed: pip install transformers")
+        missing.append(f"transformers is not timed: {pip_install()} transformers")
     return Engines(tuple(steps), tuple(windows), tuple(missing))
 
 

@@ -1,10 +1,13 @@
 """What `streamer embed` writes can be read back."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from streamer.analysis.dataset import read_set
 from streamer.commands.embed import EmbedOptions, run_embed
+from streamer.errors import StreamerError
 from tests.analysis.clouds import cloud, write_set
 from tests.analysis.embedding import embed
 from tests.analysis.made import checkpoint
@@ -41,3 +44,9 @@ def test_frames_count_by_their_mean(tmp_path):
     points, labels, speakers = cloud(each=2)
     frames = read_set(write_set(tmp_path / "frames", points, labels, speakers, rows=3))
     np.testing.assert_allclose(frames.per_recording(), points, rtol=1e-5)
+
+
+def test_without_pyarrow_the_cure_names_the_command_that_installs_it(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(StreamerError, match=r"install .*\[sessions\]', or give -o a folder"):
+        run_embed([folder], tmp_path / "all.parquet", EmbedOptions(model=str(checkpoint()), device="cpu"))

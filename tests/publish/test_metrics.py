@@ -229,5 +229,5 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 def test_without_the_extra_the_command_that_adds_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.publish.open.find_spec", lambda name: None)
     assert open_metrics(MetricsConfig()) is None
-    with pytest.raises(UsageError, match=r"which is not installed; pip install .*\[metrics\]"):
+    with pytest.raises(UsageError, match=r"which is not installed; .*pip install .*\[metrics\]"):
         open_metrics(MetricsConfig(listen="9100"))

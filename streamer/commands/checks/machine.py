@@ -23,6 +23,7 @@ EXTRAS = {  # extra: the commands that need it, and one module of each of its di
     "analysis": ("analyze", ("sklearn", "matplotlib")),
     "bench": ("bench steps", ("onnx", "onnxruntime")),
     "web": ("serve, run --serve", ("aiohttp",)),
+    "metrics": ("run --metrics", ("prometheus_client",)),
     "sessions": ("export, label", ("pyarrow", "praatio", "pympi")),
 }
 
