@@ -38,8 +38,8 @@ def broker(
     """
     import logging
     import signal
-    import threading
 
+    from streamer.commands.ending import EndWish
     from streamer.commands.hangup import on_hangup
     from streamer.commands.stderr import PlainFormatter, notice
     from streamer.config import load
@@ -55,7 +55,7 @@ def broker(
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("streamer: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)  # who was refused, and why
-    stop = threading.Event()
+    stop = EndWish()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     on_hangup(end=stop.set, reload=lambda: notice("A broker has no settings that could be read again."))

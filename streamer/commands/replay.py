@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from streamer.commands.stderr import notice
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamer.commands.ending import EndWish
     from streamer.sessions.replay import Replay
     from streamer.settings import Settings
 
@@ -72,6 +72,7 @@ def run_replay(
     """
     from contextlib import ExitStack
 
+    from streamer.commands.ending import EndWish
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
     from streamer.publish.jsonlines import JsonLines
@@ -95,7 +96,7 @@ def run_replay(
             publishers.append(JsonLines(sys.stdout, wait=True))
         played = Replay(only_streams(reader, streams), speed, publishers, timeline_s=settings.dashboard.timeline_s)
         stack.callback(played.stop)
-        hung_up = threading.Event()
+        hung_up = EndWish()
         on_hangup(end=hung_up.set, reload=lambda: notice("A replay has no settings that could be read again."))
         if headless:
             _wait(played, hung_up)
@@ -107,7 +108,7 @@ def run_replay(
         raise played.failure
 
 
-def _wait(played: Replay, hung_up: threading.Event) -> None:
+def _wait(played: Replay, hung_up: EndWish) -> None:
     """Wait for the end, or until `hung_up` is set; Ctrl-C gets through."""
     played.start()
     while not (played.ended.wait(0.2) or hung_up.is_set()):

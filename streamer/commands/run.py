@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-import threading
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -33,9 +32,9 @@ from streamer.sources.source import Encoding
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import ExitStack
-    from types import FrameType
 
     from streamer.commands.configured_streams import SourceFlags
+    from streamer.commands.ending import EndWish
     from streamer.commands.reload import Reloader
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
@@ -230,10 +229,11 @@ def _until_the_end(
     monitor: Monitor, settings: Settings, reloader: Reloader, *, headless: bool, log_file: Path | None
 ) -> None:
     """Start the monitor and wait for the end of the run, in front of the dashboard unless `headless`."""
+    from streamer.commands.ending import EndWish
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import ScreenFailedError, open_log, show
 
-    hung_up = threading.Event()
+    hung_up = EndWish()
     on_hangup(end=hung_up.set, reload=reloader.request)
     if headless:
         monitor.start()
@@ -289,24 +289,23 @@ def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, sta
         notice(page_sentence(page))
 
 
-def _wait(monitor: Monitor, hung_up: threading.Event) -> None:
+def _wait(monitor: Monitor, hung_up: EndWish) -> None:
     """Wait for the end of a run without a screen.
 
     SIGTERM and `hung_up` end it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
     """
     import signal
 
+    from streamer.commands.ending import EndWish
     from streamer.commands.service_manager import ServiceManager
 
-    def terminated(number: int, frame: FrameType | None) -> None:
-        monitor.ended.set()
-
-    signal.signal(signal.SIGTERM, terminated)
+    terminated = EndWish()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     manager = ServiceManager()
     printed: set[str] = set()
     over = False
     while not over:
-        over = monitor.ended.wait(0.2) or hung_up.is_set()
+        over = monitor.ended.wait(0.2) or hung_up.is_set() or terminated.is_set()
         manager.look(monitor.idle_s, partial(_status_line, monitor))
         for line in sorted(monitor.notices() - printed):
             notice(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +17,6 @@ from streamer.commands.options import (
 from streamer.commands.stderr import notice
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from streamer.settings import Settings
     from streamer.web.server import PageServer
 
@@ -70,17 +67,14 @@ def run_serve(settings: Settings, node: str | None) -> None:
     """
     import signal
 
+    from streamer.commands.ending import EndWish
     from streamer.commands.hangup import on_hangup
     from streamer.commands.watch import watched_broker
     from streamer.feed.watch import WatchFeed
     from streamer.publish.subscriber import Subscriber
     from streamer.web.open import open_page
 
-    over = threading.Event()
-
-    def terminated(number: int, frame: FrameType | None) -> None:
-        over.set()
-
+    over = EndWish()
     table = settings.web
     if table.listen == "off":
         table = table.model_copy(update={"listen": PORT})
@@ -89,7 +83,7 @@ def run_serve(settings: Settings, node: str | None) -> None:
     page = open_page(table, feed)
     assert page is not None, "it is not off"
     subscriber = Subscriber(broker, feed, node)
-    signal.signal(signal.SIGTERM, terminated)
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
     on_hangup(end=over.set, reload=lambda: None)
     try:
         page.start()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from streamer.commands.stderr import PlainFormatter
 from streamer.errors import StreamerError, UsageError
@@ -18,6 +18,12 @@ _KEYBOARD = 0  # the descriptor that Textual reads
 
 if TYPE_CHECKING:  # it brings Textual
     from streamer.dashboard.app import StreamerApp
+
+
+class Leave(Protocol):
+    """What ends the dashboard once it is set: an event, or the wish of a signal's handler."""
+
+    def is_set(self) -> bool: ...
 
 
 class ScreenFailedError(StreamerError):
@@ -31,7 +37,7 @@ def show(
     *,
     controls: CaptureControls | None = None,
     start: Callable[[], None],
-    leave: Sequence[threading.Event] = (),
+    leave: Sequence[Leave] = (),
 ) -> bool:
     """Run the dashboard until `q`, Ctrl-C, SIGTERM, or until one of `leave` is set; return False if the terminal went.
 

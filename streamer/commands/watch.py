@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,7 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
     Raises:
         UsageError: no URL was given and no monitor on this machine runs the embedded broker.
     """
+    from streamer.commands.ending import EndWish
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import open_log, show
     from streamer.feed.watch import WatchFeed
@@ -49,7 +49,7 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
     broker = watched_broker(settings)
     feed = WatchFeed(str(broker.broker))
     subscriber = Subscriber(broker, feed, node)
-    hung_up = threading.Event()
+    hung_up = EndWish()
     on_hangup(end=hung_up.set, reload=hung_up.set)
     try:
         show(feed, settings, open_log(log_file), start=subscriber.start, leave=(hung_up,))
