@@ -29,3 +29,13 @@ def test_help_marks_what_holds_now() -> None:
         assert next(str(static.content) for static in chosen.query(Static)) == "● live"
 
     drive(calm_app(live_feed()), steps, (80, 40))
+
+
+def test_keys_are_named_as_they_are_printed_on_the_keyboard() -> None:
+    async def steps(app: StreamerApp, pilot: Pilot[None]) -> None:
+        await press(pilot, "question_mark")
+        names = [str(static.content) for static in app.screen.query(".name").results(Static)]
+        assert {"+", "-", "?", "←", "esc, 0"} <= set(names)
+        assert [name for name in names if "_" in name or len(name) > 14] == []
+
+    drive(calm_app(live_feed()), steps, (80, 40))
