@@ -24,6 +24,7 @@ from streamer.commands.doctor import doctor
 from streamer.commands.embed import embed
 from streamer.commands.evaluate import evaluate
 from streamer.commands.export import export
+from streamer.commands.fleet import fleet
 from streamer.commands.info import info
 from streamer.commands.label import label
 from streamer.commands.mute import mute
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(fleet)
 
 
 def _print_version(wanted: bool) -> None:

@@ -47,6 +47,7 @@ class Monitor:
         settings: as of config.toml; None: the built-in defaults. `streamer.config.load()` reads the user's.
         on_enrolled: receives the result of every enrolment, in the worker's thread; None: voice profiles are stored.
         meters: measure input levels for `snapshot`, at some 0.3 % of a core per stream.
+        lasting: go on without any stream, until `stop`.
 
     Attributes:
         ended: set when nothing more will come: every source is over, or something failed.
@@ -61,8 +62,10 @@ class Monitor:
         *,
         on_enrolled: Callable[[EnrolmentResult], None] | None = None,
         meters: bool = True,
+        lasting: bool = False,
     ) -> None:
         self._settings = settings or Settings()
+        self._lasting = lasting
         self._on_enrolled = on_enrolled
         self._meters = meters
         # By the stream's name. Replaced as a whole, never changed, since other threads read it.
@@ -228,7 +231,7 @@ class Monitor:
     def remove(self, stream: str) -> None:
         """End and forget `stream` while the others go on; from any thread.
 
-        With its last stream the monitor has ended, so add the next one first.
+        With its last stream the monitor has ended, unless it is `lasting`; so add the next one first.
 
         Raises:
             UsageError: there is no such stream.
@@ -437,6 +440,7 @@ class Monitor:
             self._on_enrolled,
             self._meters,
         )
+        pipeline.worker.lasting = self._lasting
         with self._roster_lock:
             now = self._sources
             for name, source in first.items():

@@ -15,6 +15,7 @@ import streamer
 from streamer.cli import COMMANDS, app
 
 runner = CliRunner()
+GROUPS = ["fleet"]  # of commands
 NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
 EIGHTY = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
@@ -29,7 +30,7 @@ def test_the_help_names_every_command_the_exit_codes_and_the_limits_of_use() -> 
 def test_no_description_of_a_command_is_cut_at_80_columns() -> None:
     text = runner.invoke(app, ["--help"], env=EIGHTY).output
     lines = text[text.index("Commands:") :].splitlines()[1:]
-    assert len(lines) == len(NAMES)
+    assert len(lines) == len(NAMES + GROUPS)
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
@@ -67,7 +68,8 @@ def test_a_shell_completes_commands_and_choices() -> None:
         )
         return done.stdout.split()
 
-    assert completed("streamer ") == NAMES
+    assert completed("streamer ") == NAMES + GROUPS
+    assert completed("streamer fleet dr") == ["drain"]
     assert completed("streamer train --tune ") == ["head", "upper", "deep", "all"]
 
 

@@ -98,7 +98,9 @@ class EmotionEnded:
     label: Label
     duration_s: Seconds
     peak_confidence: Share
-    reason: Label | None = None  # None: it was over; "restart": the monitor died while it lasted, and was started again
+    # None: it was over. "restart": the monitor died while it lasted, and was started again. "lost": a shard of a fleet
+    # was lost, and another one serves the stream.
+    reason: Label | None = None
 
 
 Transition = EmotionStarted | EmotionEnded

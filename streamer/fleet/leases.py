@@ -7,7 +7,7 @@ from streamer.fleet.table import StreamRow
 
 Epoch = tuple[int, int]  # the director's generation, and a counter within it; a later lease has a greater one
 
-HOLD_S = 3.0  # a shard that could not prove for so long that it is not fenced is silent; the director waits as long
+HOLD_S = 4.0  # a shard that could not prove for so long that it is not fenced is silent; the director waits as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Lease:
 
     row: StreamRow
     epoch: Epoch
+    orphaned: bool = False  # whoever served the stream was lost, and may have left an emotion open
 
 
 @dataclass(frozen=True, slots=True)

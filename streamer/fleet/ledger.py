@@ -35,7 +35,10 @@ class Ledger:
         self.shards: dict[str, Shard] = {}
         self.counters = Counters()
         self.cordoned: set[str] = set()  # ids or names of nodes that get no more streams
+        self.surplus: set[str] = set()  # shards that are to be emptied
         self.rolling = Rolling()
+        self.awaited: set[str] = set()  # shards of a new fleet: streams are spread over them once they are there
+        self.awaited_until = -math.inf  # and not waited for longer
         self._generation, self._given = generation, 0
         self._unheard: dict[str, float | None] = dict.fromkeys(unheard)  # when they are void; None: not fenced
         self._stray: dict[str, dict[str, Epoch]] = {}  # shard → what it holds and should not
@@ -116,6 +119,7 @@ class Ledger:
             if shard is not None and stream is not None and stream.shard is shard:
                 self.counters.moved += stream.target is not None
                 stream.wait(now, stream.reason)
+                stream.orphaned = False
 
     def refused(self, name: str, reasons: Mapping[str, str], now: float) -> None:
         """Note that a shard cannot serve streams, and why."""
@@ -141,7 +145,7 @@ class Ledger:
         )
         if restart is not None:
             orders.append(Restart(restart))
-        if not self.is_recovering:
+        if not self.is_recovering and not (self.awaited - self.shards.keys() and now < self.awaited_until):
             self._outrank(places, now)
             orders += self._place(places, now)
         return orders + self._releases()
@@ -156,8 +160,8 @@ class Ledger:
         return (stream for stream in self.streams.values() if stream.shard is None)
 
     def is_cordoned(self, shard: Shard) -> bool:
-        """Whether a shard's node is to be emptied."""
-        return bool({shard.report.node, shard.report.host} & self.cordoned)
+        """Whether a shard is to be emptied, or its node."""
+        return shard.name in self.surplus or bool({shard.report.node, shard.report.host} & self.cordoned)
 
     # How.
 
@@ -201,6 +205,7 @@ class Ledger:
         for name, stream in list(shard.streams.items()):
             if name not in held and (stream.confirmed or now - stream.leased_at > UNCONFIRMED_S):
                 stream.wait(now, "its shard let go of it")
+                stream.orphaned = True
                 self._gone.pop(name, None)
 
     def _free(self, shard: Shard, now: float) -> None:
@@ -209,6 +214,7 @@ class Ledger:
         for name, stream in list(shard.streams.items()):
             stream.drop_place()
             stream.wait(now, f"its shard {shard.name} was lost")
+            stream.orphaned = True
             self._gone.pop(name, None)
         shard.is_up = False
         self._stray.pop(shard.name, None)
@@ -290,7 +296,7 @@ class Ledger:
             self._given += 1
             self.counters.leases += 1
             stream.lease(shard, (self._generation, self._given), now)
-            given.setdefault(shard.name, []).append(Lease(stream.row, stream.epoch))
+            given.setdefault(shard.name, []).append(Lease(stream.row, stream.epoch, stream.orphaned))
         return [Serve(shard, tuple(leases)) for shard, leases in given.items()]
 
     def _releases(self) -> list[Release]:

@@ -23,6 +23,7 @@ class Stream:
     tries: int = 0  # in vain, since it was served last
     refusals: int = 0  # by shards, since one confirmed it
     reason: str = ""  # why it is not served, or leaves
+    orphaned: bool = True  # not let go of in order by whoever served it last, or nobody knows
 
     def leave(self, reason: str, target: "Shard | None" = None) -> None:
         """Mark it to be released; `target` keeps a place for it."""

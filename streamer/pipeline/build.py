@@ -93,7 +93,9 @@ def build_pipeline(
         CheckpointError: the checkpoint cannot be used.
         UsageError: the device is not there, or the settings contradict each other.
     """
-    inference = build_inference(settings, rows=len(sources))
+    inference = build_inference(settings, rows=max(1, len(sources)))  # without a row nothing would be warmed up
+    if not sources:
+        inference.remove(0)
     inference.release_weights()
     _return_memory()
     board.torch_device(str(inference.device))

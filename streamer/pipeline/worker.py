@@ -98,6 +98,7 @@ class Worker:
         self._lead_s = 0.0  # of our times before the system's clock, when that was said last
         self.clock_notice = ""  # one sentence, while the times of events are ahead
         self._stop = threading.Event()
+        self.lasting = False  # whether `run` goes on without any stream
         self.ticked_at = clock.monotonic()  # when the last step ended
         self._patient_until = -math.inf  # monotonic
         self._changes: SimpleQueue[_Add | _Remove | _Replace | _Configure] = SimpleQueue()
@@ -145,7 +146,7 @@ class Worker:
     def remove(self, name: str) -> None:
         """End and forget the stream of that name; audio that it has not processed is dropped; from any thread.
 
-        With its last stream `run` returns.
+        With its last stream `run` returns, unless it is `lasting`.
 
         Raises:
             UsageError: no stream has that name.
@@ -211,7 +212,7 @@ class Worker:
             self._sink.note(None, self.clock_notice)
 
     def _is_over(self) -> bool:
-        return self._changes.empty() and all(stream.drained for stream in self._streams.values())
+        return not self.lasting and self._changes.empty() and all(stream.drained for stream in self._streams.values())
 
     def _apply_changes(self) -> None:
         """Add and remove streams, then begin and cancel enrolments, as requested since the last tick."""

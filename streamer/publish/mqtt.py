@@ -107,6 +107,10 @@ class MqttPublisher:
             notice=self._station.notice,
         )  # fmt: skip
 
+    def open_on(self, stream: str) -> str:
+        """Return the id of the emotion that was started on a stream and not ended; empty: none."""
+        return self._station.open_emotions.id_of(stream)
+
     @property
     def status(self) -> LinkStatus:
         """The state of the connection; `stats` says why it is offline."""
@@ -261,6 +265,8 @@ class MqttPublisher:
             self._station.open_emotions.note(event)
         self._in_flight = (key, topic) if alone else None
         try:
+            if isinstance(event, EmotionStarted):
+                await self._keep_open(client, event.stream)
             await client.publish(topic, to_json(event), qos=qos)
         except (ValueError, TypeError):
             logger.exception("A %s cannot be written; it is left out.", message.event.type)
@@ -273,9 +279,17 @@ class MqttPublisher:
             self._in_flight = None
             self._outbox.sent(message)
             if isinstance(event, EmotionEnded | State):
+                before = self._station.open_message(event.stream)
                 self._station.open_emotions.note(event)
+                if before != self._station.open_message(event.stream):
+                    await self._keep_open(client, event.stream)
             if alone:
                 self._refusals.passed(key)
+
+    async def _keep_open(self, client: aiomqtt.Client, stream: str) -> None:
+        """Keep at the broker what is open on a stream, where a shard's successor looks for it."""
+        if (message := self._station.open_message(stream)) is not None:
+            await client.publish(message[0], message[1], qos=1, retain=True)
 
     async def _send_info(self, client: aiomqtt.Client) -> None:
         """Send what is running where that is new, and all else that is retained and due."""

@@ -101,6 +101,7 @@ class MqttSettings:
     discovery: bool = False  # announce the streams to Home Assistant
     discovery_prefix: str = "homeassistant"
     state_folder: Path = field(default_factory=lambda: platformdirs.user_state_path("streamer"))
+    succession: bool = False  # what is open is kept at the broker, where another shard of the fleet finds it
     client_id: str = field(default_factory=_new_client_id)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from streamer.events import EmotionEnded, EmotionStarted, State, Transition
 from streamer.events.fields import Label, Name, Seconds, Share
 
 RESTART = "restart"  # the reason of an end that a later run sends
+LOST = "lost"  # the reason of an end that another shard of a fleet sends
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class _Open:
 
 
 _MAX_BYTES = 256 * 1024  # of the file, past which it is written anew
+_MAX_MESSAGE = 4_096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,12 @@ class OpenEmotions:
 
     Each change is a line at the end of a file, one call that waits for no disk: a killed process loses nothing, and
     a busy disk does not hold up what is sent.
+
+    Args:
+        path: of the file; None: it is kept at the broker instead, for a shard's successor may run on another machine.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._open: dict[str, _Open] = {}
         self._fd: int | None = None
@@ -61,6 +66,8 @@ class OpenEmotions:
 
     def left_open(self, now: float) -> list[EmotionEnded]:
         """Return the ends of the emotions that an earlier run left open. They stay on disk until noted as sent."""
+        if self._path is None:
+            return []
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -74,10 +81,17 @@ class OpenEmotions:
             except ValidationError:  # the last one may be cut
                 continue
             self._set(change.stream, change.open)
-        return [
-            EmotionEnded(stream, o.id, now, o.label, max(0.0, o.held - o.started), o.peak_confidence, RESTART)
-            for stream, o in self._open.items()
-        ]
+        return [_end(_Line(stream, known), now, RESTART) for stream, known in self._open.items()]
+
+    def id_of(self, stream: str) -> str:
+        """Return the id of the emotion that is open on a stream; empty: none."""
+        known = self._open.get(stream)
+        return "" if known is None else known.id
+
+    def message(self, stream: str) -> bytes:
+        """Return what is open on a stream, for `read_message`; empty: nothing."""
+        known = self._open.get(stream)
+        return b"" if known is None else _LINE.dump_json(_Line(stream, known))
 
     def note(self, event: Transition | State) -> None:
         """Note what was sent, or of a start, what is about to be sent."""
@@ -99,7 +113,7 @@ class OpenEmotions:
 
     def close(self) -> None:
         """Close the file, and remove it where nothing is open. What is noted later is not kept."""
-        if self._fd is not None:
+        if self._fd is not None and self._path is not None:
             os.close(self._fd)
             self._fd = None
             if not self._open:
@@ -113,31 +127,49 @@ class OpenEmotions:
             self._open[stream] = new
 
     def _append(self, line: bytes) -> None:
+        if self._path is None:
+            return
         try:
             if self._fd is None or self._bytes > _MAX_BYTES:
-                self._write_anew()
+                self._write_anew(self._path)
             elif os.write(self._fd, line) == len(line):
                 self._bytes += len(line)
         except OSError as error:
             self._warn(error)
 
-    def _write_anew(self) -> None:
+    def _write_anew(self, path: Path) -> None:
         """Replace the file by one with what is open now, and keep that open to append to."""
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
         data = b"".join(_LINE.dump_json(_Line(stream, known)) + b"\n" for stream, known in self._open.items())
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(data)
-            partial.replace(self._path)
+            partial.replace(path)
             if self._fd is not None:
                 os.close(self._fd)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
             self._bytes = len(data)
         except OSError as error:
             self._warn(error)
 
     def _warn(self, error: OSError) -> None:
         logger.warning("Which emotions are open cannot be written to %s (%s).", self._path, error.strerror)
+
+
+def read_message(payload: bytes, now: float) -> EmotionEnded | None:
+    """Return the end of the emotion that a lost shard left open, of which it said `payload`; None: it is none."""
+    try:
+        line = _LINE.validate_json(payload) if len(payload) <= _MAX_MESSAGE else None
+    except ValidationError:
+        return None
+    return None if line is None or line.open is None else _end(line, now, LOST)
+
+
+def _end(line: _Line, now: float, reason: str) -> EmotionEnded:
+    known = line.open
+    assert known is not None, "the caller looked"
+    held_s = max(0.0, known.held - known.started)
+    return EmotionEnded(line.stream, known.id, now, known.label, held_s, known.peak_confidence, reason)
 
 
 def open_emotions_file(folder: Path, prefix: str, node: str) -> Path:

@@ -47,7 +47,9 @@ class Station:
         settings, self.topics = self._settings, Topics(self._settings.prefix, node)
         self._left_open_taken = False
         self.retained.put(self.topics.availability, ONLINE.decode())
-        self.open_emotions = OpenEmotions(open_emotions_file(settings.state_folder, settings.prefix, node))
+        self.open_emotions = OpenEmotions(
+            None if settings.succession else open_emotions_file(settings.state_folder, settings.prefix, node)
+        )
         self._home = HomeAssistant(
             settings.discovery_prefix if settings.discovery else None,
             announced_file(settings.state_folder, str(settings.broker), self.topics),
@@ -62,6 +64,12 @@ class Station:
             f"{self._settings.broker} takes the connection, but does not bring back what this monitor publishes; its "
             f"ACL must let it write and read {self.topics.prefix}/{self.topics.node}/#."
         )
+
+    def open_message(self, stream: str) -> tuple[str, bytes] | None:
+        """Return topic and payload of what is open on a stream, to be retained; None: it is kept on disk instead."""
+        if not self._settings.succession:
+            return None
+        return self.topics.open(stream), self.open_emotions.message(stream)
 
     def filters(self) -> list[tuple[str, int]]:
         """Return the topic filters to subscribe to, with QoS. No message matches two of them."""

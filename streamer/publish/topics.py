@@ -51,6 +51,10 @@ class Topics:
         """Topic on which `streamer doctor` sends itself a message."""
         return f"{self.prefix}/{self.node}/check"
 
+    def open(self, stream: str) -> str:
+        """Topic of the emotion that is open on a stream of a fleet, retained, for the shard's successor."""
+        return f"{self.prefix}/{self.node}/{stream}/open"
+
     def mute(self, stream: str) -> str:
         """Topic of the plain `ON` or `OFF`, retained: whether a stream is muted."""
         return f"{self.prefix}/{self.node}/{stream}/mute"

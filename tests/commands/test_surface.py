@@ -21,8 +21,16 @@ FROZEN = Path(__file__).with_name("surface.json")
 
 def surface_of(app: typer.Typer) -> dict[str, dict[str, dict[str, Any]]]:
     """Return every command's parameters by what is typed, read from the signatures and not from typer's internals."""
-    commands = {info.name or name_of(info.callback): info.callback for info in app.registered_commands}
-    return {name: parameters_of(callback) for name, callback in sorted(commands.items())}
+    return {name: parameters_of(callback) for name, callback in sorted(callbacks_of(app).items())}
+
+
+def callbacks_of(app: typer.Typer, before: str = "") -> dict[str, Callable[..., Any] | None]:
+    """Return every command's function by its name, `fleet run` for one of a group."""
+    found = {before + (info.name or name_of(info.callback)): info.callback for info in app.registered_commands}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        found |= callbacks_of(group.typer_instance, f"{before}{group.typer_instance.info.name} ")
+    return found
 
 
 def name_of(callback: Callable[..., Any] | None) -> str:
@@ -94,7 +102,7 @@ def test_the_defaults_that_commands_repeat_are_those_of_the_library() -> None:
 
 @pytest.mark.parametrize("command", json.loads(FROZEN.read_text() or "{}") if FROZEN.exists() else [])
 def test_every_option_has_a_help_text(command: str) -> None:
-    callback = {info.name or name_of(info.callback): info.callback for info in app.registered_commands}[command]
+    callback = callbacks_of(app)[command]
     assert callback is not None
     for parameter in inspect.signature(callback, eval_str=True).parameters.values():
         _, info = get_args(parameter.annotation)

@@ -95,6 +95,22 @@ def test_shards_are_filled_evenly_to_four_fifths_and_the_rest_is_unserved_with_a
     assert len(fleet.held["c"]) == 4
 
 
+def test_a_new_fleet_waits_for_its_shards_for_a_while() -> None:
+    fleet = Fleet(table_of(*rows_of(4)), {"a": 10, "b": 10})
+    fleet.ledger.awaited, fleet.ledger.awaited_until = {"a", "b", "never"}, 60.0
+    fleet.silent = {"b"}
+    fleet.steps(5)
+    assert len(fleet.unserved()) == 4
+    fleet.silent = set()
+    fleet.ledger.awaited = {"a", "b"}
+    fleet.step()
+    assert {name: len(held) for name, held in fleet.held.items()} == {"a": 2, "b": 2}
+    late = Fleet(table_of(*rows_of(4)), {"a": 10})
+    late.ledger.awaited, late.ledger.awaited_until = {"a", "never"}, 60.0
+    late.steps(61)
+    assert late.unserved() == {}
+
+
 def test_a_shard_that_can_serve_one_stream_serves_one_and_one_that_can_serve_none_none() -> None:
     fleet = Fleet(table_of(*rows_of(3)), {"a": 1, "b": 0})
     fleet.steps(2)
