@@ -12,6 +12,7 @@ from streamer.audio.resample import check_channel
 from streamer.audio.ring import RingBuffer
 from streamer.audio.ring_writer import RingWriter
 from streamer.errors import UsageError
+from streamer.sources import pulse
 from streamer.sources.devices import DeviceInfo, find_device, list_devices, silence_hint
 from streamer.sources.portaudio import Capture, CapturedBlock, DeviceError, InputStream, PortAudio, shared
 from streamer.sources.sound_server import SoundServerEvents
@@ -49,7 +50,8 @@ class Microphone:
 
     The device is opened at its native rate, with two channels where it has them (or as many as `channel` needs,
     counted from 0), mixed to mono or reduced to `channel`, resampled to 24 kHz. A missing or lost device is looked up
-    again every second, or every 0.5 s to 5 s and as soon as the sound server says that one came; for ever.
+    again every second, or every 0.5 s to 5 s and as soon as the sound server says that one came; for ever. A sound
+    server moves recordings to another device where theirs goes or the default changes: who named one gets that or none.
 
     Exact zeros are `no signal`. A sound server may have moved the recording to another source, so the device is then
     looked up and reopened, every 5 s to 60 s and when the sound server says that one came. A microphone that is merely
@@ -95,6 +97,7 @@ class Microphone:
         self._recheck = BackOff(5.0, 60.0)
         self._server = SoundServerEvents() if self._portaudio.sound_server else None
         self._device_came = threading.Event()  # says the sound server
+        self._moved = threading.Event()  # likewise: another device may be heard by now
         self._last_sound_s = 0.0  # monotonic moment of the last block that was not all zeros
         self._gap_pending = (
             False  # reopened because of silence: the next block with sound shows whether audio was missed
@@ -166,22 +169,47 @@ class Microphone:
             self._sleep(min(wait_s, self._retry.due_s - now))
 
     def _heed_server(self, now: float) -> None:
-        """Listen to the sound server while the microphone is away or silent, and look again when a device came."""
+        """Listen to the sound server while the microphone is away or silent, or is one that was named.
+
+        Look for it again when a device came, and whether it is still the one that is heard when one went.
+        """
         if self._server is None:  # the devices are a test's
             return
-        if self._state[0] not in ("no device", "lost", "no signal"):
-            self._server.stop()
+        away = self._state[0] in ("no device", "lost", "no signal")
+        if not away:
             self._device_came.clear()
+        if not (away or self._is_named()):
+            self._server.stop()
             return
-        if not self._server.listen(self._note_device):
+        if not self._server.listen(self._note_arrival, self._note_move) and away:
             self._retry.due_s = min(self._retry.due_s, self._looked_s + PROBE_S)
         if self._device_came.is_set():
             self._device_came.clear()
             self._retry.due_s = min(self._retry.due_s, now + SERVER_S)
             self._recheck.due_s = min(self._recheck.due_s, now + SERVER_S)
+        if self._moved.is_set():
+            self._moved.clear()
+            self._check_place()
 
-    def _note_device(self) -> None:
+    def _is_named(self) -> bool:
+        """Return whether a source of the sound server's is open by its name."""
+        return self._opened is not None and bool(self._opened.info.source)
+
+    def _check_place(self) -> None:
+        """Give a named source up where another one is heard in its place, without what came of that."""
+        opened = self._opened
+        if opened is None or not opened.info.source:
+            return
+        heard = pulse.recorded_sources()
+        if heard and opened.info.source not in heard:
+            self._mark_lost(_gone(opened.info), discard=True)
+
+    def _note_arrival(self) -> None:
         self._device_came.set()
+        self._wake.set()
+
+    def _note_move(self) -> None:
+        self._moved.set()
         self._wake.set()
 
     def _run(self) -> None:
@@ -272,13 +300,13 @@ class Microphone:
         if gap:
             self.ring.mark_gap(muted=state[0] == "muted")
 
-    def _mark_lost(self, why: str, state: Literal["no device", "lost"] = "lost") -> None:
+    def _mark_lost(self, why: str, state: Literal["no device", "lost"] = "lost", discard: bool = False) -> None:
         now = self._clock.monotonic()
         if self._state[0] in ("no device", "lost"):
             self._retry.postpone(now)
         else:
             self._retry.reset(now, wait=True)
-        self._close((state, why))
+        self._close((state, why), discard=discard)
         self.ring.mark_gap()  # also where it was closed without one, to be reopened after silence
 
     def _drain(self, opened: _Opened, wait_s: float) -> None:
@@ -336,7 +364,7 @@ class Microphone:
         if stopped:
             self._begin_anew()
         elif waits_s > patience_s:
-            self._mark_lost(f"{opened.info.title!r} no longer delivers audio; it is reopened as soon as it is back.")
+            self._mark_lost(_gone(opened.info))
         elif self._wall.follow() > STEP_S:  # the machine slept
             self._begin_anew()
         elif called_s is None:
@@ -350,3 +378,7 @@ class Microphone:
             self._recheck.postpone(now)
             self._close(self._state, gap=False)
             self._open(after_silence=True)
+
+
+def _gone(info: DeviceInfo) -> str:
+    return f"{info.title!r} no longer delivers audio; it is reopened as soon as it is back."

@@ -1,4 +1,4 @@
-"""Hear from the sound server when a microphone comes, so that a lost one is reopened at once."""
+"""Hear from the sound server when a microphone comes, or another one is heard in its place."""
 
 import os
 import re
@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 _RESTART_S = 1.0  # between two starts of the tool, where there is no server that it could listen to
 # A new card or source, or another default. Not `source-output`, a recording, which our own opening causes, too.
-_NEWS = re.compile(r"'new' on (source|card) |'change' on server ")
+_CAME = re.compile(r"'new' on (source|card) |'change' on server ")
+# A source that goes, whose recordings are moved to another one, and a recording that is moved for another reason.
+_MOVED = re.compile(r"'remove' on source |'change' on source-output ")
 
 
 class SoundServerEvents:
-    """Runs `pactl subscribe` while somebody waits for a microphone, and calls back for what may be its return.
+    """Runs `pactl subscribe` while somebody waits for news, and calls back for what may be a microphone's.
 
     Does nothing where there is no PulseAudio (or PipeWire in its place). For one thread, which calls `listen` often.
     """
@@ -24,8 +26,11 @@ class SoundServerEvents:
         self._process: subprocess.Popen[str] | None = None
         self._started_s = -_RESTART_S
 
-    def listen(self, callback: Callable[[], None]) -> bool:
-        """Call `callback`, from a thread of its own, for every event from now on; return at once, whether it works."""
+    def listen(self, came: Callable[[], None], moved: Callable[[], None]) -> bool:
+        """Call `came` where a device may have come, and `moved` where a recording may hear another one by now.
+
+        Both are called from a thread of its own. Returns at once, whether it works.
+        """
         if self._process is not None and self._process.poll() is None:
             return time.monotonic() - self._started_s > _RESTART_S  # by then the tool has ended if there is no server
         self.stop()
@@ -41,7 +46,7 @@ class SoundServerEvents:
         except OSError:
             return False
         self._process = process
-        threading.Thread(target=_read, args=(process, callback), name="sound server", daemon=True).start()
+        threading.Thread(target=_read, args=(process, came, moved), name="sound server", daemon=True).start()
         return False
 
     def stop(self) -> None:
@@ -52,9 +57,11 @@ class SoundServerEvents:
             process.wait()
 
 
-def _read(process: "subprocess.Popen[str]", callback: Callable[[], None]) -> None:
+def _read(process: "subprocess.Popen[str]", came: Callable[[], None], moved: Callable[[], None]) -> None:
     assert process.stdout is not None
     with process.stdout as lines:
         for line in lines:
-            if _NEWS.search(line):
-                callback()
+            if _CAME.search(line):
+                came()
+            elif _MOVED.search(line):
+                moved()

@@ -92,3 +92,24 @@ def test_choosing_a_source_leaves_the_environment_as_it_was(
     assert pulse.os.environ.get("PULSE_SOURCE") == before
     with pulse.recording_from(""):
         assert pulse.os.environ.get("PULSE_SOURCE") == before
+
+
+RECORDINGS = """Source Output #1
+	Driver: protocol-native.c
+	Source: 44
+	Properties:
+		application.name = "ALSA plug-in [python]"
+		application.process.id = "812"
+Source Output #2
+	Source: 50
+	Properties:
+		application.process.id = "81"
+Source Output #7
+	Driver: PipeWire
+	Source: 50
+"""
+
+
+@pytest.mark.parametrize(("pid", "indices"), [(812, ["44"]), (81, ["50"]), (8, [])])
+def test_the_recordings_of_a_process_are_told_from_those_of_others(pid: int, indices: list[str]) -> None:
+    assert pulse.recorded_indices(RECORDINGS, pid) == indices

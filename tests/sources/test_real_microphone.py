@@ -77,8 +77,9 @@ class RecorderProcess:
 
 @pytest.fixture
 def burst(tmp_path: Path) -> Path:
-    """Half a second of 1 kHz."""
+    """Half a second of 1 kHz; beside it `long.wav`, twenty seconds of 3 kHz."""
     path = tmp_path / "burst.wav"
+    soundfile.write(tmp_path / "long.wav", 0.5 * np.sin(2 * np.pi * 3_000 * np.arange(20 * 48_000) / 48_000), 48_000)
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(round(BURST_S * 48_000)) / 48_000), 48_000)
     return path
 
@@ -138,6 +139,43 @@ def test_a_burst_is_captured_at_its_moment_before_and_after_the_microphone_was_u
     assert BURST_S * RATE * 1.6 < len(loud) < BURST_S * RATE * 2.0, "two whole bursts, less the sine's small samples"
     spectrum = np.abs(np.fft.rfft(captured["samples"]))
     assert np.argmax(spectrum) * RATE / len(captured["samples"]) == pytest.approx(1_000, abs=5)
+
+
+@pytest.mark.parametrize("moved_by", ["its going", "another default"])
+@pytest.mark.parametrize("recording", [(False, "mic:vmic.monitor")], indirect=True, ids=["source is named"])
+def test_of_a_named_microphone_no_other_one_is_heard_in_its_place(
+    recording: tuple[VirtualMicrophone, RecorderProcess], burst: Path, moved_by: str
+) -> None:
+    microphone, recorder = recording
+    microphone.pactl("load-module", "module-null-sink", "sink_name=other", "norewinds=1")
+    speaker = subprocess.Popen(["paplay", "--device=other", str(burst.with_name("long.wav"))], env=microphone.env)
+    recorder.wait_for("live")
+    microphone.play(burst)
+    time.sleep(1.5)
+    if moved_by == "its going":
+        modules = microphone.pactl("list", "short", "modules").splitlines()
+        microphone.pactl("unload-module", next(line.split()[0] for line in modules if "sink_name=vmic" in line))
+        recorder.wait_for("lost")
+        time.sleep(1.0)
+        assert microphone.recordings() == ""
+        microphone.plug_in()
+    else:
+        microphone.pactl("set-default-source", "other.monitor")
+        recorder.wait_for("lost")
+    recorder.wait_for("live")
+    time.sleep(1.0)
+    microphone.play(burst)
+    time.sleep(0.5)
+    captured = recorder.finish()
+    speaker.kill()
+    speaker.wait()
+
+    blocks = captured["samples"][: len(captured["samples"]) // 240 * 240].reshape(-1, 240)
+    spectrum = np.abs(np.fft.rfft(blocks))  # bins of 100 Hz
+    loud = np.abs(blocks).max(axis=1) > 0.05
+    pitch = spectrum.argmax(axis=1)[loud] * 100
+    assert np.sum(pitch == 1_000) * 0.01 == pytest.approx(2 * BURST_S, abs=0.1), "both bursts are heard"
+    assert np.sum(pitch == 3_000) * 0.01 < 0.5, "the other microphone"
 
 
 @pytest.mark.parametrize("recording", [(False, "mic")], indirect=True, ids=["default source"])
@@ -206,6 +244,18 @@ def test_a_device_is_captured_within_two_seconds_of_its_return_and_what_is_missi
     microphone.play(burst)
     time.sleep(0.5)
     captured = recorder.finish()
+    x = captured["samples"]
+    print(
+        captured["gaps"],
+        [
+            (
+                round(float(abs(x[i : i + 2400]).max()), 2),
+                int(np.argmax(abs(np.fft.rfft(x[i : i + 2400]))) * 10),
+                round(float(captured["times"][i // 240]) - played, 2),
+            )
+            for i in range(0, len(x) - 2400, 2400)
+        ],
+    )
     assert len(onsets(captured)) == 2
     assert onsets(captured)[1] == pytest.approx(played, abs=0.3), "it was heard from its beginning"
     if not microphone.always_sink:  # else zeros came in between, which nobody can tell from silence
