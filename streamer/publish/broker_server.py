@@ -28,6 +28,7 @@ _FOR_THE_SECRET = 20  # of which only clients that know the secret get the last 
 CONNECT_S = 5.0  # from the connection to a whole CONNECT
 _TAKE_OVER_S = 2.0  # for an earlier connection with the same client id to end
 _STOP_S = 2.0
+_BREATH_S = 0.05
 _PORTS_TRIED = 100
 _READ_BUFFER = 16 * 1024
 
@@ -39,13 +40,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """A connection; `connect` is None until its CONNECT has come."""
+    """A connection; `writer` is None until TLS is agreed on, `connect` until its CONNECT has come."""
 
-    task: asyncio.Task[None]
-    writer: asyncio.StreamWriter
+    socket: socket.socket
     address: str
+    task: asyncio.Task[None] | None = None
+    writer: asyncio.StreamWriter | None = None
     connect: Connect | None = None
     role: Role | None = None
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self.writer is not None:
+            self.writer.transport.abort()
+        elif self.task is not None:
+            self.task.cancel()
 
 
 class BrokerServer:
@@ -56,7 +65,7 @@ class BrokerServer:
         self._say = say
         self._tls = tls
         self._clients: dict[_Client, None] = {}  # in the order in which they came
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._broker: BoundedBroker | None = None
 
     async def start(self, bind: str, first_port: int, ports: int = _PORTS_TRIED) -> int:
@@ -70,9 +79,8 @@ class BrokerServer:
         last_port = min(first_port + ports - 1, 65_535)
         for port in range(first_port, last_port + 1):
             try:
-                self._server = await asyncio.start_server(
-                    self._serve, bind, port, limit=_READ_BUFFER, ssl=self._tls, backlog=MAX_CONNECTIONS
-                )
+                family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+                listener = socket.create_server((bind, port), family=family, backlog=MAX_CONNECTIONS)
             except OSError as error:
                 # On Windows a port that the system reserves raises EACCES, not EADDRINUSE.
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
@@ -81,34 +89,60 @@ class BrokerServer:
                         f"The broker cannot listen on {bind} ({why}); give an address of this machine."
                     ) from error
                 continue
-            return int(self._server.sockets[0].getsockname()[1])
+            self._accepting = asyncio.create_task(self._accept(listener))
+            return port
         raise StreamerError(f"No port of {bind} from {first_port} to {last_port} is free; give another.")
 
     async def stop(self) -> None:
         """Disconnect everybody, within about two seconds."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         for client in list(self._clients):
-            client.writer.transport.abort()
-        if self._broker is not None and self._server is not None:
+            client.abort()
+        if self._broker is not None and self._accepting is not None:
             try:
                 await asyncio.wait_for(self._broker.shutdown(), _STOP_S)
             except Exception as error:  # it ends anyway
                 logger.debug("amqtt does not end in order: %r", error)
         for client in list(self._clients):
-            client.task.cancel()
+            if client.task is not None:
+                client.task.cancel()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        client = _Client(task, writer, _address(writer))
-        if not self._make_room():
-            writer.transport.abort()
-            return
-        self._clients[client] = None
+    async def _accept(self, listener: socket.socket) -> None:
+        """Take connections one by one, so that they count from the first moment, before TLS is agreed on."""
+        loop = asyncio.get_running_loop()
+        with listener:
+            listener.setblocking(False)
+            while True:
+                try:
+                    connection, peer = await loop.sock_accept(listener)
+                except OSError as error:  # it has left already, or there is no descriptor left
+                    logger.debug("No connection: %r", error)
+                    await asyncio.sleep(_BREATH_S)
+                    continue
+                if not self._make_room():
+                    connection.close()
+                    continue
+                client = _Client(connection, f"{peer[0]}:{peer[1]}")
+                self._clients[client] = None
+                client.task = asyncio.create_task(self._serve(client))
+
+    async def _open(self, client: _Client) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Agree on TLS, where the broker has it, and return the two directions of the connection."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(_READ_BUFFER)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, client.socket, ssl=self._tls, ssl_handshake_timeout=CONNECT_S if self._tls else None
+        )
+        client.writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return reader, client.writer
+
+    async def _serve(self, client: _Client) -> None:
         outgoing: PacketWriter | None = None
         try:
-            _keep_probing(writer)
+            _keep_probing(client.socket)
+            reader, writer = await self._open(client)
             packet = await self._admit(client, reader)
             if packet is not None:
                 outgoing = PacketWriter(writer, lambda what: self._tell(client, what))
@@ -121,7 +155,10 @@ class BrokerServer:
             self._clients.pop(client, None)
             if outgoing is not None:
                 await outgoing.close()
-            writer.transport.abort()
+            if client.writer is not None:
+                client.writer.transport.abort()
+            else:
+                client.socket.close()
 
     async def _pass_on(
         self, client: _Client, reader: asyncio.StreamReader, outgoing: PacketWriter, packet: bytes
@@ -175,6 +212,7 @@ class BrokerServer:
 
     async def _refuse(self, client: _Client, connack: bytes, why: str) -> None:
         self._tell(client, f"was refused: {why}.")
+        assert client.writer is not None
         client.writer.write(connack)
         async with asyncio.timeout(CONNECT_S):
             await client.writer.drain()
@@ -185,9 +223,9 @@ class BrokerServer:
         """End earlier connections with the same client id, as the standard asks; amqtt would keep them, deaf."""
         earlier = [c for c in self._clients if c is not client and c.connect and c.connect.client_id == client_id]
         for other in earlier:
-            other.writer.transport.abort()
-        if earlier:
-            await asyncio.wait([other.task for other in earlier], timeout=_TAKE_OVER_S)
+            other.abort()
+        if tasks := [other.task for other in earlier if other.task is not None]:
+            await asyncio.wait(tasks, timeout=_TAKE_OVER_S)
 
     def _make_room(self) -> bool:
         """Return whether one more may come; the oldest connection without a CONNECT has to go for it."""
@@ -197,23 +235,16 @@ class BrokerServer:
         if silent is None:
             return False
         self._clients.pop(silent, None)
-        silent.writer.transport.abort()
+        silent.abort()
         return True
 
     def _tell(self, client: _Client, what: str) -> None:
         self._say(f"A client at {client.address} {what}")
 
 
-def _address(writer: asyncio.StreamWriter) -> str:
-    peer = writer.get_extra_info("peername")
-    return f"{peer[0]}:{peer[1]}" if peer else "an unknown address"
-
-
-def _keep_probing(writer: asyncio.StreamWriter) -> None:
+def _keep_probing(connection: socket.socket) -> None:
     """Let the system find out when the other machine is gone."""
-    connection = writer.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, option):
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
