@@ -18,6 +18,7 @@ from streamer.plain_text import plain, without_credentials
 Location = tuple[str | int, ...]  # ("stream", 0, "name")
 Layers = Sequence[tuple[str, Mapping[str, Any]]]  # where settings come from, by name, the weakest first
 
+_UNKNOWN = "extra_forbidden"  # pydantic's word for a key that its model lacks
 _PYDANTIC_BRANCHES = ("int", "float", "str", "bool")  # of a union, in pydantic's locations; of no key
 
 
@@ -39,7 +40,7 @@ def complaints(error: ValidationError, layers: Layers, model: type[BaseModel]) -
     """
     found: dict[Location, list[Any]] = {}
     for detail in error.errors():
-        found.setdefault(_key_location(detail["loc"]), []).append(detail)
+        found.setdefault(_key_location(detail["loc"], detail["type"] == _UNKNOWN), []).append(detail)
     return [Complaint(location, _sentence(location, details, layers, model)) for location, details in found.items()]
 
 
@@ -93,16 +94,20 @@ def table_model(location: Sequence[str | int], model: type[BaseModel]) -> type[B
     return model
 
 
-def _key_location(location: Iterable[str | int]) -> Location:
-    """Return pydantic's location without the names of a union's branches ("constrained-int")."""
-    keys = [p for p in location if isinstance(p, int) or re.fullmatch(r"[A-Za-z0-9_]+", p)]
-    return tuple(part for part in keys if part not in _PYDANTIC_BRANCHES)
+def _key_location(location: Sequence[str | int], is_unknown: bool) -> Location:
+    """Return pydantic's location without the names of a union's branches ("constrained-int").
+
+    An unknown key, the last part, may have any name, even that of a branch.
+    """
+    known, unknown = (location[:-1], location[-1:]) if is_unknown else (location, ())
+    keys = [p for p in known if isinstance(p, int) or re.fullmatch(r"[A-Za-z0-9_]+", p)]
+    return (*(part for part in keys if part not in _PYDANTIC_BRANCHES), *unknown)
 
 
 def _sentence(location: Location, details: list[Any], layers: Layers, model: type[BaseModel]) -> str:
     origin, first = _origin(location, layers), details[0]
-    key = dotted(location) or "[[stream]]"
-    if first["type"] == "extra_forbidden":
+    key = plain(without_credentials(dotted(location)), 200) if location else "[[stream]]"
+    if first["type"] == _UNKNOWN:
         what = "table" if len(location) == 1 else "key"
         return f"{origin}: {key}: no such {what}; {_cure_of_unknown(location, model)}."
     if first["type"] == "missing":

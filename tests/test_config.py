@@ -71,6 +71,10 @@ def test_a_password_is_not_printed() -> None:
     [
         ("[window]\nhop = 0.24\n", ["my.toml", "window.hop", "no such key", "did you mean hop_s?"]),
         ("[windows]\nhop_s = 0.24\n", ["my.toml", "windows", "no such table", "did you mean window?"]),
+        ("[me-rics]\n", ["my.toml", "me-rics: no such table", "did you mean metrics?"]),
+        ("[int]\n", ["my.toml", "int: no such table"]),
+        ('[mqtt]\n"str" = 1\n', ["my.toml", "mqtt.str: no such key"]),
+        ('"mqtt://me:secret@host" = 1\n', ["my.toml", "mqtt://…@host: no such table"]),
         ("[window]\nhop_s = 0.25\n", ["my.toml", "window.hop_s", "0.25", "1/75 s", "0.253333"]),
         ("[window]\nhop_s = -0.24\n", ["my.toml", "window.hop_s", "-0.24", "at least 0.0133333"]),
         ("[window]\nhop_s = inf\n", ["my.toml", "window.hop_s", "inf", "seconds"]),
