@@ -17,6 +17,7 @@ from streamer.arrays import Float32Array, IntArray
 from streamer.errors import StreamerError, UsageError
 from streamer.extras import install_command
 from streamer.replacing import replacing
+from streamer.spreadsheet import csv_cell, csv_text
 
 ARRAYS, LABELS, METADATA, FAILED, SETTINGS = (
     "embeddings.npy",
@@ -144,7 +145,7 @@ def read_set(out: Path) -> EmbeddingSet:
 def _read_set(out: Path) -> EmbeddingSet:
     embeddings = np.load(out / ARRAYS, mmap_mode="r")
     with (out / METADATA).open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
+        lines = [{name: csv_text(cell or "") for name, cell in line.items()} for line in csv.DictReader(file)]
     rows = np.array([int(line["rows"]) for line in lines], dtype=np.int64)
     firsts = np.array([int(line["first_row"]) for line in lines], dtype=np.int64)
     whole = embeddings.ndim == 2 and embeddings.dtype.kind in "fi" and len(rows) > 0 and bool((rows > 0).all())
@@ -158,8 +159,8 @@ def _read_set(out: Path) -> EmbeddingSet:
         first_rows=firsts,
         rows=rows,
         names=[str(line["path"]) for line in lines],
-        labels=[line["label"] or "" for line in lines],
-        speakers=[line["speaker"] or "" for line in lines],
+        labels=[line["label"] for line in lines],
+        speakers=[line["speaker"] for line in lines],
         corpora=[_corpus(line) for line in lines],
         files=[line.get("file") or "" for line in lines],
         seconds=[float(line["seconds"]) for line in lines],
@@ -224,7 +225,7 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterator[list[Any]]) -
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        writer.writerows(lines)
+        writer.writerows(map(csv_cell, line) for line in lines)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

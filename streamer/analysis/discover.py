@@ -8,6 +8,7 @@ from pathlib import Path
 
 from streamer.corpora.corpus import SUFFIXES, known_clips
 from streamer.errors import UsageError
+from streamer.spreadsheet import csv_text
 
 FOLDERS, TABLE = "folder names", "the table"
 
@@ -85,16 +86,14 @@ def _labelled_by_table(recordings: list[Recording], table: Path) -> list[Recordi
     """Return the recordings with the table's labels and speakers, and those that only the table names."""
     known = {_resolved(recording.path): recording for recording in recordings}
     for line, row in _rows(table):
-        if "\0" in (row["path"] or ""):
+        name, label, speaker = (csv_text(row.get(column) or "").strip() for column in ("path", "label", "speaker"))
+        if "\0" in name:
             raise UsageError(f"Line {line} of {table} names an impossible path; correct it, or remove the line.")
-        path = table.parent / (row["path"] or "").strip()
-        if not (row["path"] or "").strip():
+        if not name:
             raise UsageError(f"Line {line} of {table} has no path; add one, or remove the line.")
-        recording = known.get(_resolved(path), Recording(path, row["path"].strip(), "", ""))
-        label = (row["label"] or "").strip()
-        known[_resolved(path)] = replace(
-            recording, label=label, speaker=(row.get("speaker") or "").strip(), labelled_by=TABLE if label else ""
-        )
+        path = table.parent / name
+        recording = known.get(_resolved(path), Recording(path, name, "", ""))
+        known[_resolved(path)] = replace(recording, label=label, speaker=speaker, labelled_by=TABLE if label else "")
     return list(known.values())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from streamer.emotion.labels import LABELS
 from streamer.errors import UsageError
+from streamer.spreadsheet import csv_text
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".m4a", ".m4b", ".mp4", ".mov", ".3gp"}
@@ -250,17 +251,18 @@ def _read_csv(path: Path) -> Corpus:
 
 
 def _clip_of_row(row: dict[str, str], path: Path, line: int) -> Clip:
-    label, speaker = (row["label"] or "").strip().lower(), (row["speaker"] or "").strip()
+    name, label, speaker = (csv_text(row[column] or "").strip() for column in ("path", "label", "speaker"))
+    label = label.lower()
     if label not in LABELS:
         raise UsageError(f"Line {line} of {path} has the label {label!r}; use one of {', '.join(LABELS)}.")
     if not speaker:
         raise UsageError(f"Line {line} of {path} names no speaker; splits by speaker need one.")
-    file = path.parent / (row["path"] or "").strip()
+    file = path.parent / name
     if not file.is_file():
         raise UsageError(
             f"Line {line} of {path} names {file}, which is not there; paths count from the CSV file's folder."
         )
-    return Clip(file, path.stem, label, speaker, Path((row["path"] or "").strip()).as_posix())
+    return Clip(file, path.stem, label, speaker, Path(name).as_posix())
 
 
 def _read_votes(path: Path) -> dict[str, tuple[float, ...]]:

@@ -1,16 +1,18 @@
 """What `streamer embed` writes can be read back."""
 
+import csv
 import sys
 
 import numpy as np
 import pytest
 
 from streamer.analysis.dataset import read_set
+from streamer.analysis.discover import find_recordings
 from streamer.commands.embed import EmbedOptions, run_embed
 from streamer.errors import StreamerError
 from tests.analysis.clouds import cloud, write_set
 from tests.analysis.embedding import embed
-from tests.analysis.made import checkpoint
+from tests.analysis.made import checkpoint, write
 
 
 def test_labels_and_metadata_go_with_the_rows(folder, tmp_path):
@@ -20,6 +22,20 @@ def test_labels_and_metadata_go_with_the_rows(folder, tmp_path):
     assert labels.tolist() == written.labels == [name.split("/")[1] for name in written.names]
     assert written.speakers == [name.split("/")[0] for name in written.names]
     assert written.names == sorted(written.names)
+
+
+def test_names_that_a_spreadsheet_would_run_are_written_as_text_and_read_back(tmp_path):
+    for name in ("=1+1", "@sum"):
+        write(tmp_path / "in" / "-ann" / name / "+1.wav", 0.1)
+    written = embed([tmp_path / "in"], tmp_path / "out")
+    assert written.names == ["-ann/=1+1/+1.wav", "-ann/@sum/+1.wav"]
+    assert (written.labels, written.speakers) == (["=1+1", "@sum"], ["-ann", "-ann"])
+    with (tmp_path / "out" / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert "'=1+1" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    again = find_recordings([], tmp_path / "out" / "metadata.csv")
+    assert [(r.label, r.speaker) for r in again] == [("=1+1", "-ann"), ("@sum", "-ann")]
 
 
 def test_statistics_are_printed(folder, tmp_path, capsys):
