@@ -104,6 +104,34 @@ class CaptureClock:
         self._starts.clear()
 
 
+class Holes:
+    """Finds the seconds of audio that a device left out without a word, as when it was suspended for a moment.
+
+    Time passes there, and frames neither come nor come late: the moments of capture of a `CaptureClock` move away from
+    the frames counted. Less than `least_s` at once may be a busy machine, or the drift of the device's clock.
+    """
+
+    def __init__(self, least_s: float = 0.1) -> None:
+        self._least_s = least_s
+        self._captured_s: float | None = None
+        self._found_s = 0.0
+        self._came_late_s = 0.0  # of what was found; the next holes are so much shorter, so that no counter runs back
+
+    def add(self, length_s: float, captured_s: float) -> float:
+        """Return the seconds missing before the next `length_s` of audio, captured until `captured_s` (monotonic)."""
+        step_s = 0.0 if self._captured_s is None else captured_s - self._captured_s - length_s
+        self._captured_s = captured_s
+        if abs(step_s) < self._least_s:
+            return 0.0
+        if step_s < 0:
+            self._came_late_s = min(self._came_late_s - step_s, self._found_s)
+            return 0.0
+        known_s = min(step_s, self._came_late_s)
+        self._came_late_s -= known_s
+        self._found_s += step_s - known_s
+        return step_s - known_s
+
+
 class RateMeter:
     """Measures frames per second of monotonic time, over a sliding span."""
 

@@ -21,7 +21,7 @@ class RingStats:
     overwritten: int  # lost because they were not read in time, exact
     gaps: int  # breaks in the audio that the writer announced (device lost, muted, restarted)
     ended: bool  # the writer will write no more
-    gap_s: float = 0.0  # seconds that are missing there, but those that the user muted; grows while audio is missing
+    gap_s: float = 0.0  # seconds missing there and elsewhere, but not those muted; grows while audio is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,11 @@ class RingBuffer:
                 self._gaps.append(self._written)
                 self._gap_count += 1
                 self._runs.append(_Run(self._written, self.time_of(self._written)))
+
+    def count_missing(self, seconds: float) -> None:
+        """Count seconds that turned out to be missing from audio that went on."""
+        with self._room:
+            self._gap_s += seconds
 
     def end(self) -> None:
         """Announce that nothing more will be written."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Literal
 
-from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, RateMeter, WallClock
+from streamer.audio.clock import STEP_S, SYSTEM, BackOff, CaptureClock, Clock, Holes, RateMeter, WallClock
 from streamer.audio.downmix import Downmix
 from streamer.audio.resample import check_channel
 from streamer.audio.ring import RingBuffer
@@ -38,6 +38,7 @@ class _Opened:
     capture: Capture
     writer: RingWriter
     capture_clock: CaptureClock
+    holes: Holes
     downmix: Downmix
     opened_s: float  # monotonic
     checked_s: float  # monotonic moment of the newest check that it delivers
@@ -235,8 +236,11 @@ class Microphone:
                 self._server.stop()
             self.ring.end()
 
-    def _open(self, after_silence: bool = False) -> None:
-        """Look the device up and open it; on failure set the state and the time of the next attempt."""
+    def _open(self, silent: _Opened | None = None) -> None:
+        """Look the device up and open it; on failure set the state and the time of the next attempt.
+
+        `silent`: as it was until now, delivering zeros. Audio goes on without a gap while it still does.
+        """
         if self._state[0] == "muted":
             self._state = ("starting", "")  # unmuted: audio may be captured from here on
         self._looked_s = self._clock.monotonic()
@@ -262,12 +266,13 @@ class Microphone:
             capture,
             RingWriter(self.ring, info.rate_hz),
             CaptureClock(info.rate_hz),
+            Holes() if silent is None else silent.holes,
             Downmix(self._channel),
             now := self._clock.monotonic(),
             now,
         )
-        self._gap_pending = after_silence
-        if not after_silence:
+        self._gap_pending = silent is not None
+        if silent is None:
             self._last_sound_s = self._opened.opened_s
 
     def _look_up(self) -> DeviceInfo:
@@ -341,6 +346,7 @@ class Microphone:
             opened.capture_clock.restart()
         mono = opened.downmix.process(block.frames)
         captured_s = opened.capture_clock.captured_s(len(mono), block.arrived_s)
+        self.ring.count_missing(opened.holes.add(len(mono) / opened.info.rate_hz, captured_s))
         opened.rate.add(len(mono), block.arrived_s)
         opened.arrived_s = block.arrived_s
         if mono.any():
@@ -377,7 +383,7 @@ class Microphone:
         else:
             self._recheck.postpone(now)
             self._close(self._state, gap=False)
-            self._open(after_silence=True)
+            self._open(silent=opened)
 
 
 def _gone(info: DeviceInfo) -> str:

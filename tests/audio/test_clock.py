@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamer.audio.clock import BackOff, CaptureClock, RateMeter, WallClock
+from streamer.audio.clock import BackOff, CaptureClock, Holes, RateMeter, WallClock
 from tests.sources.fake_sounddevice import FakeClock
 
 
@@ -23,6 +23,40 @@ def test_what_was_lost_moves_the_time_on() -> None:
         clock.captured_s(960, 50.0 + (block + 1) * 0.02)
     clock.restart()
     assert clock.captured_s(960, 50.0 + 0.22 + 0.5) == pytest.approx(50.72)
+
+
+def missing_s(arrivals_s: list[float], block_s: float = 0.02) -> float:
+    """The holes that are found among blocks that come at these moments."""
+    clock, holes = CaptureClock(48_000), Holes()
+    return sum(holes.add(block_s, clock.captured_s(round(48_000 * block_s), arrived_s)) for arrived_s in arrivals_s)
+
+
+@pytest.mark.parametrize("hole_s", [0.15, 0.55, 0.9])
+def test_what_a_device_leaves_out_for_less_than_a_second_is_found(hole_s: float) -> None:
+    before = [50.0 + 0.02 * block for block in range(300)]
+    after = [before[-1] + hole_s + 0.02 * block for block in range(1, 300)]
+    assert missing_s(before + after) == pytest.approx(hole_s, abs=0.02)
+    assert missing_s(before + after + [after[-1] + hole_s + 0.02 * block for block in range(1, 300)]) == pytest.approx(
+        2 * hole_s, abs=0.04
+    )
+
+
+def test_blocks_that_come_late_are_not_missing() -> None:
+    due_s = [50.0 + 0.02 * block for block in range(1_000)]
+    assert missing_s([max(moment, 55.9) if 55 < moment < 55.9 else moment for moment in due_s]) == 0.0
+    rng = np.random.default_rng(27)
+    assert missing_s([moment + (0.0 if n % 50 == 0 else rng.uniform(0, 0.5)) for n, moment in enumerate(due_s)]) == 0.0
+
+
+def test_blocks_that_come_late_for_long_are_counted_once_however_often() -> None:
+    due_s = [50.0 + 0.02 * block for block in range(3_000)]
+    late_s = [moment + (0.3 if moment // 5 % 2 else 0.0) for moment in due_s]  # every other 5 s
+    assert missing_s(late_s) == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("ppm", [-500, 500])
+def test_the_drift_of_a_devices_clock_is_not_missing(ppm: float) -> None:
+    assert missing_s([50.0 + 0.02 * block * (1 + ppm / 1e6) for block in range(50_000)]) == 0.0
 
 
 def test_a_slow_device_is_followed_within_two_seconds() -> None:
