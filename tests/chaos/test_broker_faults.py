@@ -150,7 +150,7 @@ def flow(tmp_path: Path) -> Iterator[Flow]:
 def campaign(flow: Flow, what: str, count: int) -> None:
     rng, row = random.Random(f"{SEED} {what}"), Row(f"broker {what}", count=count)
     for _ in range(count):
-        time.sleep(rng.uniform(0.5, 2.5))
+        time.sleep(rng.uniform(1.5, 4.0))
         FAULTS[what](flow, rng)
         took_s = flow.recover()
         row.slowest_s = max(row.slowest_s, took_s)
@@ -160,9 +160,9 @@ def campaign(flow: Flow, what: str, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "count"), [("killed", 2), ("password changed", 1), ("session taken over", 2)])
-def test_a_few_faults_lose_and_invent_nothing(flow: Flow, what: str, count: int) -> None:
-    campaign(flow, what, count)
+@pytest.mark.parametrize("what", ["killed", "session taken over"])
+def test_two_faults_lose_and_invent_nothing(flow: Flow, what: str) -> None:
+    campaign(flow, what, 2)
 
 
 @pytest.mark.campaign
