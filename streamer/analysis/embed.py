@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from streamer.analysis.cache import RowCache
+from streamer.analysis.cache import RowCache, Rows
 from streamer.analysis.discover import Recording
 from streamer.analysis.embedder import Embedder
 from streamer.arrays import Samples
@@ -52,13 +52,28 @@ class Progress(Protocol):
         ...
 
 
+class Runner(Protocol):
+    """Computes the rows of batches somewhere else than in this process, and stores them in the cache."""
+
+    def __call__(
+        self, batches: Sequence[Sequence[Embedded]], cache: RowCache, progress: Progress
+    ) -> Iterator[tuple[str, str]]:
+        """Store the rows of all batches; yield (sha256, reason) for every recording that is unreadable."""
+        ...
+
+
 def embed_recordings(
-    recordings: Sequence[Recording], embedder: Embedder, cache: RowCache, progress: Progress, track: int = 0
+    recordings: Sequence[Recording],
+    embedder: Embedder,
+    cache: RowCache,
+    progress: Progress,
+    track: int = 0,
+    runner: Runner | None = None,
 ) -> Outcome:
     """Compute the rows of every readable recording that `cache` lacks, and store them in it; `cache` must be open.
 
     A damaged recording is embedded as far as it can be read. `track` is the audio track, counted from 0; rows of
-    another track than the first belong into a cache of their own.
+    another track than the first belong into a cache of their own. Without a `runner` they are computed here.
     """
     outcome = Outcome(track=track)
     readable = list(_readable(recordings, outcome))
@@ -67,10 +82,16 @@ def embed_recordings(
     outcome.reused = sum(item.facts.sha256 in cache for item in readable)
     progress.begin(sum(item.facts.seconds for item in unique.values() if item.facts.sha256 not in cache))
     broken: dict[str, str] = {}  # by sha256
-    for planned in plan_batches(unique.values(), embedder.batch_size):
-        batch = [item for item in planned if item.facts.sha256 not in cache]
-        if batch:
-            broken.update(_embed_batch(batch, embedder, cache, progress, track))
+    batches = (
+        [item for item in planned if item.facts.sha256 not in cache]
+        for planned in plan_batches(unique.values(), embedder.batch_size)
+    )
+    if runner is not None:
+        broken.update(runner([batch for batch in batches if batch], cache, progress))
+    else:
+        for batch in batches:
+            if batch:
+                broken.update(embed_batch(batch, embedder, cache, progress, track))
     for item in readable:
         if item.facts.sha256 in cache:
             outcome.embedded.append(item)
@@ -105,8 +126,16 @@ def _readable(recordings: Sequence[Recording], outcome: Outcome) -> Iterator[Emb
             outcome.failures.append(Failure(recording.name, str(error)))
 
 
-def _embed_batch(
-    batch: Sequence[Embedded], embedder: Embedder, cache: RowCache, progress: Progress, track: int
+class Store(Protocol):
+    """Where computed rows go."""
+
+    def put(self, recordings: Iterable[tuple[str, Iterable[Rows]]]) -> None:
+        """Store the rows of recordings, each given as its SHA-256 and pieces `[n, D]`."""
+        ...
+
+
+def embed_batch(
+    batch: Sequence[Embedded], embedder: Embedder, cache: Store, progress: Progress, track: int
 ) -> Iterator[tuple[str, str]]:
     """Store the rows of a batch; yields (sha256, reason) for every recording that turns out to be unreadable."""
     if batch[0].facts.samples > LONG_SAMPLES:

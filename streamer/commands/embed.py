@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamer.analysis.settings import Kind
+from streamer.commands.on_ray import OBJECT_STORE_MB, OnRay, RayAddress, RayChoice, chosen_ray
 from streamer.commands.options import Device, Threads
 from streamer.errors import StreamerError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streamer.analysis.embed import Embedded, Outcome
+    from streamer.analysis.embed import Embedded, Outcome, Runner
     from streamer.analysis.embedder import Embedder
     from streamer.analysis.statistics import Statistics, VarianceExplained
 
@@ -60,6 +63,8 @@ def embed(
     track: Annotated[int, typer.Option(min=0, help="Audio track of recordings that have several, counted from 0.")] = 0,
     device: Device = "auto",
     threads: Threads = None,
+    on_ray: OnRay = False,
+    address: RayAddress = None,
 ) -> None:
     """Compute EnCodec embeddings of recordings.
 
@@ -69,6 +74,7 @@ def embed(
     Examples:
       streamer embed recordings -o embeddings
       streamer embed recordings -o all.parquet --kind codes --bandwidth 6
+      streamer embed /shared/corpus -o /shared/embeddings --ray --address auto
     """
     options = EmbedOptions(
         model=model,
@@ -82,7 +88,7 @@ def embed(
         device=device,
         threads=threads,
     )
-    run_embed(paths, out, options)
+    run_embed(paths, out, options, chosen_ray(on_ray, address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +112,16 @@ class EmbedOptions:
 _DEFAULTS = EmbedOptions()
 
 
-def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULTS) -> None:
+def run_embed(
+    paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULTS, on_ray: RayChoice | None = None
+) -> None:
     """Embed every recording under `paths` and write `out`, a folder or one `.parquet` file.
 
     Args:
         paths: folders and files; may be empty with a table.
         out: rows of an earlier run are reused where recording, model and settings are the same.
         options: see there.
+        on_ray: the cluster whose machines compute; None: this process does.
 
     Raises:
         UsageError: the options contradict each other, or there is no recording.
@@ -134,10 +143,11 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
     embedder, title = _embedder(options)
     folder = _folder(out)
     key = embedder.key if not options.track else f"{embedder.key}-track-{options.track}"
-    with RowCache(folder / CACHE_FOLDER, key) as cache:
+    with RowCache(folder / CACHE_FOLDER, key) as cache, ExitStack() as stack:
+        runner = _runner(options, folder / CACHE_FOLDER / f"{key}.parts", on_ray, stack)
         try:
             with AudioProgress(screen) as progress:
-                outcome = embed_recordings(recordings, embedder, cache, progress, options.track)
+                outcome = embed_recordings(recordings, embedder, cache, progress, options.track, runner)
         except KeyboardInterrupt:
             screen.print("Interrupted. What was computed is kept: the same command goes on from here.")
             raise
@@ -158,6 +168,21 @@ def run_embed(paths: Sequence[Path], out: Path, options: EmbedOptions = _DEFAULT
             f"{unread} of {len(recordings)} recordings could not be read, or not whole; all that could be read is "
             f"written, and the reasons are above, by recording."
         )
+
+
+def _runner(options: EmbedOptions, parts: Path, on_ray: RayChoice | None, stack: ExitStack) -> Runner | None:
+    """Return what computes on the machines of a cluster; None: this process does."""
+    if on_ray is None:
+        return None
+    from streamer.analysis.embed_on_ray import RayRunner, Work
+    from streamer.fleet.cluster import connected
+
+    stack.enter_context(connected(on_ray.address, object_store_mb=OBJECT_STORE_MB))
+    return RayRunner(Work(partial(_embedder_alone, options), parts.absolute(), options.track, options.threads or 1))
+
+
+def _embedder_alone(options: EmbedOptions) -> Embedder:
+    return _embedder(options)[0]
 
 
 def _embedder(options: EmbedOptions) -> tuple[Embedder, str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from streamer.commands.on_ray import OBJECT_STORE_MB, OnRay, RayAddress, RayChoice, chosen_ray
 from streamer.commands.options import ConfigFile, ModelCheckpoint, ModelDevice, given_tables
 from streamer.errors import StreamerError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streamer.sessions.label_folder import Outcome, Recording
+    from streamer.sessions.label_folder import Outcome, Recording, Runner
 
 
 def label(
@@ -30,6 +32,8 @@ def label(
         str | None, typer.Option(help='"mix" or a channel index from 0. Default: audio.channel, mix.')
     ] = None,
     track: Annotated[int, typer.Option(min=0, help="Audio track of a recording, counted from 0.")] = 0,
+    on_ray: OnRay = False,
+    address: RayAddress = None,
 ) -> None:
     """Label recordings: a row a window, a row an emotion.
 
@@ -40,6 +44,7 @@ def label(
     Examples:
       streamer label interviews -o labels
       streamer label interviews more.mp4 -o labels --format parquet --jobs 4
+      streamer label /shared/calls -o /shared/labels --ray --address auto
     """
     from streamer.analysis.discover import find_recordings
     from streamer.commands.progress_bars import RecordingsProgress
@@ -50,7 +55,11 @@ def label(
     from streamer.sessions.tables import require_parquet
 
     flags = given_tables(audio={"channel": channel}, model={"device": device, "checkpoint": checkpoint})
-    settings = load(config, flags)
+    settings, choice = load(config, flags), chosen_ray(on_ray, address)
+    if choice is not None and jobs is not None:
+        raise UsageError(
+            "--jobs counts processes of this machine, and --ray uses the whole cluster; give one of the two."
+        )
     if table == "parquet":
         require_parquet()
     recordings = unique_names([Recording(found.path, found.name) for found in find_recordings(paths)])
@@ -59,8 +68,10 @@ def label(
     options = LabelOptions(table, jobs or default_jobs(settings), mono, track)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with RecordingsProgress(screen, len(recordings)) as progress:
-            outcome = label_recordings(recordings, out, settings, options, progress)
+        with ExitStack() as stack:
+            runner = _runner(choice, stack)
+            progress = stack.enter_context(RecordingsProgress(screen, len(recordings)))
+            outcome = label_recordings(recordings, out, settings, options, progress, runner)
         tables = write_tables(out, table, recordings, outcome)
     except KeyboardInterrupt:
         screen.print("Interrupted. What was labelled is kept: the same command goes on from here.")
@@ -76,6 +87,17 @@ def label(
             f"{unread} of {len(recordings)} recordings could not be read, or not whole; all that could be read is "
             "labelled, and the reasons are above, by recording."
         )
+
+
+def _runner(choice: RayChoice | None, stack: ExitStack) -> Runner | None:
+    """Return what labels on the machines of a cluster; None: processes of this machine do."""
+    if choice is None:
+        return None
+    from streamer.fleet.cluster import connected
+    from streamer.sessions.label_on_ray import label_on_ray
+
+    stack.enter_context(connected(choice.address, object_store_mb=OBJECT_STORE_MB))
+    return label_on_ray
 
 
 def _print_result(recordings: list[Recording], outcome: Outcome, screen: Console) -> None:

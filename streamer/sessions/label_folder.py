@@ -21,6 +21,7 @@ from streamer.settings import Settings
 
 DONE = "progress.jsonl"  # a line a recording: what it was labelled with, and what became of it
 EVENTS, WINDOWS = "events", "windows"
+DIED = "ended the process that read it; look at this file by itself"
 
 
 class Progress(Protocol):
@@ -62,10 +63,25 @@ class Outcome:
     reused: int  # of `labelled`, from an earlier run
 
 
+class Runner(Protocol):
+    """Labels recordings somewhere else than in processes of this machine."""
+
+    def __call__(self, jobs: Sequence[Job], settings: Settings) -> Iterator[Report]:
+        """Yield the last report of each job."""
+        ...
+
+
 def label_recordings(
-    recordings: Sequence[Recording], out: Path, settings: Settings, options: LabelOptions, progress: Progress
+    recordings: Sequence[Recording],
+    out: Path,
+    settings: Settings,
+    options: LabelOptions,
+    progress: Progress,
+    runner: Runner | None = None,
 ) -> Outcome:
     """Label all recordings that an earlier run with the same settings did not; journals and tables go under `out`.
+
+    Without a `runner` that is done by processes of this machine.
 
     Raises:
         OSError: `out` cannot be written.
@@ -86,7 +102,8 @@ def label_recordings(
     reused, failures = len(labelled), {}
     with (out / DONE).open("a", encoding="utf-8") as done:
         done.write("\n")  # a kill may have cut the last line
-        for report in _run(jobs, settings, options.jobs, progress):
+        reports = runner(list(jobs.values()), settings) if runner else _run(jobs, settings, options.jobs, progress)
+        for report in reports:
             if report.labelled is None:
                 failures[report.name] = report.failure.removeprefix(f"{str(jobs[report.name].path)!r} ")
             else:
@@ -94,6 +111,8 @@ def label_recordings(
                 line = {"file": report.name, "key": keys[report.name], **asdict(report.labelled)}
                 done.write(json.dumps(line) + "\n")
                 done.flush()
+            if runner is not None and report.labelled is not None:
+                progress.advance(report.labelled.audio_s)
             progress.done(report.name, failures.get(report.name, ""))
     ordered = {recording.name: labelled[recording.name] for recording in recordings if recording.name in labelled}
     return Outcome(ordered, failures, reused)
@@ -183,7 +202,7 @@ class _Pool:
         pipe.close()
         if self._waiting:
             self.start()
-        return Report(0, name, failure="ended the process that read it; look at this file by itself")
+        return Report(0, name, failure=DIED)
 
 
 def default_jobs(settings: Settings) -> int:
@@ -213,8 +232,8 @@ def _job(recording: Recording, out: Path, options: LabelOptions) -> Job:
     return Job(
         name=recording.name,
         path=recording.path.absolute(),
-        journal=out / EVENTS / f"{recording.name}.jsonl",
-        table=out / WINDOWS / f"{recording.name}.{options.format}",
+        journal=out.absolute() / EVENTS / f"{recording.name}.jsonl",
+        table=out.absolute() / WINDOWS / f"{recording.name}.{options.format}",
         format=options.format,
         channel=options.channel,
         track=options.track,
