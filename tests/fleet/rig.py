@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,3 +224,53 @@ def ends_by_id(transitions: Sequence[Heard]) -> dict[str, tuple[int, list[str | 
             reasons = [*reasons, one.message.get("reason")]
         found[one.message["id"]] = (starts, reasons)
     return found
+
+
+class TwoNodes:
+    """A Ray cluster of two nodes in a process of its own."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fleet.two_nodes"],
+            env=dict(variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self.address: str = self._answer()["address"]
+
+    def kill(self) -> None:
+        """Kill the second node's raylet."""
+        self._say("kill")
+
+    def again(self) -> None:
+        """Add another second node."""
+        self._say("again")
+
+    def close(self) -> None:
+        """End both nodes."""
+        everything = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait(10)
+        for process in everything:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+        self._answer()
+
+    def _answer(self) -> dict[str, str]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:  # Ray prints, too
+            if line.startswith("{"):
+                answer: dict[str, str] = json.loads(line)
+                return answer
+        raise AssertionError("the cluster has ended")
