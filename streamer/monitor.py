@@ -13,6 +13,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
+from streamer.pipeline.memory import uncollected
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
@@ -414,6 +415,7 @@ class Monitor:
         try:
             pipeline = self._load()
             if not self._stopping.is_set():
+                pipeline.warm_up()
                 pipeline.worker.run()
             broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
             if broken:  # raised at the end: until then the screen shows the other streams
@@ -428,7 +430,8 @@ class Monitor:
 
     def _load(self) -> "Pipeline":
         """Return the pipeline for the sources there are by then, which are started."""
-        from streamer.pipeline.build import build_pipeline
+        with uncollected():
+            from streamer.pipeline.build import build_pipeline
 
         first, settings = dict(self._sources), self._settings
         pipeline = build_pipeline(

@@ -72,7 +72,7 @@ class Bench:
         for source in self.sources:
             self.monitor.add(source)
 
-    def build(self, _: Settings, rows: int) -> FakeInference:
+    def build(self, _: Settings, rows: int, *, warm: bool) -> FakeInference:
         self.loaded.wait(5)
         inference = FakeInference(rows)
         inference.device, inference.model = "cpu", SimpleNamespace(sha256="ab")  # type: ignore[attr-defined]
@@ -363,7 +363,7 @@ def test_iterating_yields_every_event_until_all_sources_are_over(bench: Bench) -
 
 
 def test_iterating_raises_what_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, rows: int) -> None:
+    def broken(*_: object, **options: object) -> None:
         raise StreamerError("The checkpoint is damaged; get it again.")
 
     monkeypatch.setattr("streamer.pipeline.build.build_inference", broken)

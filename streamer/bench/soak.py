@@ -39,7 +39,7 @@ LOADED_START_S = 240.0  # the same, under a load that is more than the machine c
 HANG_S = 300.0  # a monitor without any event for so long hangs; shorter pauses may be a busy machine
 LOAD_STREAMS = 16  # per core: more than the whole program carries in real time, so that every core stays busy
 HELD_SAMPLES = 2 * SAMPLE_RATE  # the end of a fast soak, held back until the last row is taken
-TURN_S = (4.0, 60.0)  # the shortest and the longest turn of speech, and of silence, in a fast soak
+SPEECH_S, SILENCE_S = (4.0, 30.0), (4.0, 120.0)  # the shortest and the longest turn in a fast soak
 ROOM_RMS = 10 ** (-60 / 20)
 AUDITED = "mic"  # the stream that is audited under load
 
@@ -214,8 +214,8 @@ def _speech_and_silence() -> Iterator[bytes]:
     """Yield the speech and the noise of a quiet room in turns of random length, for ever, as blocks of s16le PCM."""
     rng, speech = np.random.default_rng(0), _endless_speech()
     while True:
-        yield from _cut(speech, int(rng.uniform(*TURN_S) * SAMPLE_RATE))
-        for _ in range(int(rng.uniform(*TURN_S))):
+        yield from _cut(speech, int(rng.uniform(*SPEECH_S) * SAMPLE_RATE))
+        for _ in range(int(rng.uniform(*SILENCE_S))):
             noise = 32_768 * ROOM_RMS * rng.standard_normal(SAMPLE_RATE)
             yield noise.round().astype("<i2").tobytes()
 

@@ -82,12 +82,13 @@ class EmotionDetectionModel(nn.Module):
         """
         checkpoint = load_checkpoint(path)
         card = checkpoint.card
-        model = cls(len(card.labels))
-        if "stream_classifier.weight" in checkpoint.tensors:
-            model.stream_classifier = Classifier(len(card.labels))
+        with torch.device("meta"):  # no memory, and no time for random weights that are overwritten
+            model = cls(len(card.labels))
+            if "stream_classifier.weight" in checkpoint.tensors:
+                model.stream_classifier = Classifier(len(card.labels))
         checkpoint.check_against(model.state_dict())
-        model.load_state_dict(dict(checkpoint.tensors))
-        model.temperature.fill_(card.calibration_for(window_s or card.window_s).temperature)
+        model.load_state_dict(dict(checkpoint.tensors), assign=True)
+        model.temperature = torch.empty(()).fill_(card.calibration_for(window_s or card.window_s).temperature)
         model.labels, model.highpass_hz, model.history = card.labels, card.highpass_hz, card.history
         model.card, model.sha256 = card, checkpoint.sha256
         return model.eval()

@@ -1,9 +1,5 @@
 """Build from the settings what needs torch: the model on its device, the batch of rows, and their description."""
 
-import contextlib
-import ctypes
-import gc
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +19,7 @@ from streamer.events import Info
 from streamer.feed.board import Board
 from streamer.pipeline.board_sink import BoardSink
 from streamer.pipeline.inference import Inference, InferenceSettings
+from streamer.pipeline.memory import return_memory
 from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
 from streamer.pipeline.stream import StreamSettings
 from streamer.pipeline.worker import MAX_HOPS, Worker
@@ -45,8 +42,17 @@ class Pipeline:
     worker: Worker
     profiles: VoiceProfiles
     store: ProfileStore
-    model: EmotionDetectionModel
+    inference: Inference
     in_force: InForce
+
+    def warm_up(self) -> None:
+        """Run every shape once, and give back what only loading needed; before the worker runs.
+
+        It takes longer than the first hop of audio, so the sources may have been started.
+        """
+        self.inference.warm_up(MAX_HOPS)
+        self.inference.release_weights()
+        return_memory()
 
     def configure(self, settings: Settings) -> None:
         """Have the thresholds of `settings` from now on; from any thread. All else must be as it was.
@@ -54,7 +60,7 @@ class Pipeline:
         Raises:
             UsageError: they contradict each other.
         """
-        each = stream_settings(settings, self.model)
+        each = stream_settings(settings, self.inference.model)
         self.in_force.settings = settings
         self.worker.configure(each, settings.voice.threshold)
 
@@ -93,11 +99,7 @@ def build_pipeline(
         CheckpointError: the checkpoint cannot be used.
         UsageError: the device is not there, or the settings contradict each other.
     """
-    inference = build_inference(settings, rows=max(1, len(sources)))  # without a row nothing would be warmed up
-    if not sources:
-        inference.remove(0)
-    inference.release_weights()
-    _return_memory()
+    inference = build_inference(settings, rows=len(sources), warm=False)
     board.torch_device(str(inference.device))
     each = stream_settings(settings, inference.model)
     store = ProfileStore(
@@ -117,11 +119,11 @@ def build_pipeline(
         profiles.load(source.name)
     worker = Worker(inference, sources, each, sink=sink, wake=wake, profiles=profiles)
     sink.roster_changed(tuple(source.name for source in sources))
-    return Pipeline(worker, profiles, store, inference.model, in_force)
+    return Pipeline(worker, profiles, store, inference, in_force)
 
 
-def build_inference(settings: Settings, rows: int) -> Inference:
-    """Return the model of `settings`, loaded, on its device, warmed up, with state for `rows` streams.
+def build_inference(settings: Settings, rows: int, *, warm: bool = True) -> Inference:
+    """Return the model of `settings`, loaded, on its device, with state for `rows` streams, and warmed up if `warm`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -144,16 +146,9 @@ def build_inference(settings: Settings, rows: int) -> Inference:
         rest=settings.model.rest,
     )
     inference = Inference(model, rows, windows, device=device)
-    inference.warm_up(MAX_HOPS)
+    if warm:
+        inference.warm_up(MAX_HOPS)
     return inference
-
-
-def _return_memory() -> None:
-    """Give what loading has freed back to the system: glibc keeps it otherwise, some 100 MB."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def stream_settings(settings: Settings, model: EmotionDetectionModel) -> StreamSettings:

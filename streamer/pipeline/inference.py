@@ -134,10 +134,13 @@ class Inference:
         """
         hop_frames = self.settings.hop_frames
         self._encoder.prepare(hop_frames * FRAME_SAMPLES)
+        lent = None if self._rows else self.add()  # without a row nothing would be warmed up
         for frames in (*[max(hop_frames, STARTUP_FRAMES)] * 3, most_hops * hop_frames):
             self.step(dict.fromkeys(self._rows, np.zeros(frames * FRAME_SAMPLES, dtype=np.float32)))
         for row in self._rows:
             self.reset(row)
+        if lent is not None:
+            self.remove(lent)
 
     def release_weights(self) -> None:
         """Free the encoder's plain weights, those of the model too, where packed copies are used: on the CPU."""

@@ -117,6 +117,8 @@ class Worker:
 
     def run(self) -> None:
         """Run in the caller's thread until every source is over or `stop` is called; then close what is open."""
+        # The sources may have run while the model was warmed up.
+        self._patient_until = self._clock.monotonic() + PATIENCE_S
         while not self._stop.is_set() and not self._is_over():
             self._wake.clear()
             if not self.tick():

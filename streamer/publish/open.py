@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING
 from streamer.errors import UsageError
 from streamer.extras import install_command
 from streamer.publish.actions import Actions
-from streamer.publish.broker_access import USERNAME
-from streamer.publish.broker_files import find_secret
 from streamer.publish.listen import Listen
-from streamer.publish.mqtt import MqttPublisher
-from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 from streamer.publish.topics import default_node
 from streamer.secret_files import read_password
 from streamer.settings import MetricsConfig, MqttConfig
 
-if TYPE_CHECKING:  # it loads prometheus_client, which is an extra
+if TYPE_CHECKING:  # they load prometheus_client, which is an extra, and asyncio with paho, a tenth of a second
     from streamer.publish.metrics_server import MetricsServer
+    from streamer.publish.mqtt import MqttPublisher
+    from streamer.publish.mqtt_settings import MqttSettings
 
 logger = logging.getLogger(__name__)
 
 
 def open_mqtt(
     table: MqttConfig, stack: ExitStack, on_mute: Callable[[str, bool], None] | None = None
-) -> MqttPublisher | None:
+) -> "MqttPublisher | None":
     """Return the publisher to the broker at `table.url`, not started yet; None where the url is `off`.
 
     Args:
@@ -43,6 +41,8 @@ def open_mqtt(
     url = table.url
     if url == "off":
         return None
+    from streamer.publish.mqtt import MqttPublisher
+
     if url == "embedded":
         from streamer.publish.broker import BrokerOptions, EmbeddedBroker
 
@@ -56,7 +56,7 @@ def open_mqtt(
 
 def mqtt_settings(
     table: MqttConfig, url: str, username: str | None = None, password: str | None = None
-) -> MqttSettings:
+) -> "MqttSettings":
     """Return the settings for the broker at `url`.
 
     Without any login, the secret of this user's embedded broker there is used, if there is one. A password that would
@@ -65,6 +65,10 @@ def mqtt_settings(
     Raises:
         UsageError: the URL, a topic part, a password file or a certificate cannot be used.
     """
+
+    from streamer.publish.broker_access import USERNAME
+    from streamer.publish.broker_files import find_secret
+    from streamer.publish.mqtt_settings import BrokerUrl, MqttSettings
 
     def path(text: str) -> Path | None:
         return Path(text) if text else None
@@ -101,7 +105,7 @@ def mqtt_settings(
 
 
 def open_metrics(
-    table: MetricsConfig, mqtt: MqttPublisher | None = None, actions: Actions | None = None
+    table: MetricsConfig, mqtt: "MqttPublisher | None" = None, actions: Actions | None = None
 ) -> "MetricsServer | None":
     """Return the server of metrics, not started yet; None where it is `off`.
 

@@ -79,6 +79,8 @@ class FakeInference:
         self.resets.append(row)
         self.samples[row] = 0
 
+    def warm_up(self, most_hops: int = 1) -> None: ...
+
     def release_weights(self) -> None: ...
 
     def forget_history(self, row: int) -> None:

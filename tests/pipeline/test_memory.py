@@ -1,0 +1,67 @@
+"""What loading needed is given back, and nothing else."""
+
+import contextlib
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from streamer.pipeline.memory import _code, uncollected
+
+LIBRARY = """7f0000000000-7f0000400000 {rights} 00000000 fe:00 1234    {path}
+Size:               4096 kB
+Rss:                1024 kB
+Anonymous:         {changed:5} kB
+VmFlags: rd ex mr mw me
+"""
+
+
+def mapping(rights: str = "r-xp", path: str = "/lib/libtorch_cpu.so", changed: int = 0) -> str:
+    return LIBRARY.format(rights=rights, path=path, changed=changed)
+
+
+def test_code_of_a_library_is_found() -> None:
+    assert list(_code(mapping() + mapping("r--p") + mapping())) == [(0x7F0000000000, 0x7F0000400000)] * 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        mapping("rw-p"),
+        mapping("rwxp"),
+        mapping("r--p"),
+        mapping(path="[vdso]"),
+        mapping(path=""),
+        mapping(changed=4),  # a breakpoint, say
+        mapping().replace("7f0000400000", "7f0000001000"),
+    ],
+)
+def test_what_would_be_lost_or_is_no_librarys_code_stays(other: str) -> None:
+    assert list(_code(other)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is given back")
+def test_torch_computes_the_same_after_its_code_was_given_back() -> None:
+    script = """
+import psutil, torch
+from streamer.pipeline.memory import return_memory
+x = torch.linspace(-1, 1, 300_000).view(500, 600)
+def step():
+    return torch.nn.functional.conv1d((x @ x.t()).relu()[None], x[:, :3][:, None].expand(-1, 500, -1)).sum().item()
+before, held = step(), psutil.Process().memory_info().rss
+return_memory()
+print(held - psutil.Process().memory_info().rss > 30e6, step() == before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_garbage_is_collected_again_afterwards_even_where_loading_fails() -> None:
+    assert gc.isenabled()
+    seen = []
+    with contextlib.suppress(OSError), uncollected():
+        seen.append(gc.isenabled())
+        raise OSError("no such library")
+    assert (seen, gc.isenabled()) == ([False], True)
