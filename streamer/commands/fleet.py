@@ -90,6 +90,30 @@ def status(
 
 
 @fleet.command()
+def watch(
+    address: Address = None,
+    name: FleetName = "fleet",
+    config: ConfigFile = None,
+    mqtt: Mqtt = None,
+) -> None:
+    """Show the streams on the screen, the worst first; / searches, Enter shows a stream.
+
+    The stream's dashboard is fed from the broker, as by `streamer watch`; q leads back.
+
+    \b
+    Examples:
+      streamer fleet watch
+      streamer fleet watch --address auto --mqtt mqtts://broker.lan
+    """
+    from streamer.commands.fleet_watch import watch_fleet
+    from streamer.config import load
+
+    require_ray("A fleet")
+    warn_of_visible_password(mqtt)
+    watch_fleet(load(config, given_tables(mqtt={"url": mqtt})), address, name)
+
+
+@fleet.command()
 def drain(
     node: Annotated[str, typer.Argument(help="Name of the host, or Ray's id of the node.", show_default=False)],
     address: Address = None,

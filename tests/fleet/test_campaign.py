@@ -39,6 +39,7 @@ KILLS = int(os.environ.get("FLEET_KILLS", "20"))
 STREAMS = int(os.environ.get("FLEET_STREAMS", "0"))  # 0: 60 % of the capacity measured
 SHARE = 0.6
 SETTLE_S = 4.0  # between two kills
+NODE_S = 30.0  # after which Ray knows that a node is dead
 # Emotions that come and go: short dwell and hang, a low threshold, windows as they are.
 CONFIG = "[model]\nthreshold = 0.1\n[tracker]\nenter = 0.2\nexit = 0.15\ndwell_s = 0.0\nhang_s = 0.5\n"
 
@@ -52,7 +53,7 @@ class Losses:
     speaking: int
     kills: int = 0
     lost_s: list[float] = field(default_factory=list)  # audio of a stream, each kill
-    full_s: list[float] = field(default_factory=list)  # from a kill to a stream's next full window
+    full_s: list[float] = field(default_factory=list)  # from a stream's last window to its next full one
     unhurt: int = 0  # streams that lost nothing, over all kills
     twice: int = 0
     emotions: int = 0
@@ -139,15 +140,18 @@ def _one_kill(
         actors = fleet.actors("ShardActor" if kind == "shard" else "DirectorActor")
         actors[number % len(actors)].kill()
     losses.kills += 1
-    eventually(lambda: _full(ears, killed_at + 3.0) == everybody, 90)
+    # Workers outlive their raylet for a while, and Ray takes the node for dead only later: all of it is looked at.
+    time.sleep(3.0 if nodes is None else NODE_S)
+    since = time.time()
+    eventually(lambda: _full(ears, since) == everybody, 90)
     for stream in everybody:
         windows = [one for one in ears.of("window", killed_at - 5.0) if one.stream == stream]
-        lost_s, full_at = _loss(windows, killed_at)
+        lost_s, full_s = _loss(windows, killed_at)
         if lost_s < 0.5:
             losses.unhurt += 1
         else:
             losses.lost_s.append(lost_s)
-            losses.full_s.append(full_at - killed_at)
+            losses.full_s.append(full_s)
     if nodes is not None:
         nodes.again()
     print(f"{kind} {number}: {max(losses.lost_s, default=0):.1f} s, {max(losses.full_s, default=0):.1f} s", flush=True)
@@ -158,15 +162,15 @@ def _full(ears: Ears, since: float) -> set[str]:
 
 
 def _loss(windows: list[Heard], killed_at: float) -> tuple[float, float]:
-    """Seconds of audio that are in no window, and when the next full window came after the longest gap."""
-    longest, full_at = 0.0, killed_at
+    """Seconds of audio that are in no window, and from the last window before that gap to the next full one."""
+    longest, full_s = 0.0, 0.0
     for before, after in pairwise(windows):
         heard_s = after.message["end_s"] - after.message["start_s"]
         gap = _moment(after) - heard_s - _moment(before)
         if after.at > killed_at and gap > longest:
-            longest = gap
             full_at = next((one.at for one in windows if one.at >= after.at and not one.message["warming"]), math.inf)
-    return longest, full_at
+            longest, full_s = gap, full_at - before.at
+    return longest, full_s
 
 
 def _moment(one: Heard) -> float:
