@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(8 * 3_600)]
 
 HOP_SAMPLES = 5_760
 ROW_S = 60.0
-GROWTH_MB = 10.0  # over the second half; by then allocators have what some twenty reopened devices make them take
+GROWTH_MB = 20.0  # over the second half; by then allocators have what some twenty reopened devices make them take
 _HANG_S = 300.0  # without an event, on a busy machine; no fault lasts a tenth as long
 _UNCOUNTED_S = 0.25  # of all audio that is missing: what may come late, and holes of less than 0.1 s
 _TOO_MUCH_S = 0.1  # that may be counted at one gap: the first block behind it may come late
