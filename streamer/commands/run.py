@@ -183,12 +183,16 @@ def run_monitor(
     from streamer.commands.configured_streams import ConfiguredStreams
     from streamer.commands.recording import record_events
     from streamer.commands.reload import Reloader
+    from streamer.commands.terminal_session import can_draw
     from streamer.monitor import Monitor
     from streamer.publish.actions import Actions
 
     if output == "screen" and not sys.stdout.isatty():
         notice("There is no terminal, so this prints JSON lines, as --headless does.")
         output = "lines"
+    elif output == "screen" and not can_draw():
+        notice("This terminal cannot draw (TERM), so this prints a sentence for each change, as --plain does.")
+        output = "sentences"
     headless = output != "screen"
     with ExitStack() as stack:
         monitor = Monitor(settings, meters=not headless or settings.web.listen != "off")

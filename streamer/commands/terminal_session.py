@@ -49,6 +49,8 @@ def show(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("There is no terminal to draw on; run it in one, or read the broker with mosquitto_sub.")
+    if not can_draw():
+        raise UsageError("This terminal cannot draw: set TERM, as to xterm-256color, or read the broker's messages.")
     from streamer.dashboard.terminal import native_stderr_to
 
     app = _app(feed, settings, controls)
@@ -77,6 +79,11 @@ def show(
             f"The screen failed, for the reason above; please report it. More may be in the log file {log_file}."
         )
     return not gone.is_set()
+
+
+def can_draw() -> bool:
+    """Return whether the terminal obeys control sequences, as far as `TERM` says."""
+    return os.name == "nt" or os.environ.get("TERM", "") not in ("", "dumb")
 
 
 def _app(feed: Feed, settings: Settings, controls: CaptureControls | None) -> "StreamerApp":

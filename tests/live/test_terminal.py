@@ -26,9 +26,9 @@ LEAVES_THE_SCREEN = b"\x1b[?1049l"  # back from the alternate screen
 SHOWS_THE_CURSOR = b"\x1b[?25h"
 
 
-def streamer(*arguments: str, stdin: BinaryIO | None = None) -> Terminal:
+def streamer(*arguments: str, stdin: BinaryIO | None = None, term: str = "xterm-256color") -> Terminal:
     """`streamer …` on a terminal of 100 x 30 cells."""
-    return Terminal(sys.executable, "-m", "streamer", *arguments, columns=100, rows=30, stdin=stdin)
+    return Terminal(sys.executable, "-m", "streamer", *arguments, columns=100, rows=30, stdin=stdin, term=term)
 
 
 def test_the_dashboard_runs_obeys_its_keys_and_leaves_a_clean_terminal(tmp_path: Path) -> None:
@@ -64,6 +64,15 @@ def test_a_signal_leaves_a_clean_terminal_too(tmp_path: Path, number: signal.Sig
         assert terminal.wait() == 0
         assert LEAVES_THE_SCREEN in terminal.written
         assert b"Traceback" not in terminal.written
+
+
+def test_a_terminal_that_cannot_draw_gets_sentences_and_no_control_sequence(tmp_path: Path) -> None:
+    with streamer("run", "demo", "--mqtt", "off", "--log-file", str(tmp_path / "log"), term="dumb") as terminal:
+        terminal.shows("as --plain does")
+        terminal.shows("demo: calm, ")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait() == 0
+        assert b"\x1b" not in terminal.written
 
 
 def test_a_failure_is_reported_in_one_sentence_after_the_screen_is_restored(tmp_path: Path) -> None:

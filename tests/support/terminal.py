@@ -29,6 +29,7 @@ class Terminal:
         env: Mapping[str, str] | None = None,
         stdin: IO[bytes] | None = None,
         stderr: IO[bytes] | None = None,
+        term: str = "xterm-256color",
     ) -> None:
         pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
         import fcntl
@@ -38,7 +39,7 @@ class Terminal:
         except OSError:
             missing("A pseudo-terminal", "mount /dev/pts")
         termios.tcsetwinsize(slave, (rows, columns))
-        environment = {**(env or os.environ), "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+        environment = {**(env or os.environ), "TERM": term, "OMP_NUM_THREADS": "1"}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
             command,

@@ -12,6 +12,7 @@ import psutil
 
 from streamer.commands.checks.finding import Finding
 from streamer.commands.settings_check import named_sources
+from streamer.commands.terminal_session import can_draw
 from streamer.errors import StreamerError
 from streamer.extras import install_command
 from streamer.settings import Settings
@@ -96,7 +97,7 @@ def check_terminal(settings: Settings) -> Iterator[Finding]:
     if encoding.lower().replace("-", "") != "utf8":
         cure = "set a UTF-8 locale, such as LC_ALL=C.UTF-8"
         yield Finding("terminal", "bad", f"its encoding is {encoding}, in which bars cannot be drawn; {cure}.")
-    elif term in ("", "dumb"):
+    elif not can_draw():
         cure = "set TERM, as to xterm-256color, or use `streamer run --plain`"
         yield Finding("terminal", "bad", f"TERM is {term or 'not set'}, so that nothing can be drawn; {cure}.")
     else:
