@@ -8,6 +8,7 @@ from streamer.errors import StreamerError
 
 OPEN_TIMEOUT_S = 5.0  # a host that does not answer: a camera that boots, a firewall that drops
 READ_TIMEOUT_S = 3.0  # a server that is silent: a half-open connection never ends by itself
+UNKNOWN_HOST = "has a host that is not known; check its name"
 
 
 class ConnectionLostError(StreamerError):

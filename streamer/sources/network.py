@@ -1,5 +1,7 @@
 """Audio from a URL through PyAV: RTSP, HTTP (Icecast, HLS), RTP, UDP, TCP and what else FFmpeg opens."""
 
+import errno
+import socket
 import ssl
 from collections.abc import Generator
 
@@ -10,7 +12,7 @@ from av.stream import Discard
 from streamer.audio.timestamps import Timestamps
 from streamer.decoding.decoder import to_float
 from streamer.sources.address import Address
-from streamer.sources.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, ConnectionLostError, Received
+from streamer.sources.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, UNKNOWN_HOST, ConnectionLostError, Received
 
 HLS_TIMEOUT_S = 20.0  # segments come every 2 to 10 s, and the supervisor sees by itself that nothing is left to play
 ANALYZE_US = 1_000_000  # how much audio FFmpeg looks at before it names the codec; its default is 5 s
@@ -112,7 +114,9 @@ class AvConnection:
             raise (_TransportRefusedError(str(lost)) if _is_rtsp(address) and over_tcp else lost) from None
         except (OSError, av.error.FFmpegError) as error:
             lost = _lost(error, opening=True)
-            if address.scheme == "https" and type(error) is av.error.OSError:  # what a refused certificate looks like
+            if getattr(error, "errno", None) == errno.EIO and not _is_known(address.host):  # FFmpeg says no more
+                lost = ConnectionLostError(UNKNOWN_HOST)
+            elif address.scheme == "https" and type(error) is av.error.OSError:  # what a refused certificate looks like
                 lost = ConnectionLostError(f"{lost}; {_CERTIFICATE_CURE}")
             raise lost from None
         if not self._container.streams.audio:
@@ -167,6 +171,15 @@ class AvConnection:
                 broken = timestamps.breaks(frame.time, length_s) or refused
                 refused = False
                 yield Received(to_float(frame), float(frame.sample_rate), broken)
+
+
+def _is_known(host: str) -> bool:
+    """Return whether a host has an address; a URL without one has nothing to look up."""
+    try:
+        socket.getaddrinfo(host.strip("[]"), None)
+    except (OSError, UnicodeError):
+        return not host
+    return True
 
 
 def _is_rtsp(address: Address) -> bool:

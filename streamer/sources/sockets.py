@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamer.sources.address import Address
-from streamer.sources.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, ConnectionLostError, Received
+from streamer.sources.connection import OPEN_TIMEOUT_S, READ_TIMEOUT_S, UNKNOWN_HOST, ConnectionLostError, Received
 from streamer.sources.source import Encoding
 
 _DTYPES: dict[Encoding, Any] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
@@ -99,7 +99,7 @@ def _open_reason(address: Address, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"did not answer within {OPEN_TIMEOUT_S:g} s"
     if isinstance(error, socket.gaierror):
-        return "has a host that is not known; check its name"
+        return UNKNOWN_HOST
     if address.scheme == "udp":
         return f"cannot be received at ({error.strerror}); name an address of this machine and a free port"
     return f"cannot be reached ({error.strerror})"

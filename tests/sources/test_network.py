@@ -332,6 +332,8 @@ def test_what_can_never_play_is_named_with_its_cure(files: FileServer, servers: 
         f"{files.url}/spy.m3u8": r"delivers nothing that is audio; check the URL",  # it names a file of this machine
         f"{servers[1].url}-not": r"does not exist at its server \(404\); check the path",
         f"http://127.0.0.1:{free_port()}/a": r"refuses the connection; start its server",
+        "http://radio.invalid:8000/live.ogg": r"has a host that is not known; check its name",
+        "rtsp://camera.invalid/yard": r"has a host that is not known; check its name",
     }.items():
         with pytest.raises(StreamerError, match=f"^{url} {sentence}"):
             open_once(parse_address(url))
