@@ -22,6 +22,7 @@ from streamer.sources.microphone import Microphone
 from streamer.sources.muting import Mute, MutedBy, Muting
 from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.sources.source import Source
+from streamer.torch_libraries import load_torch_libraries
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.build import Pipeline
@@ -430,6 +431,7 @@ class Monitor:
 
     def _load(self) -> "Pipeline":
         """Return the pipeline for the sources there are by then, which are started."""
+        load_torch_libraries()
         with uncollected():
             from streamer.pipeline.build import build_pipeline
 
