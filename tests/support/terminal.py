@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import threading
 import time
@@ -39,6 +40,11 @@ class Terminal:
         except OSError:
             missing("A pseudo-terminal", "mount /dev/pts")
         termios.tcsetwinsize(slave, (rows, columns))
+
+        def begin_session() -> None:
+            fcntl.ioctl(1, termios.TIOCSCTTY, 0)  # so that there is a /dev/tty
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+
         environment = {**(env or os.environ), "TERM": term, "OMP_NUM_THREADS": "1"}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
@@ -48,7 +54,7 @@ class Terminal:
             stderr=stderr or slave,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),  # so that there is a /dev/tty
+            preexec_fn=begin_session,
         )
         os.close(slave)
         self.written = b""
