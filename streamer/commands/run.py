@@ -237,22 +237,23 @@ def _until_the_end(
     from streamer.commands.hangup import on_hangup
     from streamer.commands.terminal_session import ScreenFailedError, open_log, show
 
-    hung_up = EndWish()
-    on_hangup(end=hung_up.set, reload=reloader.request)
+    wish = EndWish()
+    _heed_sigterm(wish)  # before anything starts: by itself it ends the program in the middle of everything
+    on_hangup(end=wish.set, reload=reloader.request)
     if headless:
         monitor.start()
-        _wait(monitor, hung_up)
+        _wait(monitor, wish)
         return
     for line in sorted(monitor.notices()):  # stays above the dashboard, to be read again after it
         notice(line)
-    leave = (monitor.failed, hung_up)
+    leave = (monitor.failed, wish)
     try:
         if not show(monitor, settings, open_log(log_file), controls=monitor, start=monitor.start, leave=leave):
             logger.warning("The terminal is gone; this goes on without a screen until SIGTERM.")
-            _wait(monitor, hung_up)
+            _wait(monitor, wish)
     except ScreenFailedError:
         notice("The screen has failed; hearing and publishing go on without it. Ctrl-C ends them.")
-        _wait(monitor, hung_up)
+        _wait(monitor, wish)
         raise  # so that the exit code is not 0
 
 
@@ -293,23 +294,26 @@ def _open_publishers(monitor: Monitor, settings: Settings, actions: Actions, sta
         notice(page_sentence(page))
 
 
-def _wait(monitor: Monitor, hung_up: EndWish) -> None:
-    """Wait for the end of a run without a screen.
-
-    SIGTERM and `hung_up` end it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
-    """
+def _heed_sigterm(wish: EndWish) -> None:
+    """Take SIGTERM for a wish to end. The dashboard has its own handler, and leaves none behind."""
     import signal
 
-    from streamer.commands.ending import EndWish
+    signal.signal(signal.SIGTERM, lambda *_: wish.set())
+
+
+def _wait(monitor: Monitor, wish: EndWish) -> None:
+    """Wait for the end of a run without a screen.
+
+    SIGTERM and `wish` end it as the end of the sources does; Ctrl-C raises KeyboardInterrupt.
+    """
     from streamer.commands.service_manager import ServiceManager
 
-    terminated = EndWish()
-    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    _heed_sigterm(wish)
     manager = ServiceManager()
     printed: set[str] = set()
     over = False
     while not over:
-        over = monitor.ended.wait(0.2) or hung_up.is_set() or terminated.is_set()
+        over = monitor.ended.wait(0.2) or wish.is_set()
         manager.look(monitor.idle_s, partial(_status_line, monitor))
         for line in sorted(monitor.notices() - printed):
             notice(line)
