@@ -40,6 +40,10 @@ class ConvState:
 
     tail: Tensor  # [B, kernel - stride, C_in]
 
+    def narrow(self, first: int, count: int) -> "ConvState":
+        """Return the state of up to `count` streams from `first` on, in the same memory."""
+        return ConvState(self.tail[first : first + count])
+
 
 @dataclass
 class LSTMState:
@@ -47,6 +51,10 @@ class LSTMState:
 
     hidden: Tensor  # [B, layers, C]
     cell: Tensor  # [B, layers, C]
+
+    def narrow(self, first: int, count: int) -> "LSTMState":
+        """Return the state of up to `count` streams from `first` on, in the same memory."""
+        return LSTMState(self.hidden[first : first + count], self.cell[first : first + count])
 
 
 LayerState = ConvState | LSTMState

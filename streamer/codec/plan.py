@@ -6,7 +6,7 @@ the first and the last of a stream, and for a packed encoder.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from streamer.codec.cpu.elu import Elu
 from streamer.codec.cpu.pack import PackedConv
 from streamer.codec.layers import MIDDLE, CausalConv1d, ConvState, LayerState, ResidualBlock, ResidualLSTM
+from streamer.constants import FRAME_SAMPLES
 
-PLANS = 4  # plans that are kept: live audio has one shape, or two where streams are added later
+PLANS = 8  # plans that are kept: live audio has two or three, more where the number of streams changes
+# Frames, of all streams together, in a block: the first layers' values take 48 x 320 x 32 x 4 bytes = 2 MB. Measured
+# with 16 streams: blocks of 16 to 24 frames take longer, for calls and narrow products; 96 are as fast.
+BLOCK_FRAMES = 48
 
 Operation = Callable[[Tensor, Any], Tensor]  # maps a layer's input [B, T, C] and its state to its output
 
@@ -41,31 +45,68 @@ class Arena:
 
 
 class Plans:
-    """The most recently used plans of one packed encoder."""
+    """The most recently used plans of one packed encoder.
+
+    The convolutions before the LSTM run block by block, so that what one writes is still in a cache when the next reads
+    it, and memory does not grow with the step; the LSTM takes the frames of all blocks at once, and reads its weights
+    once.
+    """
 
     def __init__(self, model: nn.Sequential) -> None:
+        self._lstm_index = next(i for i, layer in enumerate(model) if isinstance(layer, ResidualLSTM))
         self._model = model
         self._arena = Arena()
-        self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[bool, int, int], Plan] = OrderedDict()
 
     def __call__(self, x: Tensor, layers: dict[int, LayerState]) -> Tensor:
         """Encode `x: [B, T, 1]`, whole frames without edges, to `[B, F, 128]`; the states are updated in place."""
-        shape = x.shape[0], x.shape[1]
-        if shape not in self._plans:
-            self._plans[shape] = Plan(self._model, *shape, self._arena)
-        self._plans.move_to_end(shape)
+        batch_size, frames = x.shape[0], x.shape[1] // FRAME_SAMPLES
+        streams, length = block_shape(batch_size, frames)
+        if (streams, length) == (batch_size, frames):
+            return self._plan(False, x)(self._plan(True, x)(x, layers), layers)
+        latent = None
+        for first in range(0, batch_size, streams):
+            own = {i: state.narrow(first, streams) for i, state in layers.items() if i < self._lstm_index}
+            for begin in range(0, frames, length):
+                block = x[first : first + streams, begin * FRAME_SAMPLES : (begin + length) * FRAME_SAMPLES]
+                y = self._plan(True, block)(block, own)
+                if latent is None:
+                    latent = self._arena.take("latent", (batch_size, frames, y.shape[2]), y.dtype)
+                latent[first : first + streams, begin : begin + length] = y
+        assert latent is not None
+        return self._plan(False, x)(latent, layers)
+
+    def _plan(self, front: bool, x: Tensor) -> "Plan":
+        """Return the plan for `x: [B, T, 1]` of the layers before the LSTM, or of the others."""
+        key = front, x.shape[0], x.shape[1]
+        if key not in self._plans:
+            end = self._lstm_index
+            indices = range(end) if front else range(end, len(self._model))
+            length = x.shape[1] if front else x.shape[1] // FRAME_SAMPLES
+            self._plans[key] = Plan(self._model, indices, x.shape[0], length, self._arena)
+        self._plans.move_to_end(key)
         if len(self._plans) > PLANS:
             self._plans.popitem(last=False)
-        return self._plans[shape](x, layers)
+        return self._plans[key]
+
+
+def block_shape(batch_size: int, frames: int) -> tuple[int, int]:
+    """Return the streams and frames of a block: several short streams, or a part of a long one."""
+    if frames > BLOCK_FRAMES:
+        return 1, -(-frames // -(-frames // BLOCK_FRAMES))  # parts of equal length
+    return min(batch_size, BLOCK_FRAMES // frames), frames
 
 
 class Plan:
-    """The operations of a step for one batch size and length."""
+    """The operations of some consecutive layers for one batch size and length."""
 
-    def __init__(self, model: nn.Sequential, batch_size: int, samples: int, arena: Arena) -> None:
+    def __init__(
+        self, model: nn.Sequential, indices: Sequence[int], batch_size: int, samples: int, arena: Arena
+    ) -> None:
         self._operations: list[tuple[int, Operation]] = []
         last = len(model) - 1
-        for index, layer in enumerate(model):
+        for index in indices:
+            layer = model[index]
             if isinstance(layer, CausalConv1d):
                 # The last output needs memory of its own: the caller keeps it.
                 conv = _Conv(layer, batch_size, samples, arena, out=None if index == last else "conv")
@@ -76,7 +117,7 @@ class Plan:
             elif isinstance(layer, ResidualLSTM):
                 self._operations.append((index, partial(layer, edges=MIDDLE)))
 
-    def __call__(self, x: Tensor, layers: dict[int, LayerState]) -> Tensor:
+    def __call__(self, x: Tensor, layers: Mapping[int, LayerState]) -> Tensor:
         for index, operation in self._operations:
             x = operation(x, layers[index])
         return x

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Frames, of all streams together, that pass through the layers at once. Longer steps are cut into blocks of this size:
-# on a CPU the first layers' values (48 x 320 x 32 x 4 bytes = 2 MB) stay in cache, and memory does not grow with the
-# step.
-CPU_BLOCK_FRAMES = 48
-BLOCK_FRAMES = 1200  # elsewhere: 16 s of one stream, 50 MB in the first layers
+# Frames, of all streams together, that pass through the layers at once: 16 s of one stream. Longer steps are cut into
+# blocks of this size, so that memory does not grow with the step; on a GPU the first layers' values take 50 MB.
+BLOCK_FRAMES = 1200
+# On a CPU, those with which streams begin: no plan cuts them into blocks that stay in cache (48 x 320 x 32 x 4 bytes).
+CPU_START_FRAMES = 48
 
 
 class Piece(NamedTuple):
@@ -136,7 +136,7 @@ class StreamingEncoder(nn.Module):
         if self._fixed_step is not None:
             return False
         batch_size, channels, samples = audio.shape
-        fits = 0 < batch_size * samples <= self._block_frames * FRAME_SAMPLES and samples % FRAME_SAMPLES == 0
+        fits = 0 < batch_size * samples <= BLOCK_FRAMES * FRAME_SAMPLES and samples % FRAME_SAMPLES == 0
         if not fits or (batch_size, channels) != (self.batch_size, 1):
             return False
         return all(stream.started and not stream.pending and not stream.ended for stream in self._streams)
@@ -232,7 +232,7 @@ class StreamingEncoder(nn.Module):
             self.encoder.pack()
         else:
             self.encoder.unpack()
-        self._block_frames = CPU_BLOCK_FRAMES if parameter.is_cpu else BLOCK_FRAMES
+        self._start_frames = CPU_START_FRAMES if parameter.is_cpu else BLOCK_FRAMES
         self._capture = self._given_capture
         if self._capture is None and parameter.is_cuda:
             self._capture = CudaGraphs(parameter.device)
@@ -309,11 +309,12 @@ class StreamingEncoder(nn.Module):
 
     def _run_in_blocks(self, audio: Tensor, edges: Edges, index: Tensor | None) -> list[Tensor]:
         state = self._state if index is None else self._state.select(index)
-        block_samples = max(self._block_frames // len(audio) * FRAME_SAMPLES, STARTUP_SAMPLES)
-        encoded = []
-        for begin in range(0, audio.shape[-1], block_samples):
-            block = audio[..., begin : begin + block_samples]
-            encoded.append(self.encoder(block, state, edges._replace(first=edges.first and begin == 0)))
+        encoded, rest = [], audio
+        while rest.shape[-1]:
+            frames = (self._start_frames if edges.first else BLOCK_FRAMES) // len(audio)
+            samples = max(frames * FRAME_SAMPLES, STARTUP_SAMPLES)
+            encoded.append(self.encoder(rest[..., :samples], state, edges))
+            rest, edges = rest[..., samples:], edges._replace(first=False)
         if index is not None:
             self._state.store(index, state)
         return encoded

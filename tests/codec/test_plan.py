@@ -1,9 +1,12 @@
 """Plans of fixed shape share memory, and nothing of one is left in another."""
 
+from copy import deepcopy
+
+import pytest
 import torch
 
 from streamer.codec import StreamingEncoder
-from streamer.codec.plan import PLANS, Arena
+from streamer.codec.plan import BLOCK_FRAMES, PLANS, Arena, block_shape
 from tests.codec.truth import TOLERANCE, encoder, noise, offline, worst_frame_error
 
 
@@ -27,6 +30,28 @@ def test_streams_of_one_batch_that_step_apart_share_no_values():
         others = streaming.step(piece, torch.tensor([True, False, True]))
         frames.append(one + others)
     together, whole = torch.cat(frames, dim=-1), offline(audio)
+    assert worst_frame_error(together[..., :-6], whole[..., : together.shape[-1] - 6]) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("batch_size", "frames"), [(1, 18), (16, 18), (5, 18), (3, 1), (60, 1), (1, 75), (2, 100)])
+def test_blocks_take_all_streams_and_frames_and_are_no_larger_than_they_may(batch_size, frames):
+    streams, length = block_shape(batch_size, frames)
+    assert 1 <= streams * length <= BLOCK_FRAMES
+    assert streams <= batch_size
+    assert length <= frames
+    assert streams == 1 or length == frames
+
+
+@pytest.mark.parametrize("stored_as", [torch.float16, torch.float32])
+@pytest.mark.parametrize(("batch_size", "frames"), [(5, 18), (1, 100)])
+def test_steps_of_many_blocks_equal_the_offline_encoder(batch_size, frames, stored_as):
+    own = deepcopy(encoder()).to(stored_as).float()
+    audio = noise(2240 + 3 * 320 * frames, batch_size)
+    streaming = StreamingEncoder(own, batch_size)
+    pieces = audio.split([2240, *[320 * frames] * 3], dim=-1)
+    together = torch.cat([streaming.step(piece) for piece in pieces], dim=-1)
+    with torch.no_grad():
+        whole = own(audio)  # plain torch: never packed
     assert worst_frame_error(together[..., :-6], whole[..., : together.shape[-1] - 6]) <= TOLERANCE
 
 

@@ -448,7 +448,7 @@ def test_one_stream_with_pending_samples_or_not_started_sends_all_down_the_slow_
 
 @pytest.mark.parametrize(
     "audio",
-    [noise(961, 2), noise(0, 2), noise(25 * 320, 2), noise(960, 2).double()],
+    [noise(961, 2), noise(0, 2), noise(601 * 320, 2), noise(960, 2).double()],
     ids=["odd", "none", "long", "other"],
 )
 def test_audio_of_another_length_or_dtype_takes_the_slow_path(audio):

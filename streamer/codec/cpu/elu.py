@@ -1,7 +1,7 @@
 """ELU on the CPU, written into a fixed buffer.
 
 torch's own takes 1.4 ns a value and, at narrow layers, as long as the matrix products. numpy has an expm1 for AVX-512
-that takes a quarter of that and is as exact; two short torch operations complete it.
+that takes a quarter of that and is as exact; one short torch operation completes it.
 """
 
 from functools import cache
@@ -22,6 +22,7 @@ class Elu:
     def __init__(self, out: Tensor, scratch: Tensor | None = None) -> None:
         self.out = out
         self._scratch = out if scratch is None else scratch
+        self._zero = torch.zeros((), dtype=self._scratch.dtype)
         self._values = self._scratch.numpy() if self._scratch.dtype == torch.float32 and numpy_is_faster() else None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -30,9 +31,10 @@ class Elu:
         if self._values is None:
             torch.ops.aten.elu.out(wide, out=self._scratch)
         else:
-            torch.clamp_max(wide, 0, out=self._scratch)  # expm1 of large values overflows
-            np.expm1(self._values, out=self._values)
-            torch.maximum(self._scratch, wide, out=self._scratch)  # exp(x) - 1 >= x everywhere, and 0 < x for x > 0
+            with np.errstate(over="ignore"):  # infinity is right for what comes next
+                np.expm1(wide.numpy(), out=self._values)
+            # min(max(0, x), exp(x) - 1), for exp(x) - 1 >= x everywhere, and is negative where x is
+            torch.clamp(self._zero, wide, self._scratch, out=self._scratch)
         return self.out if self._scratch is self.out else self.out.copy_(self._scratch)
 
 

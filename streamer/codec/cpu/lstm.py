@@ -68,17 +68,42 @@ class RowLSTM:
         return y.unsqueeze(1), hidden, cell
 
 
-class DispatchLSTM:
-    """LSTM by shape: single frames of one stream by `RowLSTM` (without MKL by `GateLSTM`), all else by oneDNN."""
+class HalfLSTM:
+    """Float32 LSTM by FBGEMM, with weights that float16 holds exactly, and are kept in: half the bytes to read."""
 
     def __init__(self, module: nn.LSTM) -> None:
-        has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-        self.single: PackedLSTM = RowLSTM(module) if has_mkl else GateLSTM(module, BlasProduct)
-        self.many = OneDNNLSTM(module)
+        prepack = torch.ops.quantized.linear_prepack_fp16
+        self.layers = [
+            torch.ops.quantized.make_quantized_cell_params_fp16(
+                prepack(weight_ih, bias_ih), prepack(weight_hh, bias_hh)
+            )
+            for weight_ih, weight_hh, bias_ih, bias_hh in _lstm_parameters(module)
+        ]
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        lstm = self.single if x.shape[:2] == (1, 1) else self.many
-        return lstm(x, hidden, cell)
+        return _quantized_lstm(self.layers, torch.float16, x, hidden, cell)
+
+
+class DispatchLSTM:
+    """LSTM by number of streams: one by `single`, several by oneDNN, which then has to read the weights less often."""
+
+    def __init__(self, single: PackedLSTM, many: PackedLSTM) -> None:
+        self.single, self.many = single, many
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (self.single if x.shape[0] == 1 else self.many)(x, hidden, cell)
+
+
+class FrameLSTM:
+    """LSTM for one stream: single frames by `RowLSTM` (without MKL by `GateLSTM`), all else by oneDNN."""
+
+    def __init__(self, module: nn.LSTM, many: PackedLSTM) -> None:
+        has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        self.single: PackedLSTM = RowLSTM(module) if has_mkl else GateLSTM(module, BlasProduct)
+        self.many = many
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return (self.single if x.shape[1] == 1 else self.many)(x, hidden, cell)
 
 
 class Int8LSTM:
@@ -93,21 +118,7 @@ class Int8LSTM:
         ]
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        initial = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()  # [layers, B, C] each
-        y, hidden, cell = torch.quantized_lstm(
-            x.float().transpose(0, 1).contiguous(),  # [T, B, C]
-            initial,
-            self.layers,
-            has_biases=True,
-            num_layers=len(self.layers),
-            dropout=0.0,
-            train=False,
-            bidirectional=False,
-            batch_first=False,
-            dtype=torch.qint8,
-            use_dynamic=True,
-        )
-        return y.transpose(0, 1), hidden.transpose(0, 1), cell.transpose(0, 1)
+        return _quantized_lstm(self.layers, torch.qint8, x, hidden, cell)
 
 
 class GateLSTM:
@@ -146,6 +157,27 @@ def _update_cell(gates: Tensor, cell: Tensor, out: Tensor) -> Tensor:
     i, f, o = sigmoids.sigmoid_().chunk(3, dim=1)
     cell.mul_(f).addcmul_(i, candidate.tanh_())
     return torch.tanh(cell, out=out).mul_(o)
+
+
+def _quantized_lstm(
+    layers: list[object], dtype: torch.dtype, x: Tensor, hidden: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run torch's LSTM with packed weights of that dtype, as `PackedLSTM` does."""
+    initial = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()  # [layers, B, C] each
+    y, hidden, cell = torch.quantized_lstm(
+        x.float().transpose(0, 1).contiguous(),  # [T, B, C]
+        initial,
+        layers,
+        has_biases=True,
+        num_layers=len(layers),
+        dropout=0.0,
+        train=False,
+        bidirectional=False,
+        batch_first=False,
+        dtype=dtype,
+        use_dynamic=True,
+    )
+    return y.transpose(0, 1), hidden.transpose(0, 1), cell.transpose(0, 1)
 
 
 def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:

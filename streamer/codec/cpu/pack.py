@@ -21,15 +21,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.codec.cpu import selftest
-from streamer.codec.cpu.lstm import DispatchLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+from streamer.codec.cpu.lstm import (
+    DispatchLSTM,
+    FrameLSTM,
+    GateLSTM,
+    HalfLSTM,
+    Int8LSTM,
+    OneDNNLSTM,
+    PackedLSTM,
+)
 from streamer.codec.cpu.matmul import (
     BlasProduct,
+    HalfProduct,
     LargeProduct,
     OneDNNConv,
     OneDNNProduct,
     Product,
     SmallProduct,
     as_image,
+    fits_float16,
 )
 from streamer.codec.precision import PRECISIONS, Precision
 from streamer.errors import UsageError
@@ -37,7 +47,7 @@ from streamer.errors import UsageError
 # 300,000 x 4 bytes = 1.2 MB of float32, more than a core's own cache: read again for every product, whatever its rows.
 LARGE_WEIGHTS = 300_000
 CONVOLUTION_MIN_WORK = 3_000_000  # multiplications; a call of oneDNN takes 15 us longer than one of BLAS
-BLOCKS_MAX_WORK = 10_000_000  # multiplications; above, oneDNN saves more than its call costs
+CONVOLUTION_MAX_WEIGHTS = 400_000  # larger ones have so few outputs that a product with copied windows is faster
 MAX_KERNEL_BLOCKS = 3  # more blocks make the products too narrow
 
 
@@ -96,7 +106,10 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
         return OneDNNProduct(weight.bfloat16(), bias.bfloat16())
     if weight.dtype != torch.float32 or not selftest.onednn_product(torch.float32):
         return BlasProduct(weight, bias)
-    return LargeProduct(weight, bias) if weight.numel() >= LARGE_WEIGHTS else BlasProduct(weight, bias)
+    if weight.numel() < LARGE_WEIGHTS:
+        return BlasProduct(weight, bias)
+    exact = fits_float16(weight) and selftest.half_product()
+    return LargeProduct(weight, bias, HalfProduct(weight, bias) if exact else None)
 
 
 def small_product(weight: Tensor, bias: Tensor) -> Product:
@@ -111,7 +124,12 @@ def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM
     dtype = torch.bfloat16 if precision == "bfloat16" else next(module.parameters()).dtype
     if dtype not in (torch.float32, torch.bfloat16) or not selftest.onednn_lstm(dtype):
         return GateLSTM(module, product)
-    return DispatchLSTM(module) if dtype == torch.float32 else OneDNNLSTM(module, dtype)
+    many = OneDNNLSTM(module, dtype)
+    if dtype != torch.float32:
+        return many
+    weights = [parameter for name, parameter in module.named_parameters() if name.startswith("weight")]
+    exact = fits_float16(*weights) and selftest.half_lstm()
+    return DispatchLSTM(HalfLSTM(module) if exact else FrameLSTM(module, many), many)
 
 
 class PackedConv:
@@ -119,7 +137,7 @@ class PackedConv:
 
     For one stream, a kernel as long as two or three strides is cut into blocks of one stride: each block is a product
     over the signal in place, and the products are summed. Otherwise the overlapping windows are gathered into a copy
-    first. With more work oneDNN's convolution is faster, for several streams sooner.
+    first. With more work oneDNN's convolution is faster.
     """
 
     def __init__(self, conv: nn.Conv1d, precision: Precision = "float32", extra_bias: Tensor | None = None) -> None:
@@ -138,7 +156,7 @@ class PackedConv:
             self.kernel_blocks = torch.split(self.product.weight, self.stride * in_channels)
         self.convolution: OneDNNConv | None = None
         float32 = self.dtype == torch.float32  # in bfloat16 the copy is half the size, and the product as fast
-        if self.kernel > 1 and self.weight_count < LARGE_WEIGHTS and float32 and selftest.onednn_conv():
+        if self.kernel > 1 and self.weight_count < CONVOLUTION_MAX_WEIGHTS and float32 and selftest.onednn_conv():
             self.convolution = OneDNNConv(conv.weight, bias, self.stride)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -155,14 +173,14 @@ class PackedConv:
         batch_size, samples, channels = x.shape
         rows = (samples - self.kernel) // self.stride + 1
         work = batch_size * rows * self.weight_count
-        small = work < BLOCKS_MAX_WORK or self.convolution is None
+        small = work < CONVOLUTION_MIN_WORK or self.convolution is None
         if batch_size == 1 and isinstance(self.product, BlasProduct) and self.kernel_blocks and small:
             used = x[0, : (rows - 1) * self.stride + self.kernel]
             strides = used.view(rows + len(self.kernel_blocks) - 1, self.stride * channels)
             inputs = [strides[block : block + rows] for block in range(len(self.kernel_blocks))]
             y = x.new_empty(rows, self.product.weight.shape[1]) if out is None else out
             return partial(_sum_products, y, *self.product.bias_fill(y), inputs, self.kernel_blocks)
-        if self.convolution and work >= CONVOLUTION_MIN_WORK:
+        if self.convolution and not small:
             return partial(_convolve, self.convolution, as_image(x))
         # A view whose windows begin every stride * C_in values and overlap.
         windows = x.as_strided((batch_size, rows, self.kernel * channels), (x.stride(0), self.stride * channels, 1))

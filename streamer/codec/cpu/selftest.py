@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec.cpu.lstm import Int8LSTM, OneDNNLSTM, PackedLSTM
-from streamer.codec.cpu.matmul import OneDNNConv, OneDNNProduct, as_image
+from streamer.codec.cpu.lstm import HalfLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+from streamer.codec.cpu.matmul import HalfProduct, OneDNNConv, OneDNNProduct, as_image
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,21 @@ def onednn_lstm(dtype: torch.dtype) -> bool:
 
 
 @cache
+def half_product() -> bool:
+    """Return whether `HalfProduct` works."""
+    weight, bias, rows = _example_product()
+    weight = weight.half().float()
+    expected, tolerance = [F.linear(rows, weight, bias)], _TOLERANCE[torch.float32]
+    return _passes("FBGEMM's product in float16", lambda: [HalfProduct(weight, bias)(rows)], expected, tolerance)
+
+
+@cache
+def half_lstm() -> bool:
+    """Return whether `HalfLSTM` works."""
+    return _lstm_passes("FBGEMM's LSTM in float16", HalfLSTM, _TOLERANCE[torch.float32])
+
+
+@cache
 def int8_lstm() -> bool:
     """Return whether `Int8LSTM` works."""
     return _lstm_passes("torch's 8-bit LSTM", Int8LSTM, _TOLERANCE[torch.qint8])
@@ -67,7 +82,7 @@ def _example_product() -> tuple[Tensor, Tensor, Tensor]:
 def _lstm_passes(name: str, pack: Callable[[nn.LSTM], PackedLSTM], tolerance: float) -> bool:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = nn.LSTM(8, 8, 2).requires_grad_(False)
+        module = nn.LSTM(8, 8, 2).requires_grad_(False).half().float()
     x = torch.linspace(-1, 1, 48).reshape(2, 3, 8)  # [B, T, C]
     state = torch.linspace(-1, 1, 32).reshape(2, 2, 8)  # [B, layers, C]
     initial = state.transpose(0, 1).contiguous()

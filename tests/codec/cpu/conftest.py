@@ -7,7 +7,15 @@ import torch
 
 from streamer.codec.cpu import pack, selftest
 
-SELFTESTS = (selftest.onednn_product, selftest.onednn_conv, selftest.onednn_lstm, selftest.int8_lstm, pack.supported)
+SELFTESTS = (
+    selftest.onednn_product,
+    selftest.onednn_conv,
+    selftest.onednn_lstm,
+    selftest.half_product,
+    selftest.half_lstm,
+    selftest.int8_lstm,
+    pack.supported,
+)
 
 
 @pytest.fixture(autouse=True)

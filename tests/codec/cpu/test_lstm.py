@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from streamer.codec.cpu import pack, selftest
-from streamer.codec.cpu.lstm import DispatchLSTM, GateLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
+from streamer.codec.cpu.lstm import DispatchLSTM, FrameLSTM, GateLSTM, HalfLSTM, Int8LSTM, OneDNNLSTM, RowLSTM
 from streamer.codec.cpu.matmul import BlasProduct
 
 
@@ -45,17 +45,23 @@ def test_the_output_of_a_single_frame_is_not_overwritten_by_the_next():
 @pytest.mark.parametrize(("mkl", "single"), [(True, RowLSTM), (False, GateLSTM)])
 def test_single_frames_go_to_the_row_lstm_with_mkl(mkl, single, monkeypatch):
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
-    if not selftest.onednn_lstm(torch.float32):
-        pytest.skip("oneDNN's packed LSTM does not work here")
-    assert isinstance(DispatchLSTM(nn.LSTM(8, 8, 2).requires_grad_(False)).single, single)
+    lstm = nn.LSTM(8, 8, 2).requires_grad_(False)
+    assert isinstance(FrameLSTM(lstm, GateLSTM(lstm, BlasProduct)).single, single)
 
 
-def test_float32_lstms_dispatch_by_shape():
-    if not selftest.onednn_lstm(torch.float32):
-        pytest.skip("oneDNN's packed LSTM does not work here")
-    packed = pack.packed_lstm(nn.LSTM(8, 8, 2).requires_grad_(False))
+@pytest.mark.parametrize(("batch_size", "frames"), [(1, 1), (1, 5), (3, 1), (3, 5)])
+@pytest.mark.parametrize("stored_as", [torch.float16, torch.float32])
+def test_one_stream_reads_float16_weights_where_they_are_exact(stored_as, batch_size, frames):
+    if not (selftest.onednn_lstm(torch.float32) and selftest.half_lstm()):
+        pytest.skip("oneDNN's or FBGEMM's packed LSTM does not work here")
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False).to(stored_as).float()
+    packed = pack.packed_lstm(lstm)
     assert isinstance(packed, DispatchLSTM)
     assert isinstance(packed.many, OneDNNLSTM)
+    assert isinstance(packed.single, HalfLSTM if stored_as == torch.float16 else FrameLSTM)
+    x, hidden, cell = (torch.randn(batch_size, n, 64) for n in (frames, 2, 2))
+    for part, plain in zip(packed(x, hidden, cell), pack.lstm(x, hidden, cell, lstm), strict=True):
+        torch.testing.assert_close(part, plain, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 7])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from streamer.codec.cpu import pack, selftest
-from streamer.codec.cpu.matmul import BlasProduct, LargeProduct, OneDNNConv
+from streamer.codec.cpu.matmul import BlasProduct, HalfProduct, LargeProduct, OneDNNConv, fits_float16
 from streamer.errors import UsageError
 
 
@@ -29,6 +29,24 @@ def test_a_product_of_any_size_equals_torchs(shape, rows):
     torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-3)
     y = torch.randn(rows, shape[0])
     torch.testing.assert_close(product.add_to(y.clone(), x), y + F.linear(x, weight), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 30])
+@pytest.mark.parametrize("stored_as", [torch.float16, torch.float32])
+def test_a_single_row_reads_a_float16_weight_where_it_is_exact(stored_as, rows):
+    if not (selftest.onednn_product(torch.float32) and selftest.half_product()):
+        pytest.skip("oneDNN's or FBGEMM's packed product does not work here")
+    weight, bias, x = torch.randn(600, 512).to(stored_as).float(), torch.randn(600), torch.randn(rows, 512)
+    product = pack.product(weight, bias)
+    assert isinstance(product.single, HalfProduct) == (stored_as == torch.float16)
+    torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
+
+
+def test_float16_holds_its_smallest_numbers_and_no_larger_ones_than_its_own():
+    assert fits_float16(torch.tensor([0.0, -0.0, 2.0**-24, 65_504.0]))
+    assert not fits_float16(torch.tensor([2.0**-25]))
+    assert not fits_float16(torch.tensor([1.0]), torch.tensor([65_536.0]))
+    assert not fits_float16(torch.tensor([1 + 2.0**-11]))
 
 
 def test_the_product_is_selected_by_the_size_of_the_weight():
@@ -59,17 +77,18 @@ def test_int8_is_for_the_cpu_and_bfloat16_for_accelerators_too():
     pack.check_supported("bfloat16", "cuda")
 
 
-def test_little_work_and_single_streams_do_not_go_to_onednns_convolution(monkeypatch):
+def test_little_work_does_not_go_to_onednns_convolution(monkeypatch):
     if not selftest.onednn_conv():
         pytest.skip("oneDNN's packed convolution does not work here")
     calls = []
     monkeypatch.setattr(OneDNNConv, "__call__", lambda self, image: calls.append(image.shape) or image)
     packed = pack.PackedConv(nn.Conv1d(32, 32, 3).requires_grad_(False))
     packed(torch.zeros(2, 100, 32))
-    packed(torch.zeros(1, 2000, 32))
+    packed(torch.zeros(1, 900, 32))
     assert calls == []
     packed(torch.zeros(2, 1000, 32))
-    assert calls == [(2, 32, 1, 1000)]
+    packed(torch.zeros(1, 2000, 32))
+    assert calls == [(2, 32, 1, 1000), (1, 32, 1, 2000)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from streamer.codec.cpu import pack, selftest
-from streamer.codec.cpu.lstm import GateLSTM
-from streamer.codec.cpu.matmul import BlasProduct, OneDNNProduct
+from streamer.codec.cpu.lstm import GateLSTM, HalfLSTM
+from streamer.codec.cpu.matmul import BlasProduct, HalfProduct, OneDNNProduct
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ def test_blas_takes_over_where_onednn_raises(failure, monkeypatch, tested_anew):
     def fail(*_):
         raise failure
 
-    for name in ("OneDNNProduct", "OneDNNConv", "OneDNNLSTM", "Int8LSTM"):
+    for name in ("OneDNNProduct", "OneDNNConv", "OneDNNLSTM", "HalfProduct", "HalfLSTM", "Int8LSTM"):
         monkeypatch.setattr(selftest, name, fail)
     conv, lstm = nn.Conv1d(64, 128, 8, 4).requires_grad_(False), nn.LSTM(8, 8, 2).requires_grad_(False)
     packed = pack.PackedConv(conv)
@@ -48,3 +48,14 @@ def test_not_a_number_fails_the_self_test(monkeypatch, tested_anew):
 
     monkeypatch.setattr(selftest, "OneDNNProduct", Broken)
     assert not selftest.onednn_product(torch.float32)
+
+
+def test_float32_weights_take_over_where_float16_ones_do_not_work(monkeypatch, tested_anew):
+    def fail(*_):
+        raise RuntimeError("not built in")
+
+    for name in ("HalfProduct", "HalfLSTM"):
+        monkeypatch.setattr(selftest, name, fail)
+    weight, lstm = torch.randn(600, 512).half().float(), nn.LSTM(8, 8, 2).requires_grad_(False).half().float()
+    assert not isinstance(getattr(pack.product(weight, weight[:, 0]), "single", None), HalfProduct)
+    assert not isinstance(getattr(pack.packed_lstm(lstm), "single", None), HalfLSTM)
