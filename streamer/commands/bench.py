@@ -24,6 +24,14 @@ def bench(
     hop_s: Annotated[float, typer.Option(help="With --streams: hop in seconds.")] = DEFAULT_HOP_S,
     device: Annotated[str, typer.Option(help="With --streams: auto | cpu | cuda | cuda:N | mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="With --streams: number format of the encoder.")] = "float32",
+    speech: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="With --streams: the whole inference, with speech in each stream for this share of the time. "
+            "Default: the encoder alone.",
+        ),
+    ] = None,
     latency: Annotated[
         bool, typer.Option("--latency", help="Measure latency from a virtual microphone to an MQTT subscriber.")
     ] = False,
@@ -52,16 +60,19 @@ def bench(
     Examples:
       streamer bench
       streamer bench --streams --precision int8
+      streamer bench --streams --speech 0.2
       streamer bench --soak 60
     """
     if streams + latency + start + (soak is not None) > 1:
         raise UsageError("--streams, --latency, --soak and --start are mutually exclusive; give one of them.")
     if (fast or load) and soak is None:
         raise UsageError("--fast and --load need --soak MINUTES; add it.")
+    if speech is not None and not streams:
+        raise UsageError("--speech needs --streams; add it.")
     if streams:
         from streamer.commands.bench_encoder import run_streams
 
-        run_streams(hop_s=hop_s, device=device, precision=precision, threads=threads, as_json=as_json)
+        run_streams(hop_s=hop_s, device=device, precision=precision, threads=threads, speech=speech, as_json=as_json)
         return
     if not (latency or start or soak is not None):
         from streamer.commands.bench_encoder import run_steps

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from rich.progress import Progress
 from rich.table import Table
 
-from streamer.bench.capacity import Capacity, CapacityRow, find_capacity
+from streamer.bench.capacity import Capacity, CapacityPlan, CapacityRow, find_capacity
 from streamer.bench.steps import BenchReport, StepPlan, measure_steps
 from streamer.codec.device import choose_device
 from streamer.codec.precision import Precision
@@ -14,6 +14,7 @@ from streamer.commands.screen import Screen
 from streamer.constants import FRAME_RATE
 from streamer.errors import UsageError
 
+MIN_SPEECH_SHARE = 0.01  # of `--speech`: turns of 10 s in 17 minutes
 _WIDTH = 120  # columns; what the widest table needs
 
 
@@ -39,12 +40,17 @@ def run_steps(*, threads: int, repeats: int, as_json: bool) -> None:
         print(line)
 
 
-def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int, as_json: bool) -> None:
+def run_streams(
+    *, hop_s: float, device: str, precision: Precision, threads: int, as_json: bool, speech: float | None = None
+) -> None:
     """Find the largest number of streams in real time and print every number tried, or JSON.
 
     Raises:
-        UsageError: the threads or the hop are out of range, or the device does not support the precision.
+        UsageError: the threads, the hop or the share of speech are out of range, or the device does not support the
+            precision.
     """
+    if speech is not None and not MIN_SPEECH_SHARE <= speech <= 1:
+        raise UsageError(f"--speech {speech:g}: give the share of the time with speech, {MIN_SPEECH_SHARE:g} to 1.")
     hop_frames = round(hop_s * FRAME_RATE)
     if threads < 1 or not 1 <= hop_frames <= 10 * FRAME_RATE:
         raise UsageError(f"--threads {threads} --hop-s {hop_s:g}: give at least 1 thread, and a hop of 1/75 to 10 s.")
@@ -55,9 +61,8 @@ def run_streams(*, hop_s: float, device: str, precision: Precision, threads: int
         def show_row(row: CapacityRow) -> None:
             progress.update(task, description=f"{row.streams} streams: p99 {row.step_p99_ms:.1f} ms; trying others")
 
-        found = find_capacity(
-            hop_frames=hop_frames, device=device, precision=precision, threads=threads, on_tried=show_row
-        )
+        plan = CapacityPlan(hop_frames, device, precision, threads, speech)
+        found = find_capacity(plan, show_row)
     if as_json:
         print(json.dumps(asdict(found), indent=2))
     else:
@@ -93,16 +98,22 @@ def _steps_table(report: BenchReport) -> Table:
 
 def _streams_table(found: Capacity) -> Table:
     room = ", the largest number tried" if found.at_limit else ""
-    table = Table(
-        title=f"{found.largest} streams in real time{room}: {found.device}, {found.precision}, "
-        f"threads: {found.threads}",
-        caption=f"Milliseconds of one step of all streams, a hop of {found.hop_ms:.1f} ms each; real time: p99 below "
-        f"the hop. Matrix product in the same run: {found.gflops:.0f} GFLOP/s.",
+    conditions = f"{found.device}, {found.precision}, threads: {found.threads}"
+    table = Table(title=f"{found.largest} streams in real time{room}: {conditions}")
+    if found.speech is None:
+        step, rule = "of all streams", "p99 below the hop"
+    else:
+        step = f"of the whole inference, {100 * found.speech:g} % of the time with speech"
+        rule = "the results of 99 % of the hops within two hops of their end, and no window skipped"
+    table.caption = (
+        f"Milliseconds of one step {step}, a hop of {found.hop_ms:.1f} ms each; real time: {rule}. Matrix product in "
+        f"the same run: {found.gflops:.0f} GFLOP/s."
     )
-    for heading in ("streams", "p50", "p99", "real time"):
+    headings = ("streams", "p50", "p99", *(() if found.speech is None else ("hop → results, p99",)), "real time")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for row in found.rows:
-        table.add_row(
-            str(row.streams), f"{row.step_p50_ms:.2f}", f"{row.step_p99_ms:.2f}", "yes" if row.real_time else "no"
-        )
+        late = () if row.result_p99_ms is None else (f"{row.result_p99_ms:.2f}",)
+        figures = f"{row.step_p50_ms:.2f}", f"{row.step_p99_ms:.2f}", *late
+        table.add_row(str(row.streams), *figures, "yes" if row.real_time else "no")
     return table

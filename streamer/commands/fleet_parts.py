@@ -15,10 +15,10 @@ def make_monitor(settings: Settings) -> Monitor:
 
 def measure_capacity(settings: Settings) -> int:
     """Return how many streams this process encodes in real time, as `bench --streams` measures it."""
-    from streamer.bench.capacity import find_capacity
+    from streamer.bench.capacity import CapacityPlan, find_capacity
     from streamer.codec.device import choose_device
 
-    found = find_capacity(
+    plan = CapacityPlan(
         hop_frames=settings.window.hop_frames,
         device=choose_device(settings.model.device),
         precision=settings.model.precision,
@@ -26,7 +26,7 @@ def measure_capacity(settings: Settings) -> int:
         steps=STEPS,
         limit=MOST_STREAMS,
     )
-    return found.largest
+    return find_capacity(plan).largest
 
 
 PARTS = Parts(make_monitor, measure_capacity)

@@ -35,15 +35,26 @@ def test_steps_as_json_are_the_report(monkeypatch, capsys):
 
 
 def test_a_table_of_streams_says_the_largest_number(monkeypatch, capsys):
-    monkeypatch.setattr(bench_encoder, "find_capacity", lambda **_: CAPACITY)
+    monkeypatch.setattr(bench_encoder, "find_capacity", lambda *_: CAPACITY)
     bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
     assert "17 streams in real time: cpu, int8" in printed
     assert "230.10" in printed
 
 
+def test_a_table_of_streams_with_speech_says_how_late_results_come(monkeypatch, capsys):
+    row = CapacityRow(60, 100, 150.0, 290.5, real_time=True, result_p99_ms=305.25)
+    found = Capacity("cpu", "float32", 1, 240.0, 71.6, 60, False, (row,), speech=0.2)
+    monkeypatch.setattr(bench_encoder, "find_capacity", lambda *_: found)
+    bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="float32", threads=1, speech=0.2, as_json=False)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "60 streams in real time: cpu, float32" in printed
+    assert "20 % of the time" in printed
+    assert "305.25" in printed
+
+
 def test_streams_as_json_are_the_capacity(monkeypatch, capsys):
-    monkeypatch.setattr(bench_encoder, "find_capacity", lambda **_: CAPACITY)
+    monkeypatch.setattr(bench_encoder, "find_capacity", lambda *_: CAPACITY)
     bench_encoder.run_streams(hop_s=0.24, device="cpu", precision="int8", threads=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["largest"] == 17
 

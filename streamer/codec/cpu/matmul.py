@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ONEDNN_MIN_ROWS = 4  # fewer rows are padded to these: oneDNN reads a large weight slower for one to three
+HALF_MAX_ROWS = 8  # rows up to which FBGEMM, reading half the bytes, is as fast as oneDNN or faster
 SMALL_MIN_ROWS = 8  # rows from which oneDNN multiplies by a small weight (128 x 512) faster than BLAS, call included
 BIAS_ROWS = 64  # largest number of rows for which the bias is kept repeated
 ROW_PARTS = 4  # parts of a single row of thousands of values; 2 and 8 take a tenth longer
@@ -99,19 +100,20 @@ def fits_float16(*weights: Tensor) -> bool:
 class LargeProduct:
     """Product with a weight larger than a core's cache: for few rows the time goes into reading the weight.
 
-    oneDNN reads it slower for one to three rows than for four, so two and three rows are padded to four. A single row
-    goes to `half`, where that is given, else to `RowProduct`.
+    Few rows go to `half`, where that is given. Without it a single row goes to `RowProduct`, and two and three rows are
+    padded to four: oneDNN reads the weight slower for fewer than four.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, half: HalfProduct | None = None) -> None:
-        self.single: Callable[[Tensor], Tensor] = half or RowProduct(weight, bias)
+        self.few: Callable[[Tensor], Tensor] = half or RowProduct(weight, bias)
+        self.few_rows = HALF_MAX_ROWS if half else 1
         self.many = OneDNNProduct(weight, bias)
         self.dtype = weight.dtype
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows = x.shape[0]
-        if rows == 1:
-            return self.single(x)
+        if rows <= self.few_rows:
+            return self.few(x)
         if rows < ONEDNN_MIN_ROWS:
             return self.many(F.pad(x, (0, 0, 0, ONEDNN_MIN_ROWS - rows)))[:rows]
         return self.many(x)

@@ -155,9 +155,9 @@ class PackedConv:
         if isinstance(self.product, BlasProduct) and 1 < blocks <= MAX_KERNEL_BLOCKS and not rest:
             self.kernel_blocks = torch.split(self.product.weight, self.stride * in_channels)
         self.convolution: OneDNNConv | None = None
-        float32 = self.dtype == torch.float32  # in bfloat16 the copy is half the size, and the product as fast
-        if self.kernel > 1 and self.weight_count < CONVOLUTION_MAX_WEIGHTS and float32 and selftest.onednn_conv():
-            self.convolution = OneDNNConv(conv.weight, bias, self.stride)
+        packs = self.dtype in (torch.float32, torch.bfloat16) and selftest.onednn_conv(self.dtype)
+        if self.kernel > 1 and self.weight_count < CONVOLUTION_MAX_WEIGHTS and packs:
+            self.convolution = OneDNNConv(conv.weight.to(self.dtype), bias.to(self.dtype), self.stride)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Convolve `x: [B, T, C_in]` as `conv1d` does, in the dtype of the packed weights."""

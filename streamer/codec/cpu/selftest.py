@@ -35,16 +35,16 @@ def onednn_product(dtype: torch.dtype) -> bool:
 
 
 @cache
-def onednn_conv() -> bool:
-    """Return whether `OneDNNConv` works, in float32."""
+def onednn_conv(dtype: torch.dtype) -> bool:
+    """Return whether `OneDNNConv` works with weights of that type."""
     weight, bias, _ = _example_product()
     weight, x = weight.reshape(3, 1, 5), torch.linspace(-1, 1, 22).reshape(2, 11, 1)
 
     def attempt() -> list[Tensor]:
-        return [OneDNNConv(weight, bias, 2)(as_image(x))[:, :, 0]]
+        return [OneDNNConv(weight.to(dtype), bias.to(dtype), 2)(as_image(x.to(dtype)))[:, :, 0]]
 
     expected = [F.conv1d(x.transpose(1, 2), weight, bias, 2)]
-    return _passes("oneDNN's packed convolution", attempt, expected, _TOLERANCE[torch.float32])
+    return _passes(f"oneDNN's packed convolution in {dtype}", attempt, expected, _TOLERANCE[dtype])
 
 
 @cache
