@@ -51,7 +51,7 @@ class Page:
     def table(
         self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], clips: Sequence[int] = ()
     ) -> None:
-        """Add a table; cells that look like numbers are right-aligned.
+        """Add a table, which scrolls by itself where it is wider than the screen; numbers are right-aligned.
 
         `clips` are the indices of the clips that its rows play on a click, for a page with a map.
         """
@@ -61,7 +61,8 @@ class Page:
             f"<tr{plays[number] if plays else ''}>{''.join(_cell(value) for value in row)}</tr>"
             for number, row in enumerate(rows)
         )
-        self._parts.append(f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{body}</table>")
+        table = f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{body}</table>"
+        self._parts.append(f'<div class="scroll">{table}</div>')
 
     def picture(self, png: bytes, caption: str) -> None:
         """Add a PNG picture, embedded in the page."""

@@ -89,7 +89,7 @@ def run_analyze(
     if findings.warning:
         screen.print(findings.warning, markup=False, highlight=False, soft_wrap=True)
     if not project.umap_is_installed():
-        screen.print(project.UMAP_HINT, markup=False)
+        screen.print(project.UMAP_HINT, markup=False, soft_wrap=True)  # the command in it is copied
     console.print(f"Report: {target / REPORT}", markup=False)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from streamer.analysis.project import UMAP_HINT
 from streamer.commands.analyze import run_analyze
 from streamer.errors import StreamerError, UsageError
 from tests.analysis.clouds import PNG, SVG, cloud, write_set
 from tests.conftest import missing
+from tests.support.browser import chromium
 
 
 class Links(HTMLParser):
@@ -50,6 +52,12 @@ def test_the_report_needs_no_network_and_shows_everything(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "linear probe, UAR" in printed
     assert "report.html" in printed
+
+
+def test_a_command_to_copy_stays_on_one_line_of_a_narrow_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    run_analyze(write_set(tmp_path / "set", *cloud()))
+    assert UMAP_HINT in capsys.readouterr().err.splitlines()
 
 
 def test_without_labels_and_speakers_what_can_be_seen_is_seen(tmp_path):
@@ -168,3 +176,17 @@ def test_in_a_browser_a_clip_is_named_played_marked_and_filtered(tmp_path):
     assert filtered == "20 of 60 clips shown"
     assert without_one == "40 of 60 clips shown"
     assert "net::ERR" not in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("width", [1280, 390])
+def test_on_a_phone_the_report_is_not_scrolled_sideways(tmp_path, width):
+    folder = two_corpora(tmp_path)
+    run_analyze(folder, neighbours_of="3.wav")
+    with chromium(tmp_path) as page:
+        page.resize(width, 800)
+        page.open((folder / "analysis" / "report.html").as_uri())
+        page.until("document.getElementById('count')?.textContent")
+        assert page.value("document.documentElement.scrollWidth") <= width
+        assert page.value("document.getElementById('map').clientWidth") <= width
+        assert page.value("[...document.querySelectorAll('table')].at(-1).rows.length") > 2
