@@ -86,6 +86,7 @@ def examine(loaded: Loaded) -> Iterator[Finding]:
     from streamer.commands.checks.finding import guarded
     from streamer.commands.checks.machine import check_extras, check_folders, check_portaudio, check_terminal
     from streamer.commands.checks.model import check_model
+    from streamer.commands.checks.served import check_actions, check_metrics, check_web
     from streamer.commands.checks.sources import check_sources
 
     settings = loaded.settings
@@ -95,6 +96,9 @@ def examine(loaded: Loaded) -> Iterator[Finding]:
         "sources": partial(check_sources, settings),
         "model": partial(check_model, settings),
         "broker": partial(check_broker, settings),
+        "metrics": partial(check_metrics, settings),
+        "web": partial(check_web, settings),
+        "action": partial(check_actions, settings),
         "folders": partial(check_folders, settings),
         "terminal": partial(check_terminal, settings),
         "extras": check_extras,

@@ -82,7 +82,7 @@ def find_device(wanted: str | int | None, devices: Iterable[DeviceInfo]) -> Devi
         return match
     matches = _matching(wanted.casefold(), devices)
     if not matches:
-        raise DeviceError(f"No input device matches {wanted!r}; there are {_listed(devices)}.")
+        raise DeviceError(f"No input device matches {wanted!r}; plug it in, or take one of {_listed(devices)}.")
     matches = [d for d in matches if d.hostapi == matches[0].hostapi]
     if len({d.name for d in matches}) > 1:
         raise DeviceError(f"{wanted!r} matches several input devices: {_listed(matches)}; write more of the name.")

@@ -27,6 +27,6 @@ def check_reach(listen: Listen, open_to_network: bool) -> None:
     """Raise UsageError where others would reach the page, and that was not asked for."""
     if not listen.is_loopback and not open_to_network:
         raise UsageError(
-            f"{listen} is reached from the network; add --open-to-network if others may see what is heard. They then "
-            "need a token."
+            f"{listen} is reached from the network; add --open-to-network (web.open_to_network = true) if others may "
+            "see what is heard. They then need a token."
         )

@@ -26,6 +26,7 @@ from streamer.commands.checks.finding import Finding, guarded
 from streamer.commands.checks.listening import judge, listen
 from streamer.commands.checks.machine import check_extras, check_folders, check_terminal
 from streamer.commands.checks.model import check_model
+from streamer.commands.checks.served import check_actions, check_metrics, check_web
 from streamer.commands.checks.sources import check_sources
 from streamer.constants import SAMPLE_RATE
 from streamer.errors import StreamerError
@@ -71,7 +72,12 @@ def stream(source: str, **keys: str) -> dict:
 @pytest.mark.parametrize(
     ("check", "tables", "says", "cure"),
     [
-        (check_sources, stream("mic:Yeti"), "No input device matches 'Yeti'", "there are 0 'MacBook Microphone'"),
+        (
+            check_sources,
+            stream("mic:Yeti"),
+            "No input device matches 'Yeti'",
+            "plug it in, or take one of 0 'MacBook Microphone'",
+        ),
         (check_sources, stream("nofile.wav"), "there is no file 'nofile.wav'", "name an audio file, mic, - or demo"),
         (check_sources, stream("folder"), "is a folder", "for all of them: for file in"),
         (check_sources, stream("text.wav"), "text.wav", "pipe raw PCM in with `-`"),
@@ -97,6 +103,15 @@ def stream(source: str, **keys: str) -> dict:
         ),
         (check_broker, {"mqtt": {"url": "mqtt://127.0.0.1:9"}}, "Nothing listens", "start"),
         (check_broker, {"mqtt": {"url": "mqtts://h", "ca_file": "no.pem"}}, "ca_file 'no.pem'", "PEM file"),
+        (check_web, {"web": {"listen": "0.0.0.0:8780"}}, "is reached from the network", "web.open_to_network = true"),
+        (
+            check_web,
+            {"web": {"listen": "203.0.113.9:8780", "open_to_network": True}},
+            "cannot be taken",
+            "give another port",
+        ),
+        (check_metrics, {"metrics": {"listen": "nine"}}, "is no place to listen", "write a port"),
+        (check_actions, {"action": [{"name": "lamp", "command": ["./none"]}]}, "none", "lamp"),
         (check_terminal, {"dashboard": {"theme": "neon"}}, "no such theme", "there are auto, streamer"),
     ],
 )
@@ -105,6 +120,19 @@ def test_a_broken_situation_is_found_with_its_cure(check: Check, tables: dict, s
     text = " ".join(finding.text for finding in findings if finding.verdict != "ok" or says is None)
     assert (says or "") in text
     assert cure in text
+
+
+def test_a_port_that_is_taken_is_found_where_no_monitor_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        tables = {"web": {"listen": str(taken.getsockname()[1])}}
+        monkeypatch.setattr("streamer.commands.checks.served.find_broker", lambda: None)
+        (finding,) = found(check_web, tables)
+        assert (finding.verdict, "give another port" in finding.text) == ("bad", True)
+        monkeypatch.setattr("streamer.commands.checks.served.find_broker", lambda: "mqtt://127.0.0.1:1883")
+        (finding,) = found(check_web, tables)
+        assert (finding.verdict, "perhaps by the monitor" in finding.text) == ("note", True)
+    (finding,) = found(check_web, tables)
+    assert (finding.verdict, found(check_web, {})) == ("ok", [])
 
 
 def test_a_source_that_is_muted_is_not_opened() -> None:

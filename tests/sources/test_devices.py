@@ -32,7 +32,10 @@ def test_a_device_is_found_by_index_or_part_of_its_name(wanted: str | int | None
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        ("Rode", "No input device matches 'Rode'; there are 0 'MacBook Pro Microphone' (Core Audio), 2 'Blue Yeti'"),
+        (
+            "Rode",
+            "No input device matches 'Rode'; plug it in, or take one of 0 'MacBook Pro Microphone' (Core Audio), 2 'Blue Yeti'",
+        ),
         ("7", "No input device has the index 7; there are 0 'MacBook Pro Microphone'"),
         (-1, "No input device has the index -1"),
         ("microphone", "'microphone' matches several input devices: 0 'MacBook Pro Microphone' .*, 5 'Camera Micro"),

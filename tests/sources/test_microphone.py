@@ -197,7 +197,9 @@ def test_attempts_to_reopen_back_off() -> None:
 def test_a_device_that_is_not_there_yet_is_waited_for() -> None:
     room = Room("usb", device("Built-in")).open()
     assert room.state == "no device"
-    assert room.microphone.status().detail == ("No input device matches 'usb'; there are 0 'Built-in' (Core Audio).")
+    assert room.microphone.status().detail == (
+        "No input device matches 'usb'; plug it in, or take one of 0 'Built-in' (Core Audio)."
+    )
     room.sd.plugged.append(device("USB Microphone"))
     room.wait(1.0)
     room.capture(0.1)
