@@ -78,7 +78,7 @@ def run_serve(settings: Settings, node: str | None) -> None:
     table = settings.web
     if table.listen == "off":
         table = table.model_copy(update={"listen": PORT})
-    broker = watched_broker(settings)
+    broker = watched_broker(settings, "serve")
     feed = WatchFeed(str(broker.broker))
     page = open_page(table, feed)
     assert page is not None, "it is not off"

@@ -57,8 +57,8 @@ def run_watch(settings: Settings, node: str | None, log_file: Path | None) -> No
         subscriber.close()
 
 
-def watched_broker(settings: Settings) -> MqttSettings:
-    """Return the broker to follow: the one that the settings name, else that of a monitor on this machine.
+def watched_broker(settings: Settings, command: str = "watch") -> MqttSettings:
+    """Return the broker that `command` follows: the one that the settings name, else that of a monitor on this machine.
 
     Raises:
         UsageError: none is named, and no monitor on this machine runs the embedded broker.
@@ -72,7 +72,7 @@ def watched_broker(settings: Settings) -> MqttSettings:
         if found is None:
             raise UsageError(
                 "No monitor on this machine runs the embedded broker; start `streamer run` first, or name a broker: "
-                "streamer watch mqtt://host:1883."
+                f"streamer {command} mqtt://host:1883."
             )
         url = found
     return mqtt_settings(settings.mqtt, url)

@@ -61,7 +61,8 @@ class PageServer:
             server = bound_socket(listen.family, (listen.address, listen.port))
         except OSError as error:
             raise StreamerError(
-                f"The page cannot be served on {listen} ({error.strerror}); give another port."
+                f"The page cannot be served on {listen} ({error.strerror}); give another port "
+                "(run --serve, serve --listen)."
             ) from None
         self._listen = Listen(listen.address, server.getsockname()[1])
         self._feed = feed
