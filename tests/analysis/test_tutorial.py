@@ -3,7 +3,9 @@
 import re
 from importlib import resources
 
+import numpy as np
 import pytest
+import soundfile
 
 from streamer import EmotionDetectionModel
 from tests.analysis import made
@@ -27,7 +29,10 @@ def test_the_tutorial_runs_from_the_folder_to_the_trained_head(tmp_path, monkeyp
     for number in range(12):
         label, speaker = ("low", "high")[number % 2], ("ann", "bob", "eve")[number // 4]
         made.write(tmp_path / "recordings" / speaker / label / f"{number}.wav", 0.4, seed=number)
-    exec(compile(blocks(), "README.md", "exec"), {"__name__": "tutorial"})
+    stereo = np.random.default_rng(1).normal(0, 0.1, (19_200, 2))
+    soundfile.write(tmp_path / "recordings" / "ann" / "low" / "stereo.wav", stereo, 48_000)  # as phones record
+    with pytest.warns(UserWarning, match="48,?000"):
+        exec(compile(blocks(), "README.md", "exec"), {"__name__": "tutorial"})
     printed = capsys.readouterr().out
     assert "recordings of eve, the held-out speaker" in printed
     assert (tmp_path / "embeddings" / "analysis" / "report.html").stat().st_size > 10_000
