@@ -34,7 +34,7 @@ def test_a_device_is_found_by_index_or_part_of_its_name(wanted: str | int | None
     [
         (
             "Rode",
-            "No input device matches 'Rode'; plug it in, or take one of 0 'MacBook Pro Microphone' (Core Audio), 2 'Blue Yeti'",
+            "No input device matches 'Rode'; plug it in, or take one of 0 'MacBook Pro Microphone'",
         ),
         ("7", "No input device has the index 7; there are 0 'MacBook Pro Microphone'"),
         (-1, "No input device has the index -1"),
