@@ -1,5 +1,6 @@
 """Record the events of a running monitor into a folder: the publisher behind `streamer record` and `[record]`."""
 
+import errno
 import logging
 import os
 import threading
@@ -171,7 +172,8 @@ class Recorder:
         try:
             act()
         except OSError as error:
-            reason = f"{self.folder} cannot be written ({error.strerror or error}); events wait until it can be."
+            cure = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+            reason = f"{self.folder} cannot be written ({error.strerror or error}): {cure}; events wait until then."
             if reason != self._detail:
                 self._say(reason)
             with self._changed:

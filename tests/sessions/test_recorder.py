@@ -158,6 +158,7 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost_when_there_is_room_again(
     assert [event.seq for event in read(tmp_path)[1:]] == list(range(60))
     assert len(said) == 2
     assert "cannot be written" in said[0]
+    assert "make it writable" in said[0]
     assert "can be written again; 0 events" in said[1]
 
 
@@ -177,6 +178,7 @@ def test_while_the_disk_is_full_windows_go_before_transitions_and_are_counted(
         recorder.publish(transition(number))
         for seq in range(60):
             recorder.publish(window(60 * number + seq))
+    eventually(lambda: ": free space; events wait until then." in recorder.stats().detail)
     monkeypatch.setattr(os, "write", real)
     recorder.close()
     events = read(tmp_path)
