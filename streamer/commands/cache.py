@@ -81,7 +81,7 @@ def clear_cache(kept: list[Kept]) -> str:
         except OSError as error:
             raise StreamerError(f"{one.path} cannot be removed ({error.strerror}); change its permissions.") from error
     if not cleared:
-        return "There was nothing to clear."
+        return "There was nothing to clear; voice profiles and logs stay."
     return f"{_megabytes(sum(one.size for one in cleared))} cleared: {', '.join(one.path.name for one in cleared)}."
 
 

@@ -49,4 +49,4 @@ def test_only_downloads_are_cleared(folders: Path, user_data: Path) -> None:
     assert "3.0 MB cleared: encodec_24khz.th." in runner.invoke(app, ["cache", "--clear"]).output
     assert not weights.exists()
     assert all(path.exists() for path in kept)
-    assert "nothing to clear" in runner.invoke(app, ["cache", "--clear"]).output
+    assert "voice profiles and logs stay" in runner.invoke(app, ["cache", "--clear"]).output
