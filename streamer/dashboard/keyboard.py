@@ -41,13 +41,13 @@ def lenient(driver: type[Driver]) -> type[Driver]:
                         data = _read(self.fileno)
                         if data == b"":
                             return
-                    try:
-                        for message in (*(parser.feed(decoder.decode(data)) if data else ()), *parser.tick()):
-                            self.process_message(message)
-                    except Exception:  # a sequence that the parser does not survive; the next one may be a key
-                        logger.warning("The terminal sent what cannot be read: %r", data, exc_info=True)
-                        decoder.reset()
-                        parser = XTermParser(self._debug)
+                    for piece in (*(decoder.decode(data) if data else ""), None):  # None: time has passed
+                        try:
+                            for message in parser.tick() if piece is None else parser.feed(piece):
+                                self.process_message(message)
+                        except Exception:  # a sequence that the parser does not survive; what follows may be a key
+                            logger.warning("The terminal sent what cannot be read: %r", data, exc_info=True)
+                            parser = XTermParser(self._debug)
 
     return LenientDriver
 
