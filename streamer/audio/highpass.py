@@ -24,13 +24,11 @@ from functools import cache
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from streamer.arrays import Float32Array, Float64Array, Samples
+from streamer.audio.rows import Mask, Rows, rows_of, step_rows
 from streamer.constants import SAMPLE_RATE
 
-Mask = npt.NDArray[np.bool_]
-_Chosen = npt.NDArray[np.int64]
 _Matrix = TypeVar("_Matrix", Float32Array, Float64Array)
 
 BLOCK = 32  # samples: larger blocks multiply more, smaller ones have more states
@@ -50,11 +48,11 @@ class HighPassState:
         """Return the state before the first sample."""
         return cls(np.zeros((batch_size, ORDER)), np.zeros(batch_size, dtype=bool))
 
-    def take(self, streams: _Chosen) -> "HighPassState":
+    def take(self, streams: Rows) -> "HighPassState":
         """Return a copy of the state of `streams` [N]."""
         return HighPassState(self.memory[streams], self.begun[streams])
 
-    def put(self, streams: _Chosen, state: "HighPassState") -> None:
+    def put(self, streams: Rows, state: "HighPassState") -> None:
         """Overwrite the state of `streams` [N] with `state`."""
         self.memory[streams], self.begun[streams] = state.memory, state.begun
 
@@ -82,8 +80,8 @@ class HighPass:
 
     def reset(self, mask: Mask | None = None) -> None:
         """Reset the streams in `mask` [B], or all of them without one."""
-        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        self.state.put(chosen, HighPassState.fresh(len(chosen)))
+        rows = rows_of(self.batch_size, mask)
+        self.state.put(rows, HighPassState.fresh(len(rows)))
 
     def grow(self, batch_size: int) -> None:
         """Make room for more streams, `batch_size` in all: the new ones are fresh, the others stay as they are.
@@ -110,24 +108,16 @@ class HighPass:
         Raises:
             ValueError: `audio` is not [B, S].
         """
-        if audio.ndim != 2 or audio.shape[0] != self.batch_size:
-            raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
-        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        if audio.size == 0 or len(chosen) == 0:
-            return np.zeros_like(audio, dtype=np.float32)
-        everything = len(chosen) == self.batch_size
-        samples = np.asarray(audio if everything else audio[chosen], dtype=np.float32)
+        return step_rows(audio, self.batch_size, mask, self._step)
+
+    def _step(self, rows: Rows, samples: Samples) -> Samples:
         if not np.isfinite(samples.sum()):
             samples = np.where(np.isfinite(samples), samples, np.float32(0))
-        state = self.state.take(chosen)
+        state = self.state.take(rows)
         state.memory = np.where(state.begun[:, None], state.memory, self._blocks.steady * samples[:, :1])
         filtered, memory = self._blocks.filter(samples, state.memory)
-        self.state.put(chosen, HighPassState(memory, np.ones(len(chosen), dtype=bool)))
-        if everything:
-            return filtered
-        out = np.zeros_like(audio, dtype=np.float32)
-        out[chosen] = filtered
-        return out
+        self.state.put(rows, HighPassState(memory, np.ones(len(rows), dtype=bool)))
+        return filtered
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamer.arrays import Float64Array, Samples
+from streamer.audio.rows import Mask, Rows, rows_of, step_rows
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 
-Mask = npt.NDArray[np.bool_]
 _Counts = npt.NDArray[np.int64]
 
 LEVEL_VERSION = 2  # of the law above; a checkpoint's card names the version it was trained with
@@ -90,11 +90,11 @@ class LevelState:
             filled=np.zeros(batch_size, dtype=np.int64),
         )
 
-    def take(self, streams: _Counts) -> "LevelState":
+    def take(self, streams: Rows) -> "LevelState":
         """Return a copy of the state of `streams` [N]."""
         return LevelState(**{name: values[streams] for name, values in vars(self).items()})
 
-    def put(self, streams: _Counts, state: "LevelState") -> None:
+    def put(self, streams: Rows, state: "LevelState") -> None:
         """Overwrite the state of `streams` [N] with `state`."""
         for name, values in vars(state).items():
             getattr(self, name)[streams] = values
@@ -116,8 +116,8 @@ class LevelNormalizer:
 
     def reset(self, mask: Mask | None = None) -> None:
         """Reset the streams in `mask` [B], or all of them without one."""
-        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        self.state.put(chosen, LevelState.fresh(len(chosen)))
+        rows = rows_of(self.batch_size, mask)
+        self.state.put(rows, LevelState.fresh(len(rows)))
 
     def grow(self, batch_size: int) -> None:
         """Make room for more streams, `batch_size` in all: the new ones are fresh, the others stay as they are.
@@ -144,20 +144,13 @@ class LevelNormalizer:
         Raises:
             ValueError: `audio` is not [B, S].
         """
-        if audio.ndim != 2 or audio.shape[0] != self.batch_size:
-            raise ValueError(f"The audio must be [{self.batch_size}, S], not {list(audio.shape)}.")
-        chosen = np.arange(self.batch_size) if mask is None else np.flatnonzero(mask)
-        if audio.size == 0 or len(chosen) == 0:
-            return np.zeros_like(audio, dtype=np.float32)
-        everything = len(chosen) == self.batch_size
-        state = self.state.take(chosen)
-        levelled = _apply_gain(state, np.asarray(audio if everything else audio[chosen], dtype=np.float32))
-        self.state.put(chosen, state)
-        if everything:
-            return levelled
-        out = np.zeros_like(audio, dtype=np.float32)
-        out[chosen] = levelled
-        return out
+        return step_rows(audio, self.batch_size, mask, self._step)
+
+    def _step(self, rows: Rows, samples: Samples) -> Samples:
+        state = self.state.take(rows)
+        levelled = _apply_gain(state, samples)
+        self.state.put(rows, state)
+        return levelled
 
 
 def _apply_gain(state: LevelState, samples: Samples) -> Samples:
