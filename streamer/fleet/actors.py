@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from streamer.errors import StreamerError
-from streamer.fleet.cluster import GROUP_SHARE, NAMESPACE, RayCluster, store_get
+from streamer.fleet.cluster import GROUP_SHARE, LASTING, NAMESPACE, RayCluster, store_get
 from streamer.fleet.director import Director
 from streamer.fleet.leases import Lease, Report
 from streamer.fleet.shard import Parts, Place, ShardHost, shard_settings
@@ -139,11 +139,7 @@ def start_director(parts: Parts, fleet: str, table: Path, tables: Mapping[str, A
         ray.remote(DirectorActor)
         .options(
             name=director_name(fleet),
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
+            **LASTING,
             max_concurrency=4,
             num_cpus=0,
             resources={HEAD: GROUP_SHARE},

@@ -21,6 +21,14 @@ from streamer.fleet.table import DEFAULT_GROUP, GroupConfig
 from streamer.plain_text import sentence
 
 NAMESPACE = "streamer"
+# Of a named actor that outlives who started it, and is started once and again by Ray.
+LASTING: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "get_if_exists": True,
+    "lifetime": "detached",
+    "max_restarts": -1,
+    "max_task_retries": 0,
+}
 GROUP_SHARE = 0.001  # of the resource `group:NAME`, for each shard
 _STORE = b"streamer"
 LEAST_STORE_MB = 80  # that Ray takes; nothing of a fleet lies there
@@ -90,11 +98,7 @@ class RayCluster:
         where = {} if group.name == DEFAULT_GROUP else {f"group:{group.name}": GROUP_SHARE}
         actor = self._shard.options(
             name=shard,
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
+            **LASTING,
             max_concurrency=6,
             num_cpus=group.cpus,
             num_gpus=group.gpus,
