@@ -25,13 +25,6 @@ ENDED = EmotionEnded("desk", "ab-000001", 1030.0, "angry", 30.0, 0.9)
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
 def transitions(broker: Mosquitto) -> Iterator[Callable[[], list[dict[str, object]]]]:
     with contextlib.closing(Listener(broker.port, ["streamer/+/desk/transition"], qos=1)) as listener:
 

@@ -29,13 +29,6 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
 def publisher(broker: Mosquitto) -> Iterator[MqttPublisher]:
     out = MqttPublisher(MqttSettings(url=broker.url, prefix="home/streamer", node="n"), QUICK)
     out.start()

@@ -24,13 +24,6 @@ DESK = "homeassistant/device/streamer_n_desk/config"
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
 def listener(broker: Mosquitto) -> Iterator[Listener]:
     with contextlib.closing(Listener(broker.port, ["#"], qos=1)) as listener:
         yield listener

@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -40,13 +39,6 @@ class Notes:
 
     def on_malformed(self, topic: str, reason: str) -> None:
         self.malformed.append((topic, reason))
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
 
 
 @pytest.fixture
