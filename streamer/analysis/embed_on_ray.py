@@ -152,11 +152,13 @@ class _Unseen:
 def _chunks(pieces: Iterable[Rows]) -> Iterator[Rows]:
     """Yield the pieces joined to chunks of some 65,536 rows: a long recording comes in thousands of pieces."""
     held: list[Rows] = []
+    rows = 0
     for piece in pieces:
         held.append(piece)
-        if sum(map(len, held)) >= CHUNK_ROWS:
+        rows += len(piece)
+        if rows >= CHUNK_ROWS:
             yield np.concatenate(held)
-            held = []
+            held, rows = [], 0
     if held:
         yield np.concatenate(held)
 
