@@ -13,7 +13,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
-from streamer.pipeline.memory import uncollected
+from streamer.pipeline.memory import return_freed_memory, uncollected
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.build import Pipeline
 
 LOOK_S = 0.25  # between two looks at the broker's connection and at the mutes on disk
+TRIM_S = 60.0  # between two returns of freed memory
 
 
 class Monitor:
@@ -467,9 +468,13 @@ class Monitor:
         return pipeline
 
     def _look_around(self) -> None:
-        """Keep the board's view of the publisher that has a broker, and follow the mutes on disk."""
+        """Keep the board's view of the publisher that has a broker, follow the mutes on disk, return freed memory."""
         said: set[str] = set()
+        trim_at = time.monotonic() + TRIM_S
         while True:
+            if time.monotonic() >= trim_at:
+                return_freed_memory()
+                trim_at = time.monotonic() + TRIM_S
             for stream in self._muting.follow(self._sources):
                 self._show_mute(stream)
             for stats in [publisher.stats() for publisher in self._publishers]:

@@ -126,6 +126,15 @@ def test_an_added_stream_runs_is_shown_and_announced(bench: Bench, loaded_first:
     assert bench.rosters[-1] == ("desk", "door")
 
 
+def test_freed_memory_is_given_back_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = []
+    monkeypatch.setattr("streamer.monitor.TRIM_S", 0.01)
+    monkeypatch.setattr("streamer.monitor.return_freed_memory", lambda: times.append(time.monotonic()))
+    monkeypatch.setattr("streamer.monitor.LOOK_S", 0.01)
+    bench.monitor.start()
+    until(lambda: len(times) > 2)
+
+
 @pytest.mark.parametrize("loaded_first", [True, False])
 def test_a_stream_that_goes_is_stopped_forgotten_and_announced(
     monkeypatch: pytest.MonkeyPatch, loaded_first: bool

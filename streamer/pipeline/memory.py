@@ -1,4 +1,4 @@
-"""Spend less on loading: no garbage collection meanwhile, and afterwards give back what only it needed."""
+"""Use no more memory than is needed: while the model is loaded, after that, and for weeks."""
 
 import contextlib
 import ctypes
@@ -12,17 +12,28 @@ _DONTNEED = 4  # MADV_DONTNEED of Linux: the pages are read again where they are
 _LEAST_BYTES = 1_000_000  # of a library's code
 
 
+def return_freed_memory() -> None:
+    """Give back what was freed; on Linux with glibc, elsewhere nothing. Takes some milliseconds.
+
+    glibc keeps freed memory otherwise, in up to eight arenas a core, and each grows to the most that its threads ever
+    had at once: what waited for a broker that was away stays a process's size for good.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def return_memory() -> None:
     """Give back what loading has freed, and the code that only loading ran; on Linux with glibc, elsewhere nothing.
 
-    glibc keeps freed memory otherwise, some 100 MB. Of the code of torch's libraries, loading runs 90 MB, of which the
+    Of freed memory that is some 100 MB. Of the code of torch's libraries, loading runs 90 MB, of which the
     steps of a monitor run a third. Code that is needed again is read again from the system's file cache.
     """
     gc.collect()
+    return_freed_memory()
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
+        with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL("libc.so.6")
-            libc.malloc_trim(0)
             libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
             for begin, end in list(_code(_MAPPINGS.read_text(encoding="utf-8", errors="replace"))):
                 libc.madvise(begin, end - begin, _DONTNEED)

@@ -58,6 +58,26 @@ print(held - psutil.Process().memory_info().rss > 30e6, step() == before)
     assert done.stdout.split() == ["True", "True"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is given back")
+def test_what_waited_for_a_broker_does_not_stay_the_size_of_the_process() -> None:
+    script = """
+import threading, psutil
+from streamer.pipeline.memory import return_freed_memory
+kept = []
+def queue_and_send():  # what stays in between keeps the heap from shrinking by itself
+    messages = [b"%0700d" % number for number in range(60_000)]
+    kept.extend(messages[::1000])
+threads = [threading.Thread(target=queue_and_send) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+held = psutil.Process().memory_info().rss
+return_freed_memory()
+print(held - psutil.Process().memory_info().rss > 40e6, len(kept))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "120"]
+
+
 def test_garbage_is_collected_again_afterwards_even_where_loading_fails() -> None:
     assert gc.isenabled()
     seen = []
