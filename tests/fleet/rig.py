@@ -144,6 +144,15 @@ class FleetProgram:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def popen(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start another `streamer fleet …`, whatever it says."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "streamer", "fleet", *arguments],
+            env=dict(self.variables),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def actors(self, title: str) -> list[psutil.Process]:
         """The processes of the actors of a class, below this program's Ray."""
         found = []
@@ -239,7 +248,8 @@ class TwoNodes:
             text=True,
             start_new_session=True,
         )
-        self.address: str = self._answer()["address"]
+        answer = self._answer()
+        self.address, self.first = answer["address"], answer["first"]  # the first node's id
 
     def kill(self) -> None:
         """Kill the second node's raylet."""

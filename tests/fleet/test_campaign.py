@@ -40,6 +40,7 @@ STREAMS = int(os.environ.get("FLEET_STREAMS", "0"))  # 0: 60 % of the capacity m
 SHARE = 0.6
 SETTLE_S = 4.0  # between two kills
 NODE_S = 30.0  # after which Ray knows that a node is dead
+FILL_S = 120.0  # for a quarter of the streams to move to a new node
 # Emotions that come and go: short dwell and hang, a low threshold, windows as they are.
 CONFIG = "[model]\nthreshold = 0.1\n[tracker]\nenter = 0.2\nexit = 0.15\ndwell_s = 0.0\nhang_s = 0.5\n"
 
@@ -132,6 +133,10 @@ def _one_kill(
     losses: Losses,
     everybody: set[str],
 ) -> None:
+    if nodes is not None:
+        _fill_second_node(fleet, nodes, len(everybody) / 4)
+        filled_at = time.time()
+        eventually(lambda: _full(ears, filled_at) == everybody, 90)
     time.sleep(SETTLE_S)
     killed_at = time.time()
     if nodes is not None:
@@ -155,6 +160,25 @@ def _one_kill(
     if nodes is not None:
         nodes.again()
     print(f"{kind} {number}: {max(losses.lost_s, default=0):.1f} s, {max(losses.full_s, default=0):.1f} s", flush=True)
+
+
+def _fill_second_node(fleet: FleetProgram, nodes: TwoNodes, least: float) -> None:
+    """Drain the first node until enough streams are on the second: they stay where a node's death led them."""
+    address = ("--address", nodes.address)
+
+    def is_filled() -> bool:
+        shards = json.loads(fleet.command("status", "--json", *address))["shards"]
+        return sum(one["streams"] for one in shards if one["node"] != nodes.first) >= least
+
+    if is_filled():
+        return
+    drain = fleet.popen("drain", nodes.first, *address)  # it would wait for the last stream, which finds no room
+    try:
+        eventually(is_filled, FILL_S)
+    finally:
+        drain.kill()
+        drain.wait(5)
+    fleet.command("drain", nodes.first, "--undo", *address)
 
 
 def _full(ears: Ears, since: float) -> set[str]:

@@ -2,7 +2,8 @@
 
     python -m tests.fleet.two_nodes
 
-Prints the address, then obeys lines: `kill` ends the second node's raylet with SIGKILL, `again` adds another.
+Prints the address and the first node's id, then obeys lines: `kill` ends the second node's raylet with SIGKILL, `again`
+adds another.
 """
 
 import json
@@ -18,7 +19,7 @@ def main() -> None:
     options = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **options})
     second = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
-    print(json.dumps({"address": cluster.address}), flush=True)
+    print(json.dumps({"address": cluster.address, "first": cluster.head_node.node_id}), flush=True)
     for line in sys.stdin:
         if line.strip() == "kill":
             second.all_processes["raylet"][0].process.send_signal(signal.SIGKILL)
