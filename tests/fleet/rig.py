@@ -139,7 +139,7 @@ class FleetProgram:
             env=dict(self.variables),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -250,6 +250,7 @@ class TwoNodes:
         )
         answer = self._answer()
         self.address, self.first = answer["address"], answer["first"]  # the first node's id
+        self.dashboard = answer["dashboard"]  # host:port of Ray's own; empty: there is none
 
     def kill(self) -> None:
         """Kill the second node's raylet."""

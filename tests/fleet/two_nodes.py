@@ -2,13 +2,14 @@
 
     python -m tests.fleet.two_nodes
 
-Prints the address and the first node's id, then obeys lines: `kill` ends the second node's raylet with SIGKILL, `again`
-adds another.
+Prints the address, the first node's id and where Ray's dashboard is, which runs where `ray[default]` is installed; then
+obeys lines: `kill` ends the second node's raylet with SIGKILL, `again` adds another.
 """
 
 import json
 import signal
 import sys
+from importlib.util import find_spec
 
 from ray.cluster_utils import Cluster
 
@@ -16,10 +17,12 @@ STORE_BYTES = 80 * 2**20
 
 
 def main() -> None:
-    options = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
+    options = {"object_store_memory": STORE_BYTES, "include_dashboard": find_spec("aiohttp_cors") is not None}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **options})
     second = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
-    print(json.dumps({"address": cluster.address, "first": cluster.head_node.node_id}), flush=True)
+    head = cluster.head_node
+    found = {"address": cluster.address, "first": head.node_id, "dashboard": head.webui_url or ""}
+    print(json.dumps(found), flush=True)
     for line in sys.stdin:
         if line.strip() == "kill":
             second.all_processes["raylet"][0].process.send_signal(signal.SIGKILL)
