@@ -3,7 +3,8 @@
     python -m tests.fleet.measure shard [STREAMS] [SECONDS]    CPU time a stream, side by side in one run
     python -m tests.fleet.measure embed [CLIPS]                CPU time a clip, one after the other
 
-Prints JSON. Wall time says little on a machine that does other things; CPU seconds of the processes are compared.
+The last one also kills a run with Ray half-way, Ray's processes too, and lets another finish. Prints JSON. Wall time
+says little on a machine that does other things; CPU seconds of the processes are compared.
 """
 
 import json
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,45 @@ def embed(clips: int) -> dict[str, object]:
         same = np.array_equal(
             np.load(folder / "local-all" / "embeddings.npy"), np.load(folder / "ray-all" / "embeddings.npy")
         )
-        return {"clips": clips, **spent, "ratio_after_start": round(ray / local, 3), "identical": bool(same)}
+        return {
+            "clips": clips,
+            **spent,
+            "ratio_after_start": round(ray / local, 3),
+            "identical": bool(same),
+            "killed_half_way": killed_half_way(folder, variables),
+        }
+
+
+def killed_half_way(folder: Path, variables: dict[str, str]) -> dict[str, object]:
+    """Kill `embed --ray` of `folder`/all when half of it is written, and run it again; return what was redone."""
+    out = folder / "ray-killed"
+    command = [sys.executable, "-m", "streamer", "embed", str(folder / "all"), "-o", str(out), "--ray"]
+    command += ["--threads", "1"]
+
+    def parts() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in out.glob(".cache/*.parts/*.parquet")}
+
+    whole = len(list((folder / "ray-all").glob(".cache/*.parts/*.parquet")))
+    first = subprocess.Popen(command, env=variables, start_new_session=True)
+    while len(parts()) < whole / 2:
+        assert first.poll() is None, "it ended before it was killed"
+        time.sleep(0.05)
+    everything = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+    for process in everything:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    first.wait()
+    psutil.wait_procs(everything, 20)
+    before = parts()
+    subprocess.run(command, env=variables, check=True)
+    after = parts()
+    same = np.array_equal(np.load(folder / "local-all" / "embeddings.npy"), np.load(out / "embeddings.npy"))
+    return {
+        "parts": len(after),
+        "written_before": len(before),
+        "written_again": sum(after.get(path) != moment for path, moment in before.items()),
+        "identical": bool(same),
+    }
 
 
 class CpuOfTree:
