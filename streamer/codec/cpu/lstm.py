@@ -1,7 +1,8 @@
 """LSTMs with constant weights, each packed once for the library that computes it."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -20,13 +21,18 @@ class PackedLSTM(Protocol):
 
 
 class OneDNNLSTM:
-    """LSTM by oneDNN: all frames of a layer in one call, with weights in oneDNN's blocked layout."""
+    """LSTM by oneDNN: all frames of a layer in one call, with weights in oneDNN's blocked layout.
 
-    def __init__(self, module: nn.LSTM, dtype: torch.dtype = torch.float32) -> None:
-        self.size, self.dtype = module.hidden_size, dtype
+    Args:
+        layers: the parameters of each, as `lstm_parameters` returns them.
+        dtype: of the packed weights.
+    """
+
+    def __init__(self, layers: Sequence[Sequence[Tensor]], dtype: torch.dtype = torch.float32) -> None:
+        self.size, self.dtype = layers[0][1].shape[1], dtype
         self.run = torch.ops.aten.mkldnn_rnn_layer.default
         self.layers = []
-        for parameters in _lstm_parameters(module):
+        for parameters in layers:
             weight_ih, weight_hh, bias_ih, bias_hh = (parameter.to(dtype) for parameter in parameters)
             reorder = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight.default
             packed_ih, packed_hh = reorder(weight_ih, weight_hh, self.size, False, True, False)
@@ -53,7 +59,7 @@ class RowLSTM:
 
     def __init__(self, module: nn.LSTM) -> None:
         self.layers = []
-        for parameters in _lstm_parameters(module):
+        for parameters in lstm_parameters(module):
             weight_ih, weight_hh, bias_ih, bias_hh = (_sigmoids_first(parameter) for parameter in parameters)
             weight = torch.cat((weight_ih, weight_hh), dim=1)  # [4 * C, 2 * C]
             self.layers.append((weight.view(_BLOCKS, -1, weight.shape[1]), (bias_ih + bias_hh).view(_BLOCKS, -1, 1)))
@@ -73,25 +79,43 @@ class HalfLSTM:
 
     def __init__(self, module: nn.LSTM) -> None:
         prepack = torch.ops.quantized.linear_prepack_fp16
-        self.layers = [
-            torch.ops.quantized.make_quantized_cell_params_fp16(
-                prepack(weight_ih, bias_ih), prepack(weight_hh, bias_hh)
-            )
-            for weight_ih, weight_hh, bias_ih, bias_hh in _lstm_parameters(module)
+        self._weights = [
+            (prepack(weight_ih, bias_ih), prepack(weight_hh, bias_hh))
+            for weight_ih, weight_hh, bias_ih, bias_hh in lstm_parameters(module)
         ]
+        self.layers = [torch.ops.quantized.make_quantized_cell_params_fp16(*weights) for weights in self._weights]
+
+    @torch.inference_mode(False)
+    def unpack(self) -> list[list[Tensor]]:
+        """Return the parameters of every layer, as `lstm_parameters` does."""
+        unpack = torch.ops.quantized.linear_unpack_fp16
+        of_layers = [(unpack(from_input), unpack(from_hidden)) for from_input, from_hidden in self._weights]
+        return [[weight_ih, weight_hh, bias_ih, bias_hh] for (weight_ih, bias_ih), (weight_hh, bias_hh) in of_layers]
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _quantized_lstm(self.layers, torch.float16, x, hidden, cell)
 
 
 class DispatchLSTM:
-    """LSTM by number of streams: one by `single`, several by oneDNN, which then has to read the weights less often."""
+    """LSTM by number of streams: few by `single`, many by oneDNN, which then has to read the weights less often.
 
-    def __init__(self, single: PackedLSTM, many: PackedLSTM) -> None:
-        self.single, self.many = single, many
+    Args:
+        single: computes up to `few` streams.
+        make_many: returns what computes more. It is called when that is needed: its weights take 17 MB.
+        few: number of streams.
+    """
+
+    def __init__(self, single: PackedLSTM, make_many: Callable[[], PackedLSTM], few: int = 1) -> None:
+        self.single, self._make_many, self.few = single, make_many, few
+
+    @cached_property
+    def many(self) -> PackedLSTM:
+        """What computes more than `few` streams."""
+        with torch.inference_mode(False):
+            return self._make_many()
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return (self.single if x.shape[0] == 1 else self.many)(x, hidden, cell)
+        return (self.single if x.shape[0] <= self.few else self.many)(x, hidden, cell)
 
 
 class FrameLSTM:
@@ -114,7 +138,7 @@ class Int8LSTM:
             torch.ops.quantized.make_quantized_cell_params_dynamic(
                 _pack_int8(weight_ih, bias_ih), _pack_int8(weight_hh, bias_hh), bias_ih, bias_hh, False
             )
-            for weight_ih, weight_hh, bias_ih, bias_hh in _lstm_parameters(module)
+            for weight_ih, weight_hh, bias_ih, bias_hh in lstm_parameters(module)
         ]
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,7 +150,7 @@ class GateLSTM:
 
     def __init__(self, module: nn.LSTM, product: Callable[[Tensor, Tensor], Product]) -> None:
         self.layers = []
-        for parameters in _lstm_parameters(module):
+        for parameters in lstm_parameters(module):
             weight_ih, weight_hh, bias_ih, bias_hh = (_sigmoids_first(parameter) for parameter in parameters)
             self.layers.append((product(weight_ih, bias_ih + bias_hh), product(weight_hh, torch.zeros_like(bias_hh))))
 
@@ -180,7 +204,7 @@ def _quantized_lstm(
     return y.transpose(0, 1), hidden.transpose(0, 1), cell.transpose(0, 1)
 
 
-def _lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:
+def lstm_parameters(module: nn.LSTM) -> list[list[Tensor]]:
     """Return weight_ih, weight_hh, bias_ih and bias_hh of every layer."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return [[getattr(module, f"{name}_l{layer}").detach() for name in names] for layer in range(module.num_layers)]

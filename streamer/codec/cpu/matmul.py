@@ -5,6 +5,7 @@ torch's own quantised modules call. `pack` uses one only after its self-test pas
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from math import gcd
 from typing import Protocol
 
@@ -74,6 +75,11 @@ class OneDNNProduct:
         self.linear = torch.ops.mkldnn._linear_pointwise.default
         self.linear_and_add = torch.ops.mkldnn._linear_pointwise.binary
 
+    @torch.inference_mode(False)
+    def unpack(self) -> Tensor:
+        """Return the weight `[N, K]`."""
+        return self.weight.to_dense()  # type: ignore[no-any-return]
+
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self.linear(x, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
 
@@ -100,15 +106,22 @@ def fits_float16(*weights: Tensor) -> bool:
 class LargeProduct:
     """Product with a weight larger than a core's cache: for few rows the time goes into reading the weight.
 
-    Few rows go to `half`, where that is given. Without it a single row goes to `RowProduct`, and two and three rows are
-    padded to four: oneDNN reads the weight slower for fewer than four.
+    With `half`, few rows go to `HalfProduct`. Without it a single row goes to `RowProduct`, and two and three rows are
+    padded to four: oneDNN reads the weight slower for fewer than four. What computes few rows is made when it is
+    needed: steps of a quarter of a second do without it.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, half: HalfProduct | None = None) -> None:
-        self.few: Callable[[Tensor], Tensor] = half or RowProduct(weight, bias)
+    def __init__(self, weight: Tensor, bias: Tensor, *, half: bool = False) -> None:
+        self._half = half
         self.few_rows = HALF_MAX_ROWS if half else 1
         self.many = OneDNNProduct(weight, bias)
         self.dtype = weight.dtype
+
+    @cached_property
+    def few(self) -> Callable[[Tensor], Tensor]:
+        """What computes up to `few_rows` rows."""
+        with torch.inference_mode(False):
+            return (HalfProduct if self._half else RowProduct)(self.many.unpack(), self.many.bias)
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows = x.shape[0]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from streamer.codec.cpu.lstm import HalfLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM
+from streamer.codec.cpu.lstm import HalfLSTM, Int8LSTM, OneDNNLSTM, PackedLSTM, lstm_parameters
 from streamer.codec.cpu.matmul import HalfProduct, OneDNNConv, OneDNNProduct, as_image
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ def onednn_product(dtype: torch.dtype) -> bool:
     def attempt() -> list[Tensor]:
         product = OneDNNProduct(weight.to(dtype), bias.to(dtype))
         x = rows.to(dtype)
-        return [product(x), product.add_to(torch.zeros(len(rows), len(weight), dtype=dtype), x)]
+        return [product(x), product.add_to(torch.zeros(len(rows), len(weight), dtype=dtype), x), product.unpack()]
 
-    expected = [F.linear(rows, weight, bias), F.linear(rows, weight)]
+    expected = [F.linear(rows, weight, bias), F.linear(rows, weight), weight]
     return _passes(f"oneDNN's packed product in {dtype}", attempt, expected, _TOLERANCE[dtype])
 
 
@@ -50,7 +50,11 @@ def onednn_conv(dtype: torch.dtype) -> bool:
 @cache
 def onednn_lstm(dtype: torch.dtype) -> bool:
     """Return whether `OneDNNLSTM` works in that type."""
-    return _lstm_passes(f"oneDNN's packed LSTM in {dtype}", lambda module: OneDNNLSTM(module, dtype), _TOLERANCE[dtype])
+    return _lstm_passes(
+        f"oneDNN's packed LSTM in {dtype}",
+        lambda module: OneDNNLSTM(lstm_parameters(module), dtype),
+        _TOLERANCE[dtype],
+    )
 
 
 @cache
@@ -64,8 +68,15 @@ def half_product() -> bool:
 
 @cache
 def half_lstm() -> bool:
-    """Return whether `HalfLSTM` works."""
-    return _lstm_passes("FBGEMM's LSTM in float16", HalfLSTM, _TOLERANCE[torch.float32])
+    """Return whether `HalfLSTM` works, and gives its weights back."""
+    module = _example_lstm()
+    expected = [parameter for layer in lstm_parameters(module) for parameter in layer]
+
+    def unpack() -> list[Tensor]:
+        return [parameter for layer in HalfLSTM(module).unpack() for parameter in layer]
+
+    computes = _lstm_passes("FBGEMM's LSTM in float16", HalfLSTM, _TOLERANCE[torch.float32])
+    return computes and _passes("unpacking FBGEMM's LSTM", unpack, expected, 0.0)
 
 
 @cache
@@ -79,10 +90,15 @@ def _example_product() -> tuple[Tensor, Tensor, Tensor]:
     return torch.linspace(-1, 1, 15).reshape(3, 5), torch.ones(3), torch.linspace(0, 1, 20).reshape(4, 5)
 
 
-def _lstm_passes(name: str, pack: Callable[[nn.LSTM], PackedLSTM], tolerance: float) -> bool:
+def _example_lstm() -> nn.LSTM:
+    """Return an LSTM of two layers whose weights float16 holds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = nn.LSTM(8, 8, 2).requires_grad_(False).half().float()
+        return nn.LSTM(8, 8, 2).requires_grad_(False).half().float()
+
+
+def _lstm_passes(name: str, pack: Callable[[nn.LSTM], PackedLSTM], tolerance: float) -> bool:
+    module = _example_lstm()
     x = torch.linspace(-1, 1, 48).reshape(2, 3, 8)  # [B, T, C]
     state = torch.linspace(-1, 1, 32).reshape(2, 2, 8)  # [B, layers, C]
     initial = state.transpose(0, 1).contiguous()

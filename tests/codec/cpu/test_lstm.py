@@ -64,6 +64,21 @@ def test_one_stream_reads_float16_weights_where_they_are_exact(stored_as, batch_
         torch.testing.assert_close(part, plain, rtol=1e-4, atol=1e-6)
 
 
+def test_weights_for_many_streams_are_laid_out_when_there_are_as_many():
+    if not (selftest.onednn_lstm(torch.float32) and selftest.half_lstm()):
+        pytest.skip("oneDNN's or FBGEMM's packed LSTM does not work here")
+    lstm = nn.LSTM(64, 64, 2).requires_grad_(False).half().float()
+    packed = pack.packed_lstm(lstm)
+    for batch_size, laid_out in ((pack.HALF_MAX_STREAMS, False), (pack.HALF_MAX_STREAMS + 1, True)):
+        x, hidden, cell = (torch.randn(batch_size, n, 64) for n in (5, 2, 2))
+        with torch.inference_mode():
+            computed = packed(x, hidden, cell)
+        assert ("many" in vars(packed)) == laid_out
+        for part, plain in zip(computed, pack.lstm(x, hidden, cell, lstm), strict=True):
+            torch.testing.assert_close(part, plain, rtol=1e-4, atol=1e-6)
+    assert not any(weight.is_inference() for weights in packed.many.layers for weight in weights)
+
+
 @pytest.mark.parametrize("frames", [1, 7])
 def test_an_8_bit_lstm_differs_by_its_rounding(frames):
     if not selftest.int8_lstm():

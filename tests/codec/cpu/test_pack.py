@@ -42,6 +42,18 @@ def test_few_rows_read_a_float16_weight_where_it_is_exact(stored_as, rows):
     torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("stored_as", [torch.float16, torch.float32])
+def test_the_weight_for_few_rows_is_laid_out_when_there_are_few(stored_as):
+    if not (selftest.onednn_product(torch.float32) and selftest.half_product()):
+        pytest.skip("oneDNN's or FBGEMM's packed product does not work here")
+    weight, bias = torch.randn(600, 512).to(stored_as).float(), torch.randn(600)
+    product = pack.product(weight, bias)
+    for rows, laid_out in ((18, False), (1, True)):
+        x = torch.randn(rows, 512)
+        torch.testing.assert_close(product(x), F.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
+        assert ("few" in vars(product)) == laid_out
+
+
 def test_float16_holds_its_smallest_numbers_and_no_larger_ones_than_its_own():
     assert fits_float16(torch.tensor([0.0, -0.0, 2.0**-24, 65_504.0]))
     assert not fits_float16(torch.tensor([2.0**-25]))
