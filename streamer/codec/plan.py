@@ -28,10 +28,15 @@ Operation = Callable[[Tensor, Any], Tensor]  # maps a layer's input [B, T, C] an
 
 
 class Arena:
-    """Memory that the plans share, one buffer per role. Nothing in it has to survive a step."""
+    """Memory that the plans share, one buffer per role. Nothing in it has to survive a step.
+
+    Attributes:
+        replaced: how many buffers were replaced by larger ones so far.
+    """
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
+        self.replaced = 0
 
     def take(self, role: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Return a tensor in the buffer of `role`, contents undefined.
@@ -40,6 +45,7 @@ class Arena:
         """
         size = prod(shape) * dtype.itemsize
         if role not in self._buffers or self._buffers[role].numel() < size:
+            self.replaced += role in self._buffers
             self._buffers[role] = torch.empty(size, dtype=torch.uint8)
         return self._buffers[role][:size].view(dtype).view(*shape)
 
@@ -83,7 +89,10 @@ class Plans:
             end = self._lstm_index
             indices = range(end) if front else range(end, len(self._model))
             length = x.shape[1] if front else x.shape[1] // FRAME_SAMPLES
+            replaced = self._arena.replaced
             self._plans[key] = Plan(self._model, indices, x.shape[0], length, self._arena)
+            if self._arena.replaced > replaced:  # plans would keep the buffers that were there before
+                self._plans = OrderedDict({key: Plan(self._model, indices, x.shape[0], length, self._arena)})
         self._plans.move_to_end(key)
         if len(self._plans) > PLANS:
             self._plans.popitem(last=False)

@@ -64,6 +64,38 @@ def test_a_larger_buffer_leaves_what_was_taken_before():
     assert arena.take("one", (4,), torch.float32).data_ptr() == large.data_ptr()
 
 
+def test_no_plan_keeps_memory_that_a_larger_buffer_replaced(monkeypatch):
+    ever = set()
+
+    class Watched(Arena):
+        def take(self, role, shape, dtype):
+            taken = super().take(role, shape, dtype)
+            ever.add(taken.untyped_storage().data_ptr())
+            return taken
+
+    monkeypatch.setattr("streamer.codec.plan.Arena", Watched)
+    streaming = StreamingEncoder(encoder(), 3)
+    streaming.step(noise(2240, batch_size=3))
+    plans = streaming.encoder._plans
+    for frames in (9, 18, 40, 18):
+        streaming.step(noise(320 * frames, batch_size=3))
+        now = {buffer.untyped_storage().data_ptr() for buffer in plans._arena._buffers.values()}
+        used = {address for plan in plans._plans.values() for address in _written(plan)}
+        assert used & now
+        assert used & ever <= now
+
+
+def _written(plan):
+    """The addresses of the memory that the operations of `plan` write into."""
+    for _, operation in plan._operations:
+        for tensor in (
+            getattr(getattr(operation, "conv", operation), "context", None),
+            getattr(operation, "out", None),
+        ):
+            if tensor is not None:
+                yield tensor.untyped_storage().data_ptr()
+
+
 def test_an_unpacked_encoder_computes_with_its_parameters_again():
     unpacked = StreamingEncoder(encoder()).encoder
     unpacked.unpack()
