@@ -15,7 +15,6 @@ from torch import Tensor
 
 ONEDNN_MIN_ROWS = 4  # fewer rows are padded to these: oneDNN reads a large weight slower for one to three
 HALF_MAX_ROWS = 8  # rows up to which FBGEMM, reading half the bytes, is as fast as oneDNN or faster
-SMALL_MIN_ROWS = 8  # rows from which oneDNN multiplies by a small weight (128 x 512) faster than BLAS, call included
 BIAS_ROWS = 64  # largest number of rows for which the bias is kept repeated
 ROW_PARTS = 4  # parts of a single row of thousands of values; 2 and 8 take a tenth longer
 
@@ -133,20 +132,6 @@ class LargeProduct:
 
     def add_to(self, y: Tensor, x: Tensor) -> Tensor:
         return self.many.add_to(y, x)
-
-
-class SmallProduct:
-    """Product with a weight that fits a core's cache: BLAS calls cost less, and oneDNN multiplies many rows faster."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.few, self.many = BlasProduct(weight, bias), OneDNNProduct(weight, bias)
-        self.dtype = weight.dtype
-
-    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        return (self.few if x.shape[0] < SMALL_MIN_ROWS else self.many)(x, out)
-
-    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
-        return (self.few if x.shape[0] < SMALL_MIN_ROWS else self.many).add_to(y, x)
 
 
 class RowProduct:

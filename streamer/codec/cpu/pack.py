@@ -37,7 +37,6 @@ from streamer.codec.cpu.matmul import (
     OneDNNConv,
     OneDNNProduct,
     Product,
-    SmallProduct,
     as_image,
     fits_float16,
 )
@@ -115,8 +114,11 @@ def product(weight: Tensor, bias: Tensor, precision: Precision = "float32") -> P
 
 
 def small_product(weight: Tensor, bias: Tensor) -> Product:
-    """Return the fastest float32 product for a small `weight: [N, K]`, of any number of rows; both are copied."""
-    return (SmallProduct if selftest.onednn_product(torch.float32) else BlasProduct)(weight, bias)
+    """Return the product for a small `weight: [N, K]` and ever other numbers of rows; both are copied.
+
+    By oneDNN 120 chunks took 0.04 ms less, but it keeps half a megabyte for every number of rows.
+    """
+    return BlasProduct(weight, bias)
 
 
 def packed_lstm(module: nn.LSTM, precision: Precision = "float32") -> PackedLSTM:
