@@ -28,6 +28,10 @@ from streamer.emotion.stream_classifier import StreamClassifier
 from streamer.events import Familiarity
 from streamer.pipeline.rest import CATCH_UP_HOPS, Rest, RestRule, is_quiet
 
+# Frames of all rows together that pass through the model at once, where there are more than a hop of each: memory grows
+# neither with the rows that are behind nor with how far.
+STEP_FRAMES = 288
+
 Stage = Literal["encode begins", "encode ends"]
 OnStage = Callable[[Stage], None]
 
@@ -240,7 +244,7 @@ class Inference:
     def _encode_windows(self, levelled: Mapping[int, Samples], newest_only: Collection[int]) -> _Pending:
         """Encode the next levelled audio of each row, and return the windows that it completes."""
         pending: _Pending = []
-        for rows, begin, end in _cuts(levelled):
+        for rows, begin, end in _cuts(levelled, self._rest_rule.hop):
             block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
             for row in rows:
                 block[row] = levelled[row][begin:end]
@@ -312,29 +316,37 @@ class Inference:
             by_length[len(samples)].append(row)
         levelled: dict[int, Samples] = {}
         for length, rows in by_length.items():
-            block = np.zeros((self._capacity, length), dtype=np.float32)  # [B, S]
+            mask = self._mask(rows).numpy()
             for row in rows:
-                block[row] = audio[row]
-            out = self._front_end.step(block, self._mask(rows).numpy())  # [B, S]
-            for row in rows:
-                levelled[row] = out[row]
+                levelled[row] = np.empty(length, dtype=np.float32)
                 self._rows[row].samples += length
+            for _, begin, end in _cuts({row: audio[row] for row in rows}, self._rest_rule.hop):
+                block = np.zeros((self._capacity, end - begin), dtype=np.float32)  # [B, S]
+                for row in rows:
+                    block[row] = audio[row][begin:end]
+                out = self._front_end.step(block, mask)  # [B, S]
+                for row in rows:
+                    levelled[row][begin:end] = out[row]
         self._detect_voices(levelled)
         return levelled
 
     def _detect_voices(self, levelled: Mapping[int, Samples]) -> None:
         """Run voice activity detection on each row's next levelled samples, where it does not sleep."""
         if not self.settings.rest:
-            step_together([self._rows[row].vad for row in levelled], list(levelled.values()))
+            self._step_detectors(levelled)
             return
         given = {}
         for row, samples in levelled.items():
             state = self._rows[row]
             given[row] = state.rest.feed_detector(samples, state.vad, state.samples, allowed=self._may_rest(row))
         awake = [row for row in levelled if not self._rows[row].rest.asleep]
-        step_together([self._rows[row].vad for row in awake], [given[row] for row in awake])
+        self._step_detectors({row: given[row] for row in awake})
         for row in awake:
             self._rows[row].rest.after_detector(levelled[row], self._rows[row].vad)
+
+    def _step_detectors(self, levelled: Mapping[int, Samples]) -> None:
+        for rows, begin, end in _cuts(levelled, self._rest_rule.hop):
+            step_together([self._rows[row].vad for row in rows], [levelled[row][begin:end] for row in rows])
 
     def _slide(self, frames: Tensor, newest_only: Collection[int], pending: _Pending) -> None:
         """Push each row's new frames up to one hop boundary after another, and classify at those that are wanted."""
@@ -426,14 +438,18 @@ class Inference:
         return mask
 
 
-def _cuts(audio: Mapping[int, Samples]) -> Iterator[tuple[list[int], int, int]]:
+def _cuts(audio: Mapping[int, Samples], hop: int) -> Iterator[tuple[list[int], int, int]]:
     """Yield the steps that rows with different numbers of samples share: the rows, and their samples [begin, end).
 
-    Cut at every length that occurs, each step takes all rows that reach so far. There are no more steps than lengths,
-    and as few frames one after another as the longest row has: for an encoder that reads all its weights for every
-    frame, a row that is late costs hardly more than the others.
+    Cut at every length that occurs, each step takes all rows that reach so far. There are as few frames one after
+    another as the longest row has: for an encoder that reads all its weights for every frame, a row that is late costs
+    hardly more than the others. What is longer than a hop of `hop` samples is cut at whole hops into steps of up to
+    `STEP_FRAMES`.
     """
     begin = 0
     for end in sorted({len(samples) for samples in audio.values()} - {0}):
-        yield [row for row, samples in audio.items() if len(samples) >= end], begin, end
+        rows = [row for row, samples in audio.items() if len(samples) >= end]
+        most = max(1, STEP_FRAMES * FRAME_SAMPLES // (hop * len(rows))) * hop
+        for first in range(begin, end, most):
+            yield rows, first, min(first + most, end)
         begin = end

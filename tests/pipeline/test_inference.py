@@ -1,6 +1,7 @@
 """The inference: a stream in any chunks gives what the model gives offline, and rows do not touch each other."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,6 +234,29 @@ def test_rows_that_are_late_share_their_steps_with_the_others(
     assert sorted((h.row, h.end // HOP_SAMPLES, h.skipped) for h in heard) == [
         (0, 2, 0), (1, 2, 0), (2, 2, 0), (2, 3, 0), (3, 5, 3),
     ]  # fmt: skip
+
+
+def test_many_rows_that_are_behind_pass_through_the_model_hop_by_hop(
+    model: EmotionDetectionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, hops = 12, 3
+    audio = {row: noise(1.0, row)[: hops * HOP_SAMPLES] for row in range(rows)}
+    together, one_by_one = inference(model, rows), inference(model, rows)
+    taken: list[int] = []
+
+    def note(part: Any, name: str) -> None:
+        step = getattr(part, name)
+        monkeypatch.setattr(part, name, lambda block, *rest: taken.append(block.shape[-1]) or step(block, *rest))
+
+    note(together._encoder, "step")
+    note(together._front_end, "step")
+    expected = [
+        window
+        for hop in range(hops)
+        for window in one_by_one.step({row: part[hop * HOP_SAMPLES :][:HOP_SAMPLES] for row, part in audio.items()})
+    ]
+    assert together.step(audio) == expected
+    assert taken == [HOP_SAMPLES] * 2 * hops
 
 
 @pytest.mark.parametrize("rows", [1, 2])
