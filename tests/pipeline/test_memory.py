@@ -58,6 +58,28 @@ print(held - psutil.Process().memory_info().rss > 30e6, step() == before)
     assert done.stdout.split() == ["True", "True"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="its size is read from /proc")
+def test_ever_other_numbers_of_rows_do_not_fill_the_memory() -> None:
+    script = """
+import psutil, torch
+from streamer.codec.cpu import pack
+from streamer.pipeline.memory import return_freed_memory
+torch.set_num_threads(1)
+weight = torch.ones(512, 2048)
+product = pack.product(weight, weight[:, 0])
+def multiply(first):
+    for rows in range(first, first + 60):
+        product(torch.ones(rows, 2048))
+    return_freed_memory()
+    return psutil.Process().memory_info().rss
+before = multiply(20) and multiply(80)
+print(multiply(140) - before < 9e6)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is given back")
 def test_what_waited_for_a_broker_does_not_stay_the_size_of_the_process() -> None:
     script = """
