@@ -28,7 +28,8 @@ AUDIBLE_RMS = 0.02  # after the level normaliser, which brings speech to 0.05
 LEAST_MOVE, MOST_MOVE = 0.006, 0.12  # octaves in 32 ms: 7 cents and 1.4 semitones
 WINDOW_FRAMES = 31  # 1 s
 WAITING_FRAMES = 48  # 1.5 s
-_ROOM = 2 * WAITING_FRAMES * STEP  # samples: those that wait, 16 steps to come, and those of a long step
+TRIM_FRAMES = 8  # forgotten at once, since all that waits is moved
+_ROOM = (WAITING_FRAMES + 2 * TRIM_FRAMES + 2) * STEP  # samples: those that wait, TRIM_FRAMES more, and a usual hop
 BEGINS, ENDS = 10, 8  # frames that count within a second, from which a voice begins and below which it ends
 
 _LAGS = np.arange(20, 100)  # samples: 1,200 to 242 Hz
@@ -178,7 +179,7 @@ class HighVoiceOnDemand:
 
     def trim(self) -> None:
         """Forget what nobody will ask for; to be called once a step."""
-        if self._samples > (WAITING_FRAMES + 16) * STEP:  # every other hop, since it moves all that waits
+        if self._samples > (WAITING_FRAMES + TRIM_FRAMES) * STEP:  # every hop or two
             self._forget_before(self._first + self._samples // STEP - WAITING_FRAMES)
         if len(self._audio) > _ROOM >= self._samples:
             self._audio = self._audio[:_ROOM].copy()
