@@ -13,7 +13,7 @@ from streamer.errors import StreamerError, UsageError
 from streamer.events import Event
 from streamer.feed.board import Board
 from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
-from streamer.pipeline.memory import return_freed_memory, uncollected
+from streamer.pipeline.memory import return_freed_memory, uncollected, weights_apart
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
@@ -415,9 +415,11 @@ class Monitor:
     def _run(self) -> None:
         """Load, warm up, start the sources, and wait for the worker's end."""
         try:
-            pipeline = self._load()
+            with weights_apart():
+                pipeline = self._load()
+                if not self._stopping.is_set():
+                    pipeline.warm_up()
             if not self._stopping.is_set():
-                pipeline.warm_up()
                 pipeline.worker.run()
             broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
             if broken:  # raised at the end: until then the screen shows the other streams

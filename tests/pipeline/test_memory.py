@@ -100,6 +100,27 @@ print(held - psutil.Process().memory_info().rss > 40e6, len(kept))
     assert done.stdout.split() == ["True", "120"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is mapped apart")
+def test_what_is_freed_while_loading_leaves_no_holes_and_steps_do_not_map_what_they_take() -> None:
+    script = """
+import psutil
+from streamer.pipeline.memory import weights_apart
+bytes(6_000_000)  # from then on glibc has as much on its heap
+resident = lambda: psutil.Process().memory_info().rss
+with weights_apart():
+    before = resident()
+    pairs = [(bytearray(b"1") * 4_000_000, bytearray(b"1") * 1_500_000) for _ in range(8)]
+    kept = [packed for plain, packed in pairs]
+    del pairs
+    print(resident() - before < 8 * 1.6e6)
+mapped = len(psutil.Process().memory_maps(grouped=False))
+steps = [bytearray(2_000_000) for _ in range(8)]
+print(len(psutil.Process().memory_maps(grouped=False)) - mapped < 4)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
 def test_garbage_is_collected_again_afterwards_even_where_loading_fails() -> None:
     assert gc.isenabled()
     seen = []
