@@ -69,9 +69,10 @@ class Converter:
 
 
 class SoundFileDecoder:
-    """Implements `PartDecoder` with libsndfile, where it is exact and costs less than FFmpeg.
+    """Implements `PartDecoder` with libsndfile, where it is exact and FFmpeg costs more or is not.
 
-    That is a PCM WAV whose header is true, at a third of the cost, and a FLAC that states its length, at two thirds.
+    That is a PCM WAV whose header is true, at a third of the cost, a FLAC that states its length, at two thirds, and
+    Apple Lossless in CAF, whose end FFmpeg cuts off.
     libsndfile ends a FLAC at the first damage; the rest of it is then decoded by FFmpeg.
     """
 

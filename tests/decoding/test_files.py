@@ -58,6 +58,15 @@ def test_a_sample_that_is_not_finite_becomes_0_and_is_reported(tmp_path: Path, s
     assert facts.damage == ""
 
 
+@pytest.mark.parametrize("samples", [10_000, 10_240, 12_000, 12_288, 48_000])  # in packets of 4,096
+def test_apple_lossless_in_caf_keeps_its_end(tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "a.caf"
+    soundfile.write(path, noise(samples), 24_000, format="CAF", subtype="ALAC_16")
+    decoded = read_recording(path)
+    np.testing.assert_array_equal(decoded.samples, soundfile.read(path, dtype="float32")[0])
+    assert (len(decoded.samples), decoded.notice, decoded.problem) == (samples, "", "")
+
+
 @pytest.mark.parametrize("suffix", ["wav", "ogg", "flac"])
 def test_a_truncated_file_is_read_as_far_as_it_goes_and_reported(tmp_path: Path, suffix: str) -> None:
     path = cut(write(tmp_path / f"a.{suffix}", noise(48_000)))
