@@ -5,6 +5,7 @@ actor had to another. Only names and summaries travel.
 """
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -36,14 +37,18 @@ def spread(work: Sequence[Work], make: Callable[[], Callable[[Work], Answer]], t
     needed: dict[str, Any] = {"num_gpus": 1} if there.get("GPU") else {"num_cpus": threads}
     processes = int(there.get("GPU") or there.get("CPU", 1) // threads)
     pieces = [{"work": pickle.dumps(piece)} for piece in work]
-    answers = ray.data.from_items(pieces, override_num_blocks=max(1, min(len(pieces), MOST_TASKS))).map_batches(
-        _Process,
-        fn_constructor_args=(make,),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(processes, len(pieces)))),
-        max_task_retries=MAX_RETRIES,
-        **needed,
-    )
+    dataset = ray.data.from_items(pieces, override_num_blocks=max(1, min(len(pieces), MOST_TASKS)))
+    with warnings.catch_warnings():
+        # Ray 2.64 is to take no `max_task_retries`, and tries for ever without it; so the extra ends before it.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        answers = dataset.map_batches(
+            _Process,
+            fn_constructor_args=(make,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=max(1, min(processes, len(pieces)))),
+            max_task_retries=MAX_RETRIES,
+            **needed,
+        )
     for row in answers.iter_rows():
         yield pickle.loads(row["answer"])
 

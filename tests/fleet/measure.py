@@ -122,7 +122,8 @@ def killed_half_way(folder: Path, variables: dict[str, str]) -> dict[str, object
     command += ["--threads", "1"]
 
     def parts() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in out.glob(".cache/*.parts/*.parquet")}
+        """What is written whole, and when: names with a dot are still being written."""
+        return {path: path.stat().st_mtime_ns for path in out.glob(".cache/*.parts/[!.]*.parquet")}
 
     whole = len(list((folder / "ray-all").glob(".cache/*.parts/*.parquet")))
     first = subprocess.Popen(command, env=variables, start_new_session=True)

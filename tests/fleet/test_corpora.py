@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,3 +108,39 @@ def test_labels_are_those_of_a_local_run(clips: Path, variables: dict[str, str],
     )
     said = streamer(dict(os.environ), "label", clips, "-o", there)
     assert "11 were labelled before" in said
+
+
+SPREAD = """
+import sys
+from pathlib import Path
+import ray
+from streamer.fleet.batches import spread
+from tests.fleet.test_corpora import answering
+
+ray.init(address="local", include_dashboard=False, log_to_driver=False)
+print(sorted(spread(range(6), answering)), len(list(Path(sys.argv[1]).iterdir())))
+"""
+
+
+def answering() -> Callable[[int], int]:
+    """Return what answers, and ends its process over 3."""
+
+    def answer(number: int) -> int:
+        if number == 3:
+            Path(os.environ["TRIES"], str(time.time_ns())).touch()
+            os._exit(1)
+        return number
+
+    return answer
+
+
+@pytest.mark.campaign
+def test_a_piece_that_ends_its_process_is_tried_twice_more_and_the_others_are_answered(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", SPREAD, str(tmp_path)]
+    done = subprocess.run(
+        command, env=variables | {"TRIES": str(tmp_path)}, capture_output=True, text=True, timeout=200
+    )
+    assert "[0, 1, 2, 4, 5] 3" in done.stdout.splitlines(), done.stderr  # among what Ray says
+    assert "deprecated" not in done.stderr
