@@ -2,9 +2,10 @@
 
     python -m tests.fleet.measure shard [STREAMS] [SECONDS]    CPU time a stream, side by side in one run
     python -m tests.fleet.measure embed [CLIPS]                CPU time a clip, one after the other
+    python -m tests.fleet.measure killed [CLIPS]               the same, and a run with Ray is killed half-way
 
-The last one also kills a run with Ray half-way, Ray's processes too, and lets another finish. Prints JSON. Wall time
-says little on a machine that does other things; CPU seconds of the processes are compared.
+That kills Ray's processes too, and lets another run finish. Prints JSON. Wall time says little on a machine that does
+other things; CPU seconds of the processes are compared.
 """
 
 import json
@@ -77,7 +78,7 @@ def shard(streams: int, seconds: float) -> dict[str, object]:
         }
 
 
-def embed(clips: int) -> dict[str, object]:
+def embed(clips: int, *, kill: bool = False) -> dict[str, object]:
     """Embed the same clips here and with Ray; return the CPU seconds, and those of a run with nothing to do."""
     speech, rng = read_whole(DEMO), np.random.default_rng(3)
     with ExitStack() as stack:
@@ -111,7 +112,7 @@ def embed(clips: int) -> dict[str, object]:
             **spent,
             "ratio_after_start": round(ray / local, 3),
             "identical": bool(same),
-            "killed_half_way": killed_half_way(folder, variables),
+            "killed_half_way": killed_half_way(folder, variables) if kill else None,
         }
 
 
@@ -184,5 +185,5 @@ if __name__ == "__main__":
     if what == "shard":
         found = shard(int(numbers[0]) if numbers else 6, float(numbers[1]) if numbers[1:] else 60.0)
     else:
-        found = embed(int(numbers[0]) if numbers else 2_000)
+        found = embed(int(numbers[0]) if numbers else 2_000, kill=what == "killed")
     print(json.dumps(found, indent=1))
