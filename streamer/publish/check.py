@@ -10,6 +10,7 @@ from streamer.publish.link_errors import explain
 from streamer.publish.mqtt_settings import MqttSettings
 
 TIMEOUT_S = 5.0
+ROUND_TRIP_S = 5.0  # for the message to come back
 
 
 def check_connection(settings: MqttSettings) -> None:
@@ -45,7 +46,7 @@ async def _round_trip(client: aiomqtt.Client, settings: MqttSettings) -> None:
     try:
         await client.subscribe(topic, qos=1)
         await client.publish(topic, token, qos=1)
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(ROUND_TRIP_S):
             async for message in client.messages:
                 if message.payload == token.encode():
                     return
