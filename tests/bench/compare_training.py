@@ -21,7 +21,7 @@ import psutil
 
 THIS = Path(__file__).parents[2]
 RECIPE = ("--start", "measured", "--seed", "20261130", "--patience", "0", "--encoder-learning-rate", "1.2e-3")
-_EPOCH = re.compile(r"^epoch (\d+) ")
+_EPOCH = re.compile(r"^epoch \d+ +loss ")  # and not the bar that shows how far it is
 
 
 def train(checkout: Path, arguments: argparse.Namespace) -> dict[str, object]:
@@ -34,6 +34,8 @@ def train(checkout: Path, arguments: argparse.Namespace) -> dict[str, object]:
         "--epochs", str(arguments.epochs), "--teacher", str(arguments.teacher), "--work", str(work / "work"),
         "--output", str(work / "model.safetensors"),
     ]  # fmt: skip
+    if arguments.epochs < 2:
+        raise SystemExit("The first epoch is not timed; ask for 2 or more.")
     marks: list[tuple[float, float]] = []  # wall and processor seconds at the end of each epoch
     said: list[str] = []
     with subprocess.Popen(
