@@ -67,7 +67,7 @@ def test_streams_outlive_their_shard_and_the_director_and_no_emotion_stays_open(
     shard.kill()
     killed_at = time.time()
     eventually(lambda: heard_since(ears, killed_at + 2.0) == everybody, 40)
-    eventually(lambda: any(one.message.get("reason") == "lost" for one in ears.of("transition", killed_at)), 20)
+    eventually(lambda: any(one.message.get("reason") == "lost" for one in ears.of("transition", killed_at)), 40)
 
     (director,) = fleet.actors("DirectorActor")
     director.kill()
