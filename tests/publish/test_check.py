@@ -24,8 +24,6 @@ def test_a_broker_that_is_not_there_is_refused_with_the_cure() -> None:
 
 
 @pytest.mark.real
-# TLS sockets of clients that earlier tests ended without a broker are left to the garbage collector, often here.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("acl", ["topic write streamer/#", "topic read streamer/#"])
 def test_an_access_list_that_denies_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acl: str) -> None:
     broker = Mosquitto(tmp_path, acl=f"{acl}\ntopic readwrite other/#\n").start()
