@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.real_broker import eventually, free_port, program
+from tests.support.real_broker import end_reader, eventually, free_port, program
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,7 @@ class Ears:
         return [one for one in list(self.heard) if one.kind == kind and one.at >= since]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait(5)
-        self._thread.join(5)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        end_reader(self._process, self._thread)
 
 
 def environment(folder: Path) -> dict[str, str]:

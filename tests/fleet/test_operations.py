@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.fleet.rig import Ears, FleetProgram, TwoNodes, environment, served_twice, short_folder, sources, write_table
-from tests.support.real_broker import Mosquitto, eventually, program
+from tests.support.real_broker import Mosquitto, end_reader, eventually, program
 
 pytestmark = [pytest.mark.campaign, pytest.mark.real]
 
@@ -57,11 +57,7 @@ class Availability:
             self.most_away = max(self.most_away, len(self.away))
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait(5)
-        self._thread.join(5)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        end_reader(self._process, self._thread)
 
 
 class Fleet:

@@ -163,6 +163,15 @@ class Mosquitto:
         return True
 
 
+def end_reader(process: "subprocess.Popen[str]", thread: threading.Thread) -> None:
+    """End a process, and the thread that reads what it says."""
+    process.kill()
+    process.wait(5)
+    thread.join(5)
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 class Listener:
     """`mosquitto_sub` on some topics: a client that is not ours. It reconnects by itself after a second."""
 
@@ -198,11 +207,7 @@ class Listener:
 
     def close(self) -> None:
         """End the client."""
-        self._process.kill()
-        self._process.wait(5)
-        self._thread.join(5)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        end_reader(self._process, self._thread)
 
 
 def retained(port: int, topic: str) -> str | None:
