@@ -32,8 +32,8 @@ class Augmentation:
     noise: float = 0.6
     snr_db: tuple[float, float] = (3.0, 35.0)
     babble: float = 0.3  # of the noisy ones, where recordings for it are passed
-    room: float = 0.3
-    band: float = 0.25
+    room: float = 0.4
+    band: float = 0.35
     clipping: float = 0.05
     speed: float = 0.8  # of being played faster and higher, or slower and lower
     # Seconds of the recording in one second: pitch and formants move by a third of an octave, as with a vocal tract of

@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from streamer.corpora.streams import JoinedStream, Stretch, Turn, evaluation_tur
 from streamer.decoding.files import READER_VERSION
 from streamer.emotion import EmotionDetectionModel
 from streamer.progress import Progress
+from streamer.training.threads import map_in_threads, workers
 
 _CALIBRATION = "calibration/"  # begins the keys of such streams
 _OF_A_SPEAKER = 3  # such streams
@@ -74,7 +76,7 @@ class StreamFrames:
         encoder = copy.deepcopy(model.encoder)
         if model.encoder.precision == "float32" and supported("bfloat16"):
             encoder.precision = "bfloat16"  # in half the time; a head cannot tell
-        self._encoder = StreamingEncoder(encoder, _ROWS)
+        self._encoder = encoder
         weights, front_end = fingerprint_of_weights(encoder.parameters()), front_end_identity(model.highpass_hz)
         name = f"streams-{fingerprint(weights, encoder.precision, *front_end, READER_VERSION, seed)}"
         self._frames = RaggedStore(folder / name, EMBEDDING_DIM, np.float16)
@@ -101,11 +103,21 @@ class StreamFrames:
         plans += _calibration_plans(material.calibrating)
         plans += [_Plan(f"rendered/{number}", NON_SPEECH, 0, ()) for number in range(rendered)]
         left = sorted((plan for plan in plans if plan.key not in self._frames), key=lambda plan: -len(plan.clips))
-        for first in progress(range(0, len(left), _ROWS), "encoding streams"):
-            built = [(plan, *self._build(plan, talkers)) for plan in left[first : first + _ROWS]]
-            frames = self._encode([samples for _, samples, _ in built])
-            for (plan, samples, labels), of_stream in zip(built, frames, strict=False):  # the last rows may be empty
-                self._append(plan.key, of_stream[: max(1, len(samples) // FRAME_SAMPLES)], labels)
+        groups = [left[first : first + _ROWS] for first in range(0, len(left), _ROWS)]
+        encoders = [StreamingEncoder(copy.deepcopy(self._encoder), _ROWS) for _ in range(min(workers(), len(groups)))]
+
+        def encoded(work: tuple[StreamingEncoder, Sequence[_Plan]]) -> list[tuple[_Plan, Float32Array, StreamLabels]]:
+            built = [(plan, *self._build(plan, talkers)) for plan in work[1]]
+            frames = _encode(work[0], normalize(_padded([samples for _, samples, _ in built]), self._highpass_hz))
+            return [
+                (plan, of_stream[: max(1, len(samples) // FRAME_SAMPLES)], labels)
+                for (plan, samples, labels), of_stream in zip(built, frames, strict=False)  # the last rows may be empty
+            ]
+
+        for first in progress(range(0, len(groups), max(1, len(encoders))), "encoding streams"):
+            some = list(zip(encoders, groups[first : first + len(encoders)], strict=False))
+            for plan, of_stream, labels in chain.from_iterable(map_in_threads(encoded, some)):
+                self._append(plan.key, of_stream, labels)
 
     def _build(self, plan: "_Plan", talkers: Sequence[Samples]) -> tuple[Samples, StreamLabels]:
         rng = generator(self._seed, plan.version, plan.key)
@@ -118,24 +130,30 @@ class StreamFrames:
         samples = recorded_otherwise(stream.samples, rng, talkers) if plan.version else stream.samples
         return samples, StreamLabels(plan.speaker_id, stream.stretches, stream.voiced)
 
-    def _encode(self, recordings: Sequence[Samples]) -> Float32Array:
-        """Encode streams of different lengths: `[B, F, 128]` with the frames of shorter ones first."""
-        longest = max(map(len, recordings))
-        padded = np.zeros((_ROWS, -(-longest // _STEP_SAMPLES) * _STEP_SAMPLES), dtype=np.float32)
-        for row, samples in zip(padded, recordings, strict=False):
-            row[: len(samples)] = samples
-        levelled = torch.from_numpy(normalize(padded, self._highpass_hz))[:, None]  # [B, 1, T]
-        self._encoder.reset()
-        with torch.inference_mode():
-            frames = [self._encoder.step(step).half() for step in torch.split(levelled, _STEP_SAMPLES, dim=-1)]
-            whole: Float32Array = torch.cat([*frames, self._encoder.flush().half()], dim=-1).transpose(1, 2).numpy()
-        return whole
-
     def _append(self, key: str, frames: Float32Array, labels: StreamLabels) -> None:
         with self._labels_path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"key": key} | asdict(labels)) + "\n")
         self._labels[key] = labels
         self._frames.append(key, frames)
+
+
+def _padded(recordings: Sequence[Samples]) -> Float32Array:
+    """Return recordings of different lengths as `[_ROWS, T]`, T whole steps, with zeros behind them."""
+    longest = max(map(len, recordings))
+    padded = np.zeros((_ROWS, -(-longest // _STEP_SAMPLES) * _STEP_SAMPLES), dtype=np.float32)
+    for row, samples in zip(padded, recordings, strict=False):
+        row[: len(samples)] = samples
+    return padded
+
+
+def _encode(encoder: StreamingEncoder, levelled: Float32Array) -> Float32Array:
+    """Encode streams `[B, T]` from their begin on: `[B, F, 128]`."""
+    encoder.reset()
+    with torch.inference_mode():
+        steps = torch.split(torch.from_numpy(levelled)[:, None], _STEP_SAMPLES, dim=-1)  # each [B, 1, _STEP_SAMPLES]
+        frames = [encoder.step(step).half() for step in steps]
+        whole: Float32Array = torch.cat([*frames, encoder.flush().half()], dim=-1).transpose(1, 2).numpy()
+    return whole
 
 
 def is_calibrating(key: str) -> bool:

@@ -317,4 +317,6 @@ class Projection:
 
     def __call__(self, features: Float32Array) -> Float32Array:
         """Project `[N, D]` to `[N, K]`."""
-        return np.asarray((features - self.mean) @ self.matrix, dtype=np.float32)
+        # By torch: numpy's threads go on waiting for work in busy loops, beside those that compute the features.
+        projected: Float32Array = (torch.from_numpy(features - self.mean) @ torch.from_numpy(self.matrix)).numpy()
+        return projected

@@ -4,7 +4,7 @@ The soft labels of a clip come from cross-fitted logistic regressions on the tea
 corpus: no regression was fitted to the clip's own speaker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from streamer.corpora.speed_versions import SpeedVersions
 from streamer.emotion.labels import LABELS
 from streamer.progress import Progress
 from streamer.training.teacher import Projection, WhisperTeacher, slow
+from streamer.training.threads import map_in_threads
 
 COMPONENTS = 128  # of the teacher's features: as many as an embedding has channels
 _PROJECTION_CLIPS = 600  # drawn to fit the projections
+_AT_ONCE = 16  # versions of clips, shared among the processor's threads
 _FOLDS = 7  # at most; a fold holds whole speakers
 _INVERSE_REGULARISATION = 0.005  # for some thousand features and clips
 
@@ -145,21 +147,32 @@ class TeacherStore:
         exponentials = np.exp(self._logits[corpus][name][0])
         return np.asarray(exponentials / exponentials.sum())
 
-    def prepare(self, seed: int, progress: Progress[str]) -> None:
+    def prepare(self, seed: int, progress: Progress[int]) -> None:
         """Compute what the files lack. The clips of the first call fix the projections."""
-        teacher, clips, speeds = self._teacher, self._clips, self._speeds
+        clips, speeds = self._clips, self._speeds
         names = {name: clip for clip in clips for name in speeds.names(clip.key)}
         left = [name for name in names if name not in self._statistics]
         if left:
             of_frames = self._projections(seed, progress)[0]
-            for name in progress(left, "teacher targets"):
-                features = teacher.features(speeds.samples(name))
-                counted = teacher.describes_sound(features)
+            for name, (slowed, over_clip) in self._features(left, "teacher targets", progress):
                 if name not in self.frames:  # a run may have been cut off between the two
-                    self.frames.append(name, of_frames(slow(features, counted)))
-                self._statistics.append(name, statistics(features[counted])[None])
+                    self.frames.append(name, of_frames(slowed))
+                self._statistics.append(name, over_clip[None])
         for corpus in self.corpora:
             self._append_logits(corpus, [clip for clip in clips if clip.corpus == corpus], names)
+
+    def _features(
+        self, names: Sequence[str], title: str, progress: Progress[int]
+    ) -> Iterator[tuple[str, tuple[Float32Array, Float32Array]]]:
+        """Yield what the teacher says of each speed version: slowed features `[F, D]`, and their statistics `[2D]`."""
+        for first in progress(range(0, len(names), _AT_ONCE), title):
+            some = names[first : first + _AT_ONCE]
+            yield from zip(some, map_in_threads(self._features_of, some), strict=True)
+
+    def _features_of(self, name: str) -> tuple[Float32Array, Float32Array]:
+        features = self._teacher.features(self._speeds.samples(name))
+        counted = self._teacher.describes_sound(features)
+        return slow(features, counted), statistics(features[counted])
 
     def _append_logits(self, corpus: str, clips: Sequence[Clip], names: Mapping[str, Clip]) -> None:
         """Fit the probes of one corpus to `clips`, and store their logits for every name."""
@@ -180,18 +193,16 @@ class TeacherStore:
         logits = store[name][0]
         return np.where(np.isfinite(logits), logits, 0).astype(np.float32)
 
-    def _projections(self, seed: int, progress: Progress[str]) -> tuple[Projection, Projection]:
+    def _projections(self, seed: int, progress: Progress[int]) -> tuple[Projection, Projection]:
         """Return the projections of frames and of utterance statistics; fit and store them if they are not."""
         if not self._projection_path.is_file():
-            teacher, clips, speeds = self._teacher, self._clips, self._speeds
+            clips = self._clips
             drawn = np.random.default_rng(seed).permutation(len(clips))[:_PROJECTION_CLIPS]
             keys = [clips[i].key for i in drawn]
             slowed, of_clips = [], []
-            for key in progress(keys, "teacher components"):
-                features = teacher.features(speeds.samples(key))
-                counted = teacher.describes_sound(features)
-                slowed.append(slow(features, counted)[::3])
-                of_clips.append(statistics(features[counted]))
+            for _, (slow_frames, over_clip) in self._features(keys, "teacher components", progress):
+                slowed.append(slow_frames[::3])
+                of_clips.append(over_clip)
             of_frames = Projection.fit(np.concatenate(slowed), COMPONENTS)
             of_utterances = Projection.fit(np.stack(of_clips), COMPONENTS)
             partial = self._projection_path.with_suffix(".part.npz")

@@ -12,8 +12,8 @@ from streamer.corpora.corpus import read_corpora
 from streamer.corpora.splits import Split
 from streamer.emotion import EmotionDetectionModel, load_checkpoint, save_checkpoint
 from streamer.errors import UsageError
+from streamer.training import stream_frames
 from streamer.training.natural import natural_streams
-from streamer.training.stream_frames import StreamFrames
 from streamer.training.train_on_streams import StreamData, StreamRecipe, train_on_streams
 from tests.support.training_corpus import write_corpus
 from tests.training.small_run import QUIET
@@ -53,7 +53,7 @@ def test_a_checkpoint_gets_a_head_and_a_history_and_goes_on_from_its_caches(
     model = EmotionDetectionModel.from_checkpoint(path)
     assert model.history == after.card.history
 
-    monkeypatch.setattr(StreamFrames, "_encode", lambda *_: pytest.fail("encoded twice"))
+    monkeypatch.setattr(stream_frames, "_encode", lambda *_: pytest.fail("encoded twice"))
     again = train_on_streams(data, recipe, "measured", tmp_path, tmp_path / "again.safetensors", QUIET)
     name = "stream_classifier.weight"
     assert load_checkpoint(again).tensors[name].equal(after.tensors[name])
