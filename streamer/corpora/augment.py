@@ -32,8 +32,8 @@ class Augmentation:
     noise: float = 0.6
     snr_db: tuple[float, float] = (3.0, 35.0)
     babble: float = 0.3  # of the noisy ones, where recordings for it are passed
-    room: float = 0.4
-    band: float = 0.35
+    room: float = 0.3
+    band: float = 0.25
     clipping: float = 0.05
     speed: float = 0.8  # of being played faster and higher, or slower and lower
     # Seconds of the recording in one second: pitch and formants move by a third of an octave, as with a vocal tract of
@@ -124,15 +124,14 @@ def band_limit(audio: Samples, low_hz: float, high_hz: float) -> Samples:
 
 
 def _fast_length(length: int) -> int:
-    """Return the least 2^a 3^b 5^c that is `length` or more: Fourier transforms of other lengths take up to ten times
-    as long, minutes in all for whole streams.
+    """Return the least 2^a 3^b 5^c that is `length` or more.
+
+    Fourier transforms of other lengths take up to ten times as long: minutes in all for whole streams.
     """
     fastest = 1 << max(0, length - 1).bit_length()
-    odd = [3**b * 5**c for b in range(21) for c in range(14)]  # up to more than 2^32
-    for product in odd:
-        if product < fastest:
-            factor = -(-length // product)
-            fastest = min(fastest, product << max(0, factor - 1).bit_length())
+    for odd in (3**b * 5**c for b in range(21) for c in range(14)):  # more than 2^32 with either
+        if odd < fastest:
+            fastest = min(fastest, odd << (-(-length // odd) - 1).bit_length())
     return fastest
 
 

@@ -30,9 +30,9 @@ def test_features_of_another_augmentation_are_computed_anew(corpus: Path, tmp_pa
     assert len(set(tmp_path.glob("stem-*"))) == 2 * len(stored)
 
 
-def test_the_repr_that_names_the_files_keeps_its_form() -> None:
+def test_the_repr_that_names_the_files_is_that_of_the_first_version() -> None:
     assert repr(Augmentation()) == (
-        "Augmentation(gain_db=(-12.0, 12.0), noise=0.6, snr_db=(3.0, 35.0), babble=0.3, room=0.4, band=0.35, "
+        "Augmentation(gain_db=(-12.0, 12.0), noise=0.6, snr_db=(3.0, 35.0), babble=0.3, room=0.3, band=0.25, "
         "clipping=0.05, speed=0.8, pace=(0.8, 1.25))"
     )
 
