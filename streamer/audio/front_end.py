@@ -59,20 +59,38 @@ def normalize(audio: Samples, highpass_hz: float | None = None) -> Samples:
     return FrontEnd(audio.shape[0], highpass_hz).step(audio)
 
 
-def normalize_batch(recordings: Sequence[Samples], highpass_hz: float | None = None) -> tuple[Float32Array, list[int]]:
+def normalize_batch(
+    recordings: Sequence[Samples], highpass_hz: float | None = None, before: Sequence[Samples] | None = None
+) -> tuple[Float32Array, list[int]]:
     """Prepare whole recordings of different lengths, each as a stream of its own.
 
     Args:
         recordings: B times [t] float32 at 24 kHz.
         highpass_hz: cutoff of the high-pass; None: there is none.
+        before: what each stream heard before, [t] of any length, a multiple of FRAME_SAMPLES; None: nothing.
 
     Returns:
         [B, T] float32, T the whole frames of the longest recording in samples, shorter rows padded with zeros; and the
         number of frames of each row. A recording shorter than a frame is padded to one frame.
     """
+    if before is not None:
+        return _normalize_after(before, recordings, highpass_hz)
     frames = [max(1, len(audio) // FRAME_SAMPLES) for audio in recordings]
     padded = np.zeros((len(recordings), max(frames) * FRAME_SAMPLES), dtype=np.float32)
     for row, audio, count in zip(padded, recordings, frames, strict=True):
         kept = audio[: count * FRAME_SAMPLES]
         row[: len(kept)] = kept
     return normalize(padded, highpass_hz), frames
+
+
+def _normalize_after(
+    before: Sequence[Samples], recordings: Sequence[Samples], highpass_hz: float | None
+) -> tuple[Float32Array, list[int]]:
+    both = [np.concatenate(parts) for parts in zip(before, recordings, strict=True)]
+    whole, totals = normalize_batch(both, highpass_hz)
+    frames = [max(1, total - len(one) // FRAME_SAMPLES) for total, one in zip(totals, before, strict=True)]
+    padded = np.zeros((len(frames), max(frames) * FRAME_SAMPLES), dtype=np.float32)
+    for row, levelled, one, count in zip(padded, whole, before, frames, strict=True):
+        kept = levelled[len(one) :][: count * FRAME_SAMPLES]
+        row[: len(kept)] = kept
+    return padded, frames

@@ -59,7 +59,7 @@ def train(
         float | None, typer.Option(help="Stop after the epoch that is running at this wall time. Default: no limit.")
     ] = None,
     versions: Annotated[
-        int, typer.Option(help="Augmented versions of each clip, where convolutions are frozen or with --final.")
+        int, typer.Option(help="Versions of each clip, where convolutions are frozen or with --final.")
     ] = 4,
     batch_size: Annotated[int, typer.Option(help="Windows per optimizer step.")] = 32,
     window_s: Annotated[float, typer.Option(help="Window length in seconds.")] = 2.4,

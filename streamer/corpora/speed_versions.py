@@ -1,4 +1,4 @@
-"""Speed-perturbed versions of each clip; version 0 is the original."""
+"""Speed-perturbed versions of each clip; versions 0 and 1 are the original."""
 
 from streamer.arrays import Samples
 from streamer.corpora.audio_store import AudioStore
@@ -6,7 +6,9 @@ from streamer.corpora.augment import Augmentation, generator, speed
 
 
 class SpeedVersions:
-    """Clips at their recorded speed (version 0), and faster or slower ones, whose pitch and formants change alike.
+    """Clips at their recorded speed, and faster or slower ones, whose pitch and formants change alike.
+
+    Versions 0 and 1 are as recorded: stems hear the first alone, and the second in the middle of a stream.
 
     A version has a name: the clip's key at the recorded speed, else `key@version`.
 
@@ -28,7 +30,7 @@ class SpeedVersions:
     def pace(self, key: str, version: int) -> float:
         """Return how many seconds of the recording pass in one second of the version."""
         rng = generator(self.seed, version, f"{key} pace")
-        changed = version and rng.random() < self.augmentation.speed
+        changed = version > 1 and rng.random() < self.augmentation.speed
         return float(rng.uniform(*self.augmentation.pace)) if changed else 1.0
 
     def name(self, key: str, version: int) -> str:

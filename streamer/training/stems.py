@@ -10,9 +10,10 @@ from torch import Tensor
 from streamer.arrays import Samples
 from streamer.audio.front_end import front_end_identity, normalize_batch
 from streamer.codec import Encoder
-from streamer.constants import SAMPLE_RATE
+from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.corpora.array_store import Array, RaggedStore, fingerprint, fingerprint_of_weights
-from streamer.corpora.augment import generator, non_speech
+from streamer.corpora.audio_store import AudioStore
+from streamer.corpora.augment import generator, non_speech, speed
 from streamer.corpora.corpus import Clip
 from streamer.corpora.speed_versions import SpeedVersions
 from streamer.decoding.files import READER_VERSION
@@ -22,10 +23,15 @@ from streamer.training.encoder_parts import STEM_DIMS, lower_layers
 
 _NON_SPEECH_SAMPLES = 4 * SAMPLE_RATE
 _BATCH = 8  # recordings encoded at once
+_BEFORE_S = 8.0  # of speech before a clip; the normaliser's memory is shorter
 
 
 class StemStore:
-    """Outputs of the frozen lower layers: of clips (version 0 clean, the others augmented) and of non-speech sounds.
+    """Outputs of the frozen lower layers: of clips and of non-speech sounds.
+
+    Version 0 of a clip is clean, and levelled as a stream that begins with it. All others are levelled as in the middle
+    of a stream, after other speech of the speaker: loud after quiet speech they stay loud. Version 1 is clean too, the
+    further ones are augmented.
 
     The files' names hold a digest of all that decides their content: weights, front end, seed and augmentation; those
     of augmented versions also of the recordings that babble is mixed from, so that no run has its test speakers in it.
@@ -59,8 +65,8 @@ class StemStore:
         front_end = front_end_identity(model.highpass_hz)
         name = f"stem-{fingerprint(weights, *front_end, READER_VERSION, seed, augmentation, *identity)}"
         width = STEM_DIMS[cut]
-        babble_name = fingerprint(*babble)
-        names = [f"{name}-0", *(f"{name}-{babble_name}-{version}" for version in range(1, speeds.versions))]
+        in_streams = fingerprint(*babble, _BEFORE_S)
+        names = [f"{name}-0", *(f"{name}-{in_streams}-{version}" for version in range(1, speeds.versions))]
         self.versions = [RaggedStore(folder / one, width, stored) for one in names]
         self.non_speech = RaggedStore(folder / f"{name}-non-speech", width, stored)
 
@@ -84,22 +90,31 @@ class StemStore:
         keys = [clip.key for clip in train]
         audio = self.speeds.audio
         babble = tuple(audio[key] for key in self._babble)
+        others = _SpeechBefore(train, audio)
         for version, store in enumerate(self.versions):
             wanted = keys if version else [*keys, *(clip.key for clip in held_out)]
             left = sorted((key for key in wanted if key not in store), key=audio.frames)
 
-            def render(key: str, version: int = version) -> Samples:
+            def render(key: str, version: int = version) -> tuple[Samples, Samples]:
                 samples = self.speeds.samples(self.speeds.name(key, version))
                 if version == 0:
-                    return samples
-                return self.speeds.augmentation(samples, generator(self.speeds.seed, version, key), babble)
+                    return samples[:0], samples
+                rng = generator(self.speeds.seed, version, key)
+                before = others.draw(key, rng)
+                if version == 1:
+                    return before, samples
+                pace = self.speeds.pace(key, version)
+                both = np.concatenate([before if pace == 1.0 else _whole_frames(speed(before, pace)), samples])
+                augmented = self.speeds.augmentation(both, rng, babble)
+                return augmented[: len(both) - len(samples)], augmented[len(both) - len(samples) :]
 
             self._fill(store, left, render, encoder, progress, f"features {version + 1}/{len(self.versions)}")
         sounds = [f"non-speech/{number:04d}" for number in range(noises)]
         left = [key for key in sounds if key not in self.non_speech]
 
-        def synthesise(key: str) -> Samples:
-            return non_speech(_NON_SPEECH_SAMPLES, generator(self.speeds.seed, 0, key))
+        def synthesise(key: str) -> tuple[Samples, Samples]:
+            sound = non_speech(_NON_SPEECH_SAMPLES, generator(self.speeds.seed, 0, key))
+            return sound[:0], sound
 
         self._fill(self.non_speech, left, synthesise, encoder, progress, "features of noise and music")
 
@@ -107,21 +122,46 @@ class StemStore:
         self,
         store: RaggedStore,
         keys: Sequence[str],
-        render: Callable[[str], Samples],
+        render: Callable[[str], tuple[Samples, Samples]],
         encoder: Encoder,
         progress: Progress[int],
         title: str,
     ) -> None:
-        """Append the features of the audio that `render` returns for each key."""
+        """Append the features of the audio that `render` returns for each key, after what is only levelled with it."""
         device = next(encoder.parameters()).device
         for first in progress(range(0, len(keys), _BATCH), title):
             batch = keys[first : first + _BATCH]
-            levelled, counts = normalize_batch([render(key) for key in batch], self._highpass_hz)
+            before, recordings = zip(*map(render, batch), strict=True)
+            levelled, counts = normalize_batch(recordings, self._highpass_hz, before)
             with torch.no_grad():
                 features = lower_layers(encoder, torch.from_numpy(levelled).to(device), self._dtype, self._cut).cpu()
             stored = features.view(torch.uint16) if self._dtype == torch.bfloat16 else features
             for key, row, frames in zip(batch, stored.numpy(), counts, strict=True):
                 store.append(key, row[:frames])
+
+
+class _SpeechBefore:
+    """Draws what a speaker said before a clip: other clips, about half of them neutral, as live speech mostly is."""
+
+    def __init__(self, clips: Sequence[Clip], audio: AudioStore) -> None:
+        self._audio, self._speaker_of = audio, {clip.key: clip.speaker_id for clip in clips}
+        self._clips: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._clips.setdefault(clip.speaker_id, []).append(clip)
+
+    def draw(self, key: str, rng: np.random.Generator) -> Samples:
+        """Draw whole frames, about _BEFORE_S of clips."""
+        own = self._clips[self._speaker_of[key]]
+        neutral = [clip for clip in own if clip.label == "neutral"] or own
+        drawn: list[Samples] = []
+        while sum(map(len, drawn)) < _BEFORE_S * SAMPLE_RATE:
+            some = neutral if rng.random() < 0.5 else own
+            drawn.append(self._audio[some[rng.integers(len(some))].key])
+        return _whole_frames(np.concatenate(drawn)[-round(_BEFORE_S * SAMPLE_RATE) :])
+
+
+def _whole_frames(samples: Samples) -> Samples:
+    return samples[len(samples) % FRAME_SAMPLES :]
 
 
 def as_tensor(stored: Array) -> Tensor:

@@ -40,3 +40,15 @@ def test_a_batch_of_recordings_is_each_by_itself():
     assert frames == [len(short) // FRAME_SAMPLES, len(long) // FRAME_SAMPLES]
     kept = frames[0] * FRAME_SAMPLES
     np.testing.assert_allclose(batch[0, :kept], normalize(short[None, :kept], 60.0)[0], atol=1e-6)
+
+
+def test_what_a_stream_heard_before_sets_the_level_and_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    loud, quiet = (rng.normal(0, sigma, 24_000).astype(np.float32) for sigma in (0.1, 0.02))
+    batch, frames = normalize_batch([quiet, quiet[:9600]], 60.0, [loud[:9600], loud[:0]])
+    assert frames == [75, 30]
+    assert batch.shape == (2, 24_000)
+    after = normalize(np.concatenate([loud[:9600], quiet])[None], 60.0)[0, 9600:]
+    assert np.array_equal(batch[0], after)
+    assert np.array_equal(batch[1, :9600], normalize(quiet[None, :9600], 60.0)[0])
+    assert batch[0, :9600].std() < 0.5 * batch[1, :9600].std()

@@ -21,21 +21,22 @@ def test_files_of_one_name_in_two_folders_are_two_clips(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("path,label,speaker\nanna/1@2.wav,happy,anna\nben/1@2.wav,sad,ben\n", encoding="utf-8")
     clips = read_corpus(file).clips
-    speeds = SpeedVersions(AudioStore(tmp_path / "work"), 2, 0, Augmentation(speed=1.0))
+    speeds = SpeedVersions(AudioStore(tmp_path / "work"), 3, 0, Augmentation(speed=1.0))
     speeds.audio.prepare(clips, lambda items, what: items)
     assert [float(speeds.samples(clip.key).max()) for clip in clips] == pytest.approx([0.1, 0.2], abs=1e-3)
-    assert len(speeds.samples(speeds.name(clips[0].key, 1))) != 2400
+    assert len(speeds.samples(speeds.name(clips[0].key, 2))) != 2400
 
 
-def test_the_recording_itself_is_the_only_version_that_keeps_its_pace(tmp_path: Path) -> None:
+def test_the_recording_itself_and_in_a_stream_keeps_its_pace(tmp_path: Path) -> None:
     clips = read_corpus(write_corpus(tmp_path / "corpus")).clips
     audio = AudioStore(tmp_path / "work")
     audio.prepare(clips, lambda items, what: items)
-    speeds = SpeedVersions(audio, 2, 0, Augmentation(speed=1.0))
+    speeds = SpeedVersions(audio, 3, 0, Augmentation(speed=1.0))
     key = clips[0].key
     unchanged = SpeedVersions(speeds.audio, 3, 0, Augmentation(speed=0.0))
     assert unchanged.names(key) == [key]
     assert [unchanged.pace(key, version) for version in range(3)] == [1, 1, 1]
-    assert speeds.names(key) == [key, f"{key}@1"]
-    assert 0.8 <= speeds.pace(key, 1) <= 1.25
+    assert speeds.names(key) == [key, f"{key}@2"]
+    assert [speeds.pace(key, version) for version in range(2)] == [1, 1]
+    assert 0.8 <= speeds.pace(key, 2) <= 1.25
     assert np.array_equal(speeds.samples(key), speeds.audio[key])

@@ -66,3 +66,20 @@ def test_what_bfloat16_computed_is_stored_without_loss(corpus: Path, tmp_path: P
     assert read[torch.float32].dtype == torch.float16
     for stored, tolerance in zip(read.values(), (1e-3, 2e-2), strict=True):
         assert float((stored.float() - exact).norm() / exact.norm()) < tolerance
+
+
+def test_a_clip_in_a_stream_is_levelled_by_what_the_speaker_said_before(corpus: Path, tmp_path: Path) -> None:
+    clips, model = clips_of(opened(corpus, tmp_path).corpora), EmotionDetectionModel.from_checkpoint("measured")
+    audio = AudioStore(tmp_path)
+    audio.prepare(clips, silent)
+    stores = []
+    for folder in ("one", "two"):
+        store = StemStore(tmp_path / folder, model, SpeedVersions(audio, 3, 0, Augmentation()), LSTM_LAYER, [])
+        store.prepare(model.encoder, clips, [], 0, silent)
+        stores.append(store)
+    key = clips[0].key
+    alone, in_stream, augmented = (as_tensor(version[key]) for version in stores[0].versions)
+    assert alone.shape == in_stream.shape
+    assert not torch.equal(alone, in_stream)
+    assert not torch.equal(in_stream, augmented[: len(in_stream)])
+    assert torch.equal(in_stream, as_tensor(stores[1].versions[1][key]))

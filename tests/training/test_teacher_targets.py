@@ -38,7 +38,7 @@ def clips(corpus: Path) -> list[Clip]:
 def speeds(clips: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> SpeedVersions:
     audio = AudioStore(tmp_path_factory.mktemp("audio"))
     audio.prepare(clips, silent)
-    return SpeedVersions(audio, 2, 0, Augmentation(speed=1.0))
+    return SpeedVersions(audio, 3, 0, Augmentation(speed=1.0))
 
 
 def prepared(teacher: WhisperTeacher, clips: list[Clip], speeds: SpeedVersions, folder: Path) -> TeacherStore:
@@ -139,8 +139,8 @@ def test_soft_labels_are_computed_anew_for_other_training_clips(
 
 def test_a_speed_version_has_targets_of_its_own(store: TeacherStore, clips: list[Clip], speeds: SpeedVersions) -> None:
     key = clips[0].key
-    name = speeds.name(key, 1)
-    pace = speeds.pace(key, 1)
+    name = speeds.name(key, 2)
+    pace = speeds.pace(key, 2)
     assert name != key
     assert len(speeds.samples(name)) == pytest.approx(12_000 / pace, abs=2)  # 0.5 s x 24,000
     assert len(store.frames[name]) == pytest.approx(25 / pace, abs=1)
