@@ -1,7 +1,7 @@
 """Training batches: windows cut from clips of every corpus, with their label targets and teacher targets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ class Batch:
     has_teacher: Tensor  # [B] bool: rows with teacher targets
     descriptors: Tensor  # [B, F, 89]
     has_descriptors: Tensor  # [B] bool
+    follows: Tensor  # [B] bool: rows that go on where the same row of the batch before ended
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device."""
@@ -98,6 +99,7 @@ class Windows:
             has_teacher=torch.tensor(teacher.present),
             descriptors=torch.from_numpy(descriptors),
             has_descriptors=torch.tensor(has_descriptors),
+            follows=torch.zeros(len(keys), dtype=torch.bool),
         )
 
     def _label_target(self, key: str, cut: Cut) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
@@ -157,22 +159,34 @@ class EpochBatches(Dataset[Batch]):
         keys: of all rows, batch after batch.
         batch_size: rows of a batch; a smaller rest is dropped, unless it is all there is.
         seed: numbers that identify the epoch.
+        follows: which of the keys follow on from the row a batch before; None: none.
     """
 
-    def __init__(self, windows: Windows, keys: Sequence[str], batch_size: int, seed: Sequence[int]) -> None:
+    def __init__(
+        self,
+        windows: Windows,
+        keys: Sequence[str],
+        batch_size: int,
+        seed: Sequence[int],
+        follows: Sequence[bool] | None = None,
+    ) -> None:
         self.windows, self.keys, self.batch_size, self.seed = windows, keys, batch_size, seed
+        self._follows = [False] * len(keys) if follows is None else follows
 
     def __len__(self) -> int:
         return max(1, len(self.keys) // self.batch_size)
 
     def __getitem__(self, number: int) -> Batch:
         """Draw batch `number`: the same in every process, whatever was drawn before."""
-        return self.windows.batch(self.keys_of(number), np.random.default_rng([*self.seed, number]))
+        batch = self.windows.batch(self.keys_of(number), np.random.default_rng([*self.seed, number]))
+        return replace(batch, follows=torch.tensor(self._follows[self._rows(number)], dtype=torch.bool))
 
     def keys_of(self, number: int) -> list[str]:
         """Return the keys of the rows of batch `number`."""
-        first = number * self.batch_size
-        return list(self.keys[first : first + self.batch_size])
+        return list(self.keys[self._rows(number)])
+
+    def _rows(self, number: int) -> slice:
+        return slice(number * self.batch_size, (number + 1) * self.batch_size)
 
 
 def draw_epoch(clips: Sequence[Clip], non_speech_share: float, rng: np.random.Generator) -> list[str]:

@@ -23,7 +23,18 @@ from streamer.training.threads import map_in_threads, workers
 _PART_ROWS = 8  # at least: with fewer, the recurrent products take as long
 _LEAST_FRAMES = 8  # of a part: the reflected edge needs as many
 
-_Run = Callable[[Tensor, Tensor | None, Sequence[Tensor]], Tensor]
+
+@dataclass(frozen=True)
+class _Input:
+    """What one thread computes with, besides weights."""
+
+    features: Tensor  # [b, F, D]
+    kept: Tensor | None  # [b, F, C] factors of dropout between the LSTM's layers
+    start: Tensor  # [L, 2, b, C] state of the LSTM's L layers before the first frame: hidden values, and cells
+    lengths: Tensor  # [b]
+
+
+_Run = Callable[[_Input, Sequence[Tensor]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,18 @@ class _Rows:
     frames: int
 
 
-def upper_layers_in_threads(encoder: Encoder, features: Tensor, begin: int, lengths: Tensor | None = None) -> Tensor:
+def upper_layers_in_threads(
+    encoder: Encoder, features: Tensor, begin: int, start: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the frames `[B, 128, F]`, float32, for the input `[B, F, D]` of layer `begin`; differentiable.
+
+    And the LSTM's state after each row's last frame that counts, like `start`.
 
     Args:
         encoder: its weights are used, in the dtype of `features`.
         features: on the CPU, float32 or bfloat16.
         begin: a key of `encoder_parts.STEM_DIMS`.
+        start: `[L, 2, B, C]` float32, hidden values and cells of the LSTM's L layers before the first frame.
         lengths: `[B]` frames of each row that count; only the edge of a row with fewer than seven mirrors what lies
             beyond. None: all.
     """
@@ -52,7 +68,9 @@ def upper_layers_in_threads(encoder: Encoder, features: Tensor, begin: int, leng
         shape = (*features.shape[:2], lstm.hidden_size)
         kept = torch.empty(shape, dtype=features.dtype).bernoulli_(1 - lstm.dropout).div_(1 - lstm.dropout)
     run, parts = partial(_run, layers), _cut(features.shape[0], features.shape[1], lengths)
-    return cast(Tensor, _InThreads.apply(run, parts, features, kept, *weights))  # type: ignore[no-untyped-call]
+    counts = torch.full(features.shape[:1], features.shape[1]) if lengths is None else lengths
+    whole = _Input(features, kept, start, counts)
+    return cast(tuple[Tensor, Tensor], _InThreads.apply(run, parts, whole, features, *weights))  # type: ignore[no-untyped-call]
 
 
 def _cut(rows: int, frames: int, lengths: Tensor | None) -> list[_Rows]:
@@ -69,26 +87,33 @@ def _cut(rows: int, frames: int, lengths: Tensor | None) -> list[_Rows]:
 class _InThreads(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, run: _Run, parts: list[_Rows], features: Tensor, kept: Tensor | None, *weights: Tensor
-    ) -> Tensor:
+        ctx: Any, run: _Run, parts: list[_Rows], whole: _Input, features: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
         differentiable = any(ctx.needs_input_grad)
-        of_input, of_weights = ctx.needs_input_grad[2], ctx.needs_input_grad[4:]
+        of_input, of_weights = ctx.needs_input_grad[3], ctx.needs_input_grad[4:]
 
-        def forwards(part: _Rows) -> tuple[Tensor, list[Tensor]]:
+        def forwards(part: _Rows) -> tuple[Tensor, Tensor, list[Tensor]]:
+            rows, kept = part.rows, whole.kept
             with torch.set_grad_enabled(differentiable):
-                x = features[part.rows, : part.frames].requires_grad_(of_input)
+                x = features[rows, : part.frames].requires_grad_(of_input)
                 leaves = [one.detach().requires_grad_(wanted) for one, wanted in zip(weights, of_weights, strict=True)]
-                return run(x, None if kept is None else kept[part.rows, : part.frames], leaves), [x, *leaves]
+                dropped = None if kept is None else kept[rows, : part.frames]
+                frames, end = run(_Input(x, dropped, whole.start[:, :, rows], whole.lengths[rows]), leaves)
+                return frames, end, [x, *leaves]
 
         outputs = map_in_threads(forwards, parts)
-        ctx.parts, ctx.outputs, ctx.inputs = parts, outputs if differentiable else None, features.shape
-        frames = outputs[0][0].new_zeros(len(features), outputs[0][0].shape[1], features.shape[1])
-        for part, (of_part, _) in zip(parts, outputs, strict=True):
-            frames[part.rows, :, : part.frames] = of_part.detach()
-        return frames
+        ctx.parts, ctx.inputs = parts, features.shape
+        ctx.outputs = [(frames, leaves) for frames, _, leaves in outputs] if differentiable else None
+        whole_frames = outputs[0][0].new_zeros(len(features), outputs[0][0].shape[1], features.shape[1])
+        ends = torch.empty_like(whole.start)
+        for part, (frames, end, _) in zip(parts, outputs, strict=True):
+            whole_frames[part.rows, :, : part.frames] = frames.detach()
+            ends[:, :, part.rows] = end
+        ctx.mark_non_differentiable(ends)
+        return whole_frames, ends
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Any, ...]:
         outputs, ctx.outputs = ctx.outputs, None
 
         def backwards(item: tuple[_Rows, tuple[Tensor, list[Tensor]]]) -> list[Tensor]:
@@ -98,12 +123,12 @@ class _InThreads(torch.autograd.Function):
 
         found = map_in_threads(backwards, list(zip(ctx.parts, outputs, strict=True)))
         of_features = None
-        if ctx.needs_input_grad[2]:
+        if ctx.needs_input_grad[3]:
             of_features = found[0][0].new_zeros(ctx.inputs)
             for part, gradients in zip(ctx.parts, found, strict=True):
                 of_features[part.rows, : part.frames] = gradients.pop(0)
         sums = iter([_sum(of_weight) for of_weight in zip(*found, strict=True)])
-        return None, None, of_features, None, *(next(sums) if wanted else None for wanted in ctx.needs_input_grad[4:])
+        return None, None, None, of_features, *(next(sums) if wanted else None for wanted in ctx.needs_input_grad[4:])
 
 
 def _sum(gradients: Sequence[Tensor]) -> Tensor:
@@ -145,22 +170,23 @@ def _blocks(weight: Tensor, stride: int) -> Tensor:
     return torch.cat([half.transpose(1, 2).flatten(1) for half in torch.split(weight, stride, dim=2)])
 
 
-def _run(layers: Sequence[nn.Module], features: Tensor, kept: Tensor | None, weights: Sequence[Tensor]) -> Tensor:
-    """Map `[b, F, D]` to `[b, 128, F]`, float32."""
-    left, x = list(weights), features
+def _run(layers: Sequence[nn.Module], part: _Input, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Map `[b, F, D]` to `[b, 128, F]`, float32, and to the LSTM's state at the end `[L, 2, b, C]`."""
+    left, x, end = list(weights), part.features, part.start
     for layer in layers:
         if isinstance(layer, ResidualBlock):
             x = x.reshape(len(x), -1, layer.shortcut.in_channels)
             x = _residual(x, *(left.pop(0) for _ in range(5)))
         elif isinstance(layer, ResidualLSTM):
-            x = _residual_lstm(x, kept, [[left.pop(0) for _ in range(3)] for _ in range(layer.lstm.num_layers)])
+            of_layers = [[left.pop(0) for _ in range(3)] for _ in range(layer.lstm.num_layers)]
+            x, end = _residual_lstm(x, part, of_layers)
         elif isinstance(layer, CausalConv1d) and layer.stride > 1:
             x = _strided(x, layer.stride, left.pop(0), left.pop(0))
         elif isinstance(layer, CausalConv1d):
             x = F.conv1d(_reflect(x, layer.context).transpose(1, 2), left.pop(0), left.pop(0)).transpose(1, 2)
         else:
             x = F.elu(x)
-    return x.transpose(1, 2).float()
+    return x.transpose(1, 2).float(), end
 
 
 def _residual(x: Tensor, conv: Tensor, conv_bias: Tensor, shortcut: Tensor, bias: Tensor, pointwise: Tensor) -> Tensor:
@@ -179,13 +205,15 @@ def _strided(x: Tensor, stride: int, weight: Tensor, bias: Tensor) -> Tensor:
     return earlier[:, :-1] + later[:, 1:] + bias
 
 
-def _residual_lstm(x: Tensor, kept: Tensor | None, weights: Sequence[Sequence[Tensor]]) -> Tensor:
+def _residual_lstm(x: Tensor, part: _Input, weights: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
     x = y = x.transpose(0, 1).contiguous()  # [F, b, C]
-    for number, of_layer in enumerate(weights):
-        if number and kept is not None:
-            y = y * kept.transpose(0, 1)
-        y = lstm_layer(y, *of_layer)
-    return (x + y).transpose(0, 1)
+    ends = []
+    for number, (of_input, of_hidden, bias) in enumerate(weights):
+        if number and part.kept is not None:
+            y = y * part.kept.transpose(0, 1)
+        y, end = lstm_layer(y, of_input, of_hidden, bias, part.start[number], part.lengths)
+        ends.append(end)
+    return (x + y).transpose(0, 1), torch.stack(ends)
 
 
 def _reflect(x: Tensor, context: int) -> Tensor:

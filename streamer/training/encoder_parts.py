@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamer.codec import Encoder
-from streamer.codec.layers import CausalConv1d, ResidualBlock
+from streamer.codec.layers import CausalConv1d, ResidualBlock, ResidualLSTM
 from streamer.training.cpu_layers import upper_layers_in_threads
 
 LSTM_LAYER = 13  # of `Encoder.model`; all layers below it are convolutions
@@ -24,6 +24,12 @@ def lower_layers(encoder: Encoder, audio: Tensor, dtype: torch.dtype = torch.flo
     return x[:, :, 0].transpose(1, 2).reshape(len(x), audio.shape[1] // 320, -1)
 
 
+def at_rest(encoder: Encoder, rows: int) -> Tensor:
+    """Return the state of the LSTM before any frame, `[L, 2, rows, C]`: hidden values and cells of L layers."""
+    lstm = next(module for module in encoder.modules() if isinstance(module, nn.LSTM))
+    return torch.zeros(lstm.num_layers, 2, rows, lstm.hidden_size, device=next(lstm.parameters()).device)
+
+
 def upper_layers(
     encoder: Encoder,
     features: Tensor,
@@ -31,13 +37,30 @@ def upper_layers(
     begin: int = LSTM_LAYER,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Return the frames `[B, 128, F]`, float32, for the input `[B, F, D]` of layer `begin`; F >= 7.
+    """Run `upper_layers_from` with the LSTM at rest, and return the frames alone."""
+    frames, _ = upper_layers_from(encoder, features, at_rest(encoder, len(features)), dtype, begin, lengths)
+    return frames
+
+
+def upper_layers_from(
+    encoder: Encoder,
+    features: Tensor,
+    start: Tensor,
+    dtype: torch.dtype = torch.float32,
+    begin: int = LSTM_LAYER,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Map the input `[B, F, D]` of layer `begin` to frames `[B, 128, F]`, float32; F >= 7.
 
     Of each row only the first `lengths [B]` frames count, where they are given; the rest may be anything finite.
+    Gradients do not reach back into `start`. The convolutions mirror the left edge, whatever came before.
+
+    Returns:
+        The frames, and the LSTM's state after each row's last frame that counts, like `start` (see `at_rest`).
     """
     features = features.to(dtype)
     if features.device.type == "cpu":
-        return upper_layers_in_threads(encoder, features, begin, lengths)
+        return upper_layers_in_threads(encoder, features, begin, start, lengths)
     if begin < LSTM_LAYER:
         batch_size, frames, width = features.shape
         channels = STEM_DIMS[begin] // 8
@@ -45,9 +68,21 @@ def upper_layers(
         x = _convolutions(encoder, x.transpose(1, 2)[:, :, None], begin, LSTM_LAYER)
         features = x[:, :, 0].transpose(1, 2)  # [B, F, 512]
     lstm, activate, last = list(encoder.model)[LSTM_LAYER:]
+    assert isinstance(lstm, ResidualLSTM)
     with torch.autocast(features.device.type, dtype, enabled=dtype != torch.float32):
-        frames_out: Tensor = last(activate(lstm(features)))
-    return frames_out.transpose(1, 2).float()
+        y, end = run_lstm(lstm.lstm, features, start, lengths)
+        frames_out: Tensor = last(activate(features + y))
+    return frames_out.transpose(1, 2).float(), end
+
+
+def run_lstm(lstm: nn.LSTM, x: Tensor, start: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Run torch's LSTM over `[B, F, C]` from a state `[L, 2, B, C]`; return outputs, and the state at rows' ends."""
+    counts = torch.full(x.shape[:1], x.shape[1]) if lengths is None else lengths.cpu()
+    packed = nn.utils.rnn.pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
+    hidden, cells = (one.contiguous().to(x.dtype) for one in start.unbind(1))
+    outputs, ends = lstm(packed, (hidden, cells))
+    y, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
+    return y, torch.stack(ends, dim=1).detach().float()
 
 
 def upper_modules(encoder: Encoder, begin: int = LSTM_LAYER) -> list[nn.Module]:

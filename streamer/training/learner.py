@@ -53,6 +53,7 @@ class Learner:
     optimizers: list[torch.optim.Optimizer]
     state: TrainingState
     dtype: torch.dtype  # of the encoder's arithmetic
+    lstm_state: torch.Tensor | None = None  # [L, 2, B, C] after the last batch; not saved: an epoch begins at rest
 
     @classmethod
     def new(cls, student: Student, recipe: Recipe, dtype: torch.dtype) -> "Learner":
@@ -85,7 +86,8 @@ class Learner:
         Raises:
             StreamerError: their sum is not finite.
         """
-        losses = batch_losses(self.student, batch, self.dtype, mixup)
+        start = None if self.lstm_state is None else self.lstm_state * batch.follows[:, None]
+        losses, self.lstm_state = batch_losses(self.student, batch, self.dtype, mixup, start)
         loss = losses @ weights
         if not torch.isfinite(loss):
             raise StreamerError("Training diverged: the loss is not finite; train again with a lower learning rate.")

@@ -21,8 +21,10 @@ def gates_for_training(parameter: Tensor) -> Tensor:
     return torch.cat((i, f, o, 2 * g))
 
 
-def lstm_layer(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
-    """Run one layer from a state of zeros, differentiably.
+def lstm_layer(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, start: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run one layer, differentiably but for its states.
 
     Products are in the input's dtype; gates and cells are float32.
 
@@ -31,21 +33,27 @@ def lstm_layer(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) ->
         weight_ih: `[4C, C]` in the order of `gates_for_training`, as the others.
         weight_hh: `[4C, C]`.
         bias: `[4C]`, the sum of both.
+        start: `[2, B, C]` float32, hidden values and cells before the first frame.
+        lengths: `[B]` frames of each row that count.
 
     Returns:
-        `[T, B, C]` in the input's dtype.
+        `[T, B, C]` in the input's dtype, and the state `[2, B, C]` after each row's last frame that counts.
     """
-    return cast(Tensor, _Layer.apply(x, weight_ih, weight_hh, bias))  # type: ignore[no-untyped-call]
+    outputs = _Layer.apply(x, weight_ih, weight_hh, bias, start, lengths)  # type: ignore[no-untyped-call]
+    return cast(tuple[Tensor, Tensor], outputs)
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, start: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
         frames, rows, size = x.shape
         sums = F.linear(x.view(-1, size), weight_ih, bias).view(frames, rows, 4 * size)
         gates = torch.empty(frames, rows, 4 * size)
         cells, tanhs = torch.zeros(frames + 1, rows, size), torch.empty(frames, rows, size)
         hidden = x.new_zeros(frames + 1, rows, size)
+        hidden[0], cells[0] = start
         recurrent = weight_hh.t()
         for frame, (total, gate, tanh) in enumerate(zip(sums.unbind(), gates.unbind(), tanhs.unbind(), strict=True)):
             gate.copy_(total.addmm_(hidden[frame], recurrent)).sigmoid_()
@@ -54,10 +62,13 @@ class _Layer(torch.autograd.Function):
             torch.mul(cell, 2, out=tanh).sigmoid_().mul_(2).sub_(1)
             hidden[frame + 1].copy_(tanh * o)
         ctx.save_for_backward(x, weight_ih, weight_hh, gates, cells, tanhs, hidden)
-        return hidden[1:]
+        columns = torch.arange(rows)
+        end = torch.stack((hidden[lengths, columns].float(), cells[lengths, columns]))
+        ctx.mark_non_differentiable(end)
+        return hidden[1:], end
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight_ih, weight_hh, gates, cells, tanhs, hidden = ctx.saved_tensors
         frames, rows, size = x.shape
         i, f, o, half_g = gates.chunk(4, dim=2)
@@ -82,4 +93,5 @@ class _Layer(torch.autograd.Function):
         flat = of_sums.view(-1, 4 * size)
         of_input = (flat @ weight_ih).view_as(x) if ctx.needs_input_grad[0] else None
         of_bias = flat.sum(dim=0, dtype=torch.float32).to(x.dtype)
-        return of_input, flat.t() @ x.reshape(-1, size), flat.t() @ hidden[:-1].view(-1, size), of_bias
+        of_hidden_weight = flat.t() @ hidden[:-1].view(-1, size)
+        return of_input, flat.t() @ x.reshape(-1, size), of_hidden_weight, of_bias, None, None

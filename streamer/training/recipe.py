@@ -34,13 +34,14 @@ class Recipe:
     learning_rate: float = 8e-4  # of the pooling and the heads
     encoder_learning_rate: float | None = None  # None: 6e-4, but 1e-5 for tune `all` of a trained encoder
     weight_decay: float = 0.05
-    versions: int = 4  # cached for each clip where convolutions are frozen: the recording, and augmented ones
+    versions: int = 4  # cached for each clip where convolutions are frozen (see StemStore)
     dropout: float = 0.1  # of pooled values, and between the layers of the LSTM
     mixup: float = 0.0  # parameter of the Beta distribution of mixup; 0: none
     averaging: float = 0.995  # decay of the exponential moving average of the weights, which is validated and exported
     non_speech: float = 0.05  # windows of non-speech, as a share of the clips
     head_steps: int = 1500  # steps of refitting the linear head on the finished encoder; 0: it is not refitted
     delay_s: float = 0.2  # how much later than the teacher the student outputs a frame
+    restarts: float = 0.15  # share of windows before which the encoder is put to rest; 1: before all
     seed: int = DEFAULT_SEED
     weights: Weights = field(default_factory=Weights)
     softness: Softness = field(default_factory=Softness)
@@ -60,6 +61,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value}; use a number above 0.")
+        if not 0 <= self.restarts <= 1:
+            raise UsageError(f"restarts is {self.restarts}; use 0 to 1.")
         if self.second_teacher is not None and self.teacher is None:
             raise UsageError("There is a second teacher without a first; leave it out, or --no-teacher.")
         if self.seed < 0:
@@ -98,6 +101,7 @@ class Recipe:
             ValueError, TypeError, KeyError: it is something else.
         """
         values = json.loads(text)
+        values.setdefault("restarts", 1.0)  # which earlier versions did not know
         values["weights"] = Weights(**values["weights"])
         values["softness"] = Softness(**values["softness"])
         ranges: dict[str, Any] = {

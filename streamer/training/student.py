@@ -13,7 +13,14 @@ from streamer.emotion.checkpoint import is_bare_weights
 from streamer.emotion.labels import LABELS
 from streamer.training.batches import Batch
 from streamer.training.descriptors import DESCRIPTORS
-from streamer.training.encoder_parts import DEEP_LAYER, LSTM_LAYER, lower_layers, upper_layers, upper_modules
+from streamer.training.encoder_parts import (
+    DEEP_LAYER,
+    LSTM_LAYER,
+    at_rest,
+    lower_layers,
+    upper_layers_from,
+    upper_modules,
+)
 from streamer.training.losses import masked_cross_entropy, masked_mean_square
 from streamer.training.tune import Tune
 
@@ -80,9 +87,16 @@ class Student(nn.Module):
 
         Of each row only the first `lengths [B]` frames count, where they are given.
         """
+        frames, _ = self.encode_from(at_rest(self.model.encoder, len(inputs)), inputs, dtype, lengths)
+        return frames
+
+    def encode_from(
+        self, start: Tensor, inputs: Tensor, dtype: torch.dtype, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode as `encode` what follows on from other speech; see `upper_layers_from` for the LSTM's states."""
         cached = inputs.dim() == 3
         features = inputs if cached else lower_layers(self.model.encoder, inputs, dtype, self.cut)
-        return upper_layers(self.model.encoder, features, dtype, self.cut, lengths)
+        return upper_layers_from(self.model.encoder, features, start, dtype, self.cut, lengths)
 
     def outputs(self, frames: Tensor, real: Tensor) -> Outputs:
         """Run pooling and heads on frames `[B, 128, F]`, of which `real [B, F]` count."""
@@ -137,29 +151,36 @@ def _initialise(model: EmotionDetectionModel) -> EmotionDetectionModel:
     return model
 
 
-def batch_losses(student: Student, batch: Batch, dtype: torch.dtype, mixup: float) -> Tensor:
+def batch_losses(
+    student: Student, batch: Batch, dtype: torch.dtype, mixup: float = 0.0, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the losses of a batch, `[5]`: frames, descriptors, utterance, soft labels, labels.
+
+    And the state of the encoder's LSTM after each row (see `upper_layers_from`).
 
     Args:
         student: in training mode.
         batch: on the student's device.
         dtype: of the encoder's arithmetic.
+        start: state of the LSTM before each row; None: at rest.
         mixup: parameter of the Beta distribution for mixup (Zhang et al. 2018, arXiv 1710.09412): every row is mixed
             with another, and the losses of both count by their shares. 0: rows are not mixed.
     """
     lengths = batch.real.sum(dim=1)
+    if start is None:
+        start = at_rest(student.model.encoder, len(batch.inputs))
     if not mixup:
-        outputs = student.outputs(student.encode(batch.inputs, dtype, lengths), batch.real)
-        return _losses(outputs, batch, batch.real, None)
+        frames, end = student.encode_from(start, batch.inputs, dtype, lengths)
+        return _losses(student.outputs(frames, batch.real), batch, batch.real, None), end
     size, device = len(batch.inputs), batch.inputs.device
     drawn = torch.distributions.Beta(mixup, mixup).sample((size,)).to(device)
     shares = torch.maximum(drawn, 1 - drawn)  # [B] of each row itself; the rest is the other row's
     other = batch.reordered(torch.randperm(size, device=device))
     own = shares.reshape(-1, *[1] * (batch.inputs.dim() - 1)).to(batch.inputs.dtype)
     mixed = own * batch.inputs + (1 - own) * other.inputs
-    outputs = student.outputs(student.encode(mixed, dtype, lengths), batch.real)
-    both = batch.real & other.real
-    return _losses(outputs, batch, batch.real, shares) + _losses(outputs, other, both, 1 - shares)
+    frames, end = student.encode_from(start, mixed, dtype, lengths)
+    outputs, both = student.outputs(frames, batch.real), batch.real & other.real
+    return _losses(outputs, batch, batch.real, shares) + _losses(outputs, other, both, 1 - shares), end
 
 
 def _losses(outputs: Outputs, batch: Batch, real: Tensor, shares: Tensor | None) -> Tensor:

@@ -27,6 +27,7 @@ from streamer.training.predict import ClipEncoder
 from streamer.training.prepare import TrainingData, prepare_data
 from streamer.training.recipe import Recipe
 from streamer.training.run_folder import RunFolder
+from streamer.training.speech_order import as_streams
 from streamer.training.student import Student, initial_model
 from streamer.training.teacher_targets import COMPONENTS
 from streamer.training.threads import ahead, alone
@@ -148,12 +149,15 @@ def train_epoch(
     began, state = time.monotonic(), learner.state
     epoch_seed = [recipe.seed, state.epoch]
     torch.manual_seed(recipe.seed + state.epoch)
-    keys = draw_epoch([*data.train, *data.unlabelled], recipe.non_speech, np.random.default_rng(epoch_seed))
-    batches = EpochBatches(data.windows, keys, recipe.batch_size, epoch_seed)
+    clips = [*data.train, *data.unlabelled]
+    keys = draw_epoch(clips, recipe.non_speech, np.random.default_rng(epoch_seed))
+    keys, follows = as_streams(keys, clips, recipe.batch_size, recipe.restarts, np.random.default_rng(epoch_seed))
+    batches = EpochBatches(data.windows, keys, recipe.batch_size, epoch_seed, follows)
     loader = DataLoader(batches, batch_size=None, num_workers=workers)
     device = next(learner.student.parameters()).device
     weights = torch.tensor(recipe.weights.in_order()).to(device)
     learner.student.train()
+    learner.lstm_state = None
     totals = torch.zeros(len(weights))
     numbers = progress(range(len(batches)), f"epoch {state.epoch + 1}")
     for number, batch in zip(numbers, ahead(loader), strict=True):
