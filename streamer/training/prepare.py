@@ -57,15 +57,14 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
         descriptors = DescriptorStore(run.path)
         descriptors.prepare(heard, audio, recipe.seed, progress)
     source: WindowSource
+    of_head: WindowSource
     if recipe.tune == "all":
         highpass_hz = learner.student.model.highpass_hz
-        source, load = (
-            AudioWindows(audio, recipe.augmentation, babble_keys(train), highpass_hz),
-            load_audio(audio, highpass_hz),
-        )
+        source = of_head = AudioWindows(audio, recipe.augmentation, babble_keys(train), highpass_hz)
+        load = load_audio(audio, highpass_hz)
     else:
         stems, noises = _prepare_stems(run, learner, versions, heard, progress)
-        source, load = StemWindows(stems, noises), load_stems(stems)
+        source, of_head, load = StemWindows(stems, noises), StemWindows(stems, noises, step=2), load_stems(stems)
     frames, head_frames = round(recipe.window_s * FRAME_RATE), round(LONGEST_S * FRAME_RATE)
     return TrainingData(
         train=train,
@@ -74,7 +73,7 @@ def prepare_data(run: RunFolder, learner: Learner, device: torch.device, progres
         test=run.clips("test"),
         load=load,
         windows=Windows(run.corpora, source, teacher, recipe.softness, frames, recipe.delay_s, descriptors),
-        head_windows=Windows(run.corpora, source, None, HARD_TARGETS, head_frames, delay_s=0.0),
+        head_windows=Windows(run.corpora, of_head, None, HARD_TARGETS, head_frames, delay_s=0.0),
     )
 
 

@@ -29,9 +29,8 @@ _BEFORE_S = 8.0  # of speech before a clip; the normaliser's memory is shorter
 class StemStore:
     """Outputs of the frozen lower layers: of clips and of non-speech sounds.
 
-    Version 0 of a clip is clean, and levelled as a stream that begins with it. All others are levelled as in the middle
-    of a stream, after other speech of the speaker: loud after quiet speech they stay loud. Version 1 is clean too, the
-    further ones are augmented.
+    Even versions of a clip are levelled as a stream that begins with it, odd ones as in the middle of a stream, after
+    other speech of the speaker: loud after quiet speech they stay loud. The first two are clean, the others augmented.
 
     The files' names hold a digest of all that decides their content: weights, front end, seed and augmentation; those
     of augmented versions also of the recordings that babble is mixed from, so that no run has its test speakers in it.
@@ -97,16 +96,13 @@ class StemStore:
 
             def render(key: str, version: int = version) -> tuple[Samples, Samples]:
                 samples = self.speeds.samples(self.speeds.name(key, version))
-                if version == 0:
-                    return samples[:0], samples
                 rng = generator(self.speeds.seed, version, key)
-                before = others.draw(key, rng)
-                if version == 1:
-                    return before, samples
                 pace = self.speeds.pace(key, version)
-                both = np.concatenate([before if pace == 1.0 else _whole_frames(speed(before, pace)), samples])
-                augmented = self.speeds.augmentation(both, rng, babble)
-                return augmented[: len(both) - len(samples)], augmented[len(both) - len(samples) :]
+                before = others.draw(key, pace, rng) if version % 2 else samples[:0]
+                if version < 2:
+                    return before, samples
+                augmented = self.speeds.augmentation(np.concatenate([before, samples]), rng, babble)
+                return augmented[: len(before)], augmented[len(before) :]
 
             self._fill(store, left, render, encoder, progress, f"features {version + 1}/{len(self.versions)}")
         sounds = [f"non-speech/{number:04d}" for number in range(noises)]
@@ -149,19 +145,17 @@ class _SpeechBefore:
         for clip in clips:
             self._clips.setdefault(clip.speaker_id, []).append(clip)
 
-    def draw(self, key: str, rng: np.random.Generator) -> Samples:
-        """Draw whole frames, about _BEFORE_S of clips."""
+    def draw(self, key: str, pace: float, rng: np.random.Generator) -> Samples:
+        """Draw whole frames, about _BEFORE_S of clips, played at a pace."""
         own = self._clips[self._speaker_of[key]]
         neutral = [clip for clip in own if clip.label == "neutral"] or own
         drawn: list[Samples] = []
         while sum(map(len, drawn)) < _BEFORE_S * SAMPLE_RATE:
             some = neutral if rng.random() < 0.5 else own
             drawn.append(self._audio[some[rng.integers(len(some))].key])
-        return _whole_frames(np.concatenate(drawn)[-round(_BEFORE_S * SAMPLE_RATE) :])
-
-
-def _whole_frames(samples: Samples) -> Samples:
-    return samples[len(samples) % FRAME_SAMPLES :]
+        joined = np.concatenate(drawn)[-round(_BEFORE_S * SAMPLE_RATE) :]
+        heard = joined if pace == 1.0 else speed(joined, pace)
+        return heard[len(heard) % FRAME_SAMPLES :]
 
 
 def as_tensor(stored: Array) -> Tensor:

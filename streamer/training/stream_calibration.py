@@ -114,8 +114,10 @@ def stream_threshold(known: Judged, temperature: float) -> float:
     return math.floor(100 * float(np.quantile(confidence, 1 - _ANSWERED))) / 100
 
 
-def likeliest_scale(without: Judged, within: Judged, temperature: float) -> float:
-    """Return the factor of the stream head that makes known streams most likely at this temperature.
+def calibrated_scale(without: Judged, within: Judged, temperature: float) -> float:
+    """Return the factor of the stream head at which known streams are right as often as it is sure, on average.
+
+    The likeliest factor is smaller: it is bound by the windows that are surely wrong, and leaves all others too unsure.
 
     Args:
         without: the windows as judged with a stream head of zeros.
@@ -125,12 +127,12 @@ def likeliest_scale(without: Judged, within: Judged, temperature: float) -> floa
     finite = np.isfinite(without.logits)
     clips = np.where(finite, without.logits, 0.0)
     streams = np.where(finite, within.logits, 0.0) - clips
-    rows, losses = np.arange(len(without.targets)), []
+    gaps = []
     for scale in _SCALES:
-        logits = np.where(finite, clips + scale * streams, -np.inf)
-        likely = probabilities(logits, temperature)[rows, without.targets]
-        losses.append(-float(np.mean(np.log(likely + 1e-12))))
-    return float(_SCALES[int(np.argmin(losses))])
+        sure = probabilities(np.where(finite, clips + scale * streams, -np.inf), temperature)
+        right = sure.argmax(axis=1) == without.targets
+        gaps.append(abs(float(np.mean(sure.max(axis=1))) - float(np.mean(right))))
+    return float(_SCALES[int(np.argmin(gaps))])
 
 
 def temper_by_distance(rule: StreamHistory, known: Judged, foreign: Judged, temperature: float) -> StreamHistory:

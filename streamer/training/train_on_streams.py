@@ -28,10 +28,10 @@ from streamer.training.losses import label_mask
 from streamer.training.predict import ClipEncoder, Predictions
 from streamer.training.stream_calibration import (
     Judged,
+    calibrated_scale,
     history_of,
     joined,
     judge,
-    likeliest_scale,
     stream_threshold,
     temper_by_distance,
 )
@@ -219,7 +219,7 @@ class _Fitting:
         self._model.stream_classifier = _silent(kept)
         none = self._judged(self._windows, corpora, rule)
         self._model.stream_classifier = kept
-        self._scaled_by = likeliest_scale(none, full, float(self._model.temperature))
+        self._scaled_by = calibrated_scale(none, full, float(self._model.temperature))
         self._multiply(self._scaled_by)
 
     def _multiply(self, scale: float) -> None:

@@ -82,10 +82,11 @@ class StemWindows:
     Args:
         store: the features; another run may have added to it.
         noises: how many of its non-speech sounds are drawn from.
+        step: 2 leaves out the versions that are levelled as in a stream.
     """
 
-    def __init__(self, store: StemStore, noises: int) -> None:
-        self.store = store
+    def __init__(self, store: StemStore, noises: int, step: int = 1) -> None:
+        self.store, self._step = store, step
         self._non_speech = list(store.non_speech)[:noises]
 
     def cut(self, key: str, frames: int, rng: np.random.Generator) -> Cut:
@@ -94,7 +95,7 @@ class StemWindows:
         if key == NON_SPEECH:
             features = self.store.non_speech[self._non_speech[rng.integers(len(self._non_speech))]]
         else:
-            version = int(rng.integers(len(self.store.versions)))
+            version = self._step * int(rng.integers(-(-len(self.store.versions) // self._step)))
             features = self.store.versions[version][key]
             name, stretch = self.store.speeds.name(key, version), self.store.speeds.pace(key, version)
         first = int(rng.integers(max(1, len(features) - frames + 1)))

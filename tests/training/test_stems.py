@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from streamer.emotion import EmotionDetectionModel
 from streamer.training.encoder_parts import LSTM_LAYER, lower_layers
 from streamer.training.recipe import Recipe
 from streamer.training.stems import StemStore, as_tensor
+from streamer.training.windows import StemWindows
 from tests.training.small_run import QUICK, opened, prepared, silent
 
 
@@ -74,12 +76,14 @@ def test_a_clip_in_a_stream_is_levelled_by_what_the_speaker_said_before(corpus: 
     audio.prepare(clips, silent)
     stores = []
     for folder in ("one", "two"):
-        store = StemStore(tmp_path / folder, model, SpeedVersions(audio, 3, 0, Augmentation()), LSTM_LAYER, [])
+        store = StemStore(tmp_path / folder, model, SpeedVersions(audio, 4, 0, Augmentation()), LSTM_LAYER, [])
         store.prepare(model.encoder, clips, [], 0, silent)
         stores.append(store)
     key = clips[0].key
-    alone, in_stream, augmented = (as_tensor(version[key]) for version in stores[0].versions)
+    alone, in_stream, *augmented = (as_tensor(version[key]) for version in stores[0].versions)
     assert alone.shape == in_stream.shape
     assert not torch.equal(alone, in_stream)
-    assert not torch.equal(in_stream, augmented[: len(in_stream)])
     assert torch.equal(in_stream, as_tensor(stores[1].versions[1][key]))
+    assert len({len(one) for one in augmented} | {len(alone)}) > 1  # at paces of their own
+    drawn = {len(StemWindows(stores[0], 0, step=2).cut(key, 1000, np.random.default_rng(n)).rows) for n in range(30)}
+    assert drawn == {len(alone), len(augmented[0])}

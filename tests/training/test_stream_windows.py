@@ -13,10 +13,10 @@ from streamer.emotion.labels import LABELS
 from streamer.training.losses import label_mask
 from streamer.training.stream_calibration import (
     Judged,
+    calibrated_scale,
     counted,
     history_of,
     joined,
-    likeliest_scale,
     stream_threshold,
     temper_by_distance,
 )
@@ -219,4 +219,15 @@ def test_the_stream_head_is_scaled_to_the_clips_heads_temperature(temperature: f
     some = calibrated()
     clips = Judged(np.zeros_like(some.logits), some.targets, some.distances, some.logits)
     streams = Judged(some.logits * sharper, some.targets, some.distances, some.logits)
-    assert likeliest_scale(clips, streams, temperature) == pytest.approx(temperature / sharper, rel=0.08)
+    assert calibrated_scale(clips, streams, temperature) == pytest.approx(temperature / sharper, rel=0.08)
+
+
+def test_a_scaled_stream_head_is_as_sure_as_it_is_right_though_some_windows_are_surely_wrong() -> None:
+    some = calibrated()
+    targets = some.targets.copy()
+    targets[::8] = some.logits[::8].argmin(axis=1)
+    clips = Judged(np.zeros_like(some.logits), targets, some.distances, some.logits)
+    streams = Judged(some.logits, targets, some.distances, some.logits)
+    logits = some.logits * calibrated_scale(clips, streams, 1.0)
+    confidence = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
+    assert confidence.mean() == pytest.approx((logits.argmax(axis=1) == targets).mean(), abs=0.02)
