@@ -69,7 +69,7 @@ def test_a_signal_leaves_a_clean_terminal_too(tmp_path: Path, number: signal.Sig
 def test_a_terminal_that_cannot_draw_gets_sentences_and_no_control_sequence(tmp_path: Path) -> None:
     with streamer("run", "demo", "--mqtt", "off", "--log-file", str(tmp_path / "log"), term="dumb") as terminal:
         terminal.shows("as --plain does")
-        terminal.shows("demo: calm, ")
+        terminal.shows("% sure.")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait() == 0
         assert b"\x1b" not in terminal.written

@@ -218,7 +218,7 @@ def test_it_asks_for_each_clip_in_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_recording_with_clips_says_so_in_info_and_on_standard_error(tmp_path: Path) -> None:
-    samples, rate = soundfile.read(DEMO, dtype="float32", frames=9 * RATE)
+    samples, rate = soundfile.read(DEMO, dtype="float32", frames=16 * RATE)
     soundfile.write(tmp_path / "talk.wav", samples, rate)
     record = [sys.executable, "-m", "streamer", "record", str(tmp_path / "sessions"), str(tmp_path / "talk.wav")]
     done = subprocess.run(
