@@ -115,10 +115,10 @@ class VoiceConfig(_Table):
 class TrackerConfig(_Table):
     """The [tracker] table: how windows become a stable state."""
 
-    smoothing_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    smoothing_s: Annotated[float, Field(ge=0, le=60)] = 0.3
     enter: Literal["auto"] | Share = "auto"
     exit: Literal["auto"] | Share = "auto"
-    dwell_s: Annotated[float, Field(ge=0, le=60)] = 0.8
+    dwell_s: Annotated[float, Field(ge=0, le=60)] = 0.5
     hang_s: Annotated[float, Field(ge=0, le=60)] = 3.0
 
     @model_validator(mode="after")

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 Probabilities = Mapping[str, float]
 
+_ENTER_ODDS = 5 / 3  # of an emotion that may start, where those of one that a window claims are 1: 0.64 becomes 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -65,8 +67,8 @@ class TrackerSettings:
 
     enter: float  # smoothed probability from which an emotion may start
     exit: float  # below which it ends; not above `enter`
-    smoothing_s: float = 1.0  # time constant of the exponential smoothing; 0 smooths nothing
-    dwell_s: float = 0.8  # how long an emotion must lead before it starts
+    smoothing_s: float = 0.3  # time constant of the exponential smoothing; 0 smooths nothing
+    dwell_s: float = 0.5  # how long an emotion must lead before it starts
     hang_s: float = 3.0  # how long nothing may be claimed before it ends
 
     def __post_init__(self) -> None:
@@ -80,8 +82,13 @@ class TrackerSettings:
 
     @classmethod
     def around(cls, threshold: float) -> "TrackerSettings":
-        """Return settings that enter where windows begin to claim (`threshold`) and leave a quarter below."""
-        return cls(enter=threshold, exit=0.75 * threshold)
+        """Return settings that enter above where windows begin to claim (`threshold`) and leave a quarter below.
+
+        Windows of 3 s are smooth already: asking for more odds keeps out more of what is no emotion than smoothing and
+        waiting do, and takes less time.
+        """
+        odds = _ENTER_ODDS * threshold
+        return cls(enter=odds / (odds + 1 - threshold), exit=0.75 * threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,11 @@ def test_impossible_settings_are_refused(changes, message):
         TrackerSettings(**{"enter": 0.5, "exit": 0.3} | changes)
 
 
-def test_settings_around_a_threshold_enter_there_and_leave_below():
-    settings = TrackerSettings.around(0.4)
-    assert settings.exit < settings.enter == 0.4
+@pytest.mark.parametrize(("threshold", "enter"), [(0.0, 0.0), (0.375, 0.5), (0.6, 0.714), (1.0, 1.0)])
+def test_settings_around_a_threshold_enter_at_five_thirds_of_its_odds_and_leave_below_it(threshold, enter):
+    settings = TrackerSettings.around(threshold)
+    assert settings.enter == pytest.approx(enter, abs=0.001)
+    assert settings.exit == 0.75 * threshold
 
 
 def test_an_emotion_starts_after_its_dwell_and_not_before():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from streamer.emotion.model import EmotionDetectionModel
+from streamer.emotion.tracker import TrackerSettings
 from streamer.errors import UsageError
 from streamer.pipeline.build import describe, stream_settings
 from streamer.settings import ModelConfig, Settings, TrackerConfig
@@ -20,7 +21,8 @@ def test_auto_takes_the_threshold_of_the_checkpoint(model: EmotionDetectionModel
     settings = Settings()
     built = stream_settings(settings, model)
     threshold = model.card.calibration_for(settings.window.window_s).threshold
-    assert (built.rule.threshold, built.tracker.enter, built.tracker.exit) == (threshold, threshold, 0.75 * threshold)
+    usual = TrackerSettings.around(threshold)
+    assert (built.rule.threshold, built.tracker.enter, built.tracker.exit) == (threshold, usual.enter, usual.exit)
     assert (built.labels, built.neutral_mean) == (model.labels, model.card.neutral_mean)
     assert (built.window_frames, built.hop_frames, built.hop_samples) == (225, 18, 5_760)
 
@@ -42,6 +44,7 @@ def test_the_info_lists_streams_and_those_with_a_profile_in_their_order(model: E
     )
     assert (info.streams, info.calibrated) == (("hall", "desk", "door"), ("hall", "door"))
     assert (info.labels, info.model_sha256, info.hop_s) == (model.labels, model.sha256, 0.24)
-    assert (info.threshold, info.torch_device, info.heartbeat_s, info.health_s) == (info.enter, "cpu", 10.0, 30.0)
-    assert info.enter is not None
-    assert info.exit == pytest.approx(0.75 * info.enter)
+    assert (info.torch_device, info.heartbeat_s, info.health_s) == ("cpu", 10.0, 30.0)
+    assert info.threshold is not None
+    usual = TrackerSettings.around(info.threshold)
+    assert (info.enter, info.exit) == (usual.enter, usual.exit)
