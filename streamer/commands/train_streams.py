@@ -33,10 +33,10 @@ def train_streams(
     versions: Annotated[
         int, typer.Option(min=1, help="Versions of each stream: as recorded, and in other voices and conditions.")
     ] = 2,
-    l2: Annotated[float, typer.Option(min=0, help="Penalty on the head's squared weights.")] = 0.01,
+    l2: Annotated[float, typer.Option(min=0, help="Penalty on the head's squared weights.")] = 0.1,
     natural_weight: Annotated[
         float, typer.Option(min=0, help="Weight of natural speech in the fit, where a corpus weighs 1.")
-    ] = 1.0,
+    ] = 0.2,
     everyone: Annotated[
         str | None,
         typer.Option(

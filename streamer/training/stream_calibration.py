@@ -92,6 +92,18 @@ def counted(windows: StreamWindows) -> Bools:
     return rows
 
 
+def asked_for(judged: Judged) -> Judged:
+    """Leave out the windows whose own label is not among those that the model was asked for."""
+    rows = np.isfinite(judged.logits[np.arange(len(judged.targets)), judged.targets])
+    return Judged(
+        logits=judged.logits[rows],
+        targets=judged.targets[rows],
+        distances=judged.distances[rows],
+        live_logits=judged.live_logits[rows],
+        speakers=judged.speakers,
+    )
+
+
 def joined(parts: Sequence[Judged]) -> Judged:
     """Return the windows of several corpora as one, in which every speaker weighs alike."""
     each = max(len(part.targets) / part.speakers for part in parts)

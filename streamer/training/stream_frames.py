@@ -161,6 +161,11 @@ def is_calibrating(key: str) -> bool:
     return key.startswith(_CALIBRATION)
 
 
+def is_as_recorded(key: str) -> bool:
+    """Return whether the stream of that key is its clips as they were recorded, apart from the joining."""
+    return is_calibrating(key) or key.endswith("/0")
+
+
 @dataclass(frozen=True)
 class _Plan:
     """One stream to be built."""

@@ -28,6 +28,7 @@ from streamer.training.losses import label_mask
 from streamer.training.predict import ClipEncoder, Predictions
 from streamer.training.stream_calibration import (
     Judged,
+    asked_for,
     calibrated_scale,
     history_of,
     joined,
@@ -35,7 +36,7 @@ from streamer.training.stream_calibration import (
     stream_threshold,
     temper_by_distance,
 )
-from streamer.training.stream_frames import Material, StreamFrames, is_calibrating
+from streamer.training.stream_frames import Material, StreamFrames, is_as_recorded, is_calibrating
 from streamer.training.stream_head import HeadExamples, balanced_weights, fit_stream_head
 from streamer.training.stream_windows import (
     LEAST_VOICED,
@@ -57,9 +58,9 @@ class StreamRecipe:
 
     seed: int
     versions: int = 2  # of each stream: as recorded, and otherwise
-    l2: float = 0.01  # penalty on the squared weights of standardised values
+    l2: float = 0.1  # penalty on the squared weights of standardised values
     draws: int = 1  # of histories for each window
-    natural: float = 1.0  # weight of natural speech, where a corpus weighs 1
+    natural: float = 0.2  # weight of natural speech, where a corpus weighs 1
     non_speech: float = 0.15
     everyone: str | Path | None = None  # a checkpoint of the same encoder that gets a head of all speakers
 
@@ -184,7 +185,7 @@ class _Fitting:
         """Fit the stream head to the training speakers, calibrate it, and return predictions for whole test clips."""
         model, names = self._model, [corpus.name for corpus in self._data.corpora]
         temperature = float(model.temperature)
-        foreign = [self._as_foreign(name, names) for name in names if len(names) > 1]
+        foreign = [judged for name in names if len(names) > 1 and (judged := self._as_foreign(name, names))]
         rule = self._fit(names, self._data.split.train)
         self._scale(names, rule)
         validation = np.isin(self._windows.speakers, list(self._data.split.validation))
@@ -275,12 +276,25 @@ class _Fitting:
         parts = [(name, windows.select(windows.corpora == name)) for name in corpora]
         return joined([judge(self._model, part, rule, labels_of[name]) for name, part in parts if len(part)])
 
-    def _as_foreign(self, name: str, corpora: Sequence[str]) -> Judged:
-        """Judge the validation speakers of a corpus with a stream head that was fitted to all others."""
+    def _as_foreign(self, name: str, corpora: Sequence[str]) -> Judged | None:
+        """Judge a corpus, as recorded, with a stream head that was fitted to all others; it counts as one speaker.
+
+        That head has heard none of its speakers: only those that test are left out. Labels that no other corpus has
+        are not asked for: what a head cannot know says nothing of how sure it should be.
+
+        Returns:
+            None where the others have none of its labels.
+        """
         others = [other for other in corpora if other != name]
         rule = self._fit(others, self._data.split.train)
         self._scale(others, rule)
-        return self._judged(self._windows, [name], rule)
+        labels_of, windows, tested = self._data.labels_of, self._windows, list(self._data.split.test)
+        of_others = {label for other in others for label in labels_of[other]}
+        labels = [label for label in labels_of[name] if label in of_others]
+        as_recorded = np.array([is_as_recorded(key) for key in windows.streams], dtype=bool)
+        heard = windows.select((windows.corpora == name) & as_recorded & ~np.isin(windows.speakers, tested))
+        judged = replace(asked_for(judge(self._model, heard, rule, labels)), speakers=1)
+        return judged if len(judged.targets) else None
 
     def _threshold(self, rule: StreamHistory, corpora: Sequence[str], window_s: float) -> float:
         frames = (one for one in self._frames if is_calibrating(one[0]))

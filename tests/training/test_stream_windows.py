@@ -1,5 +1,7 @@
 """Windows of training streams: what is said in them, their histories, and the head that is fitted to them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from streamer.emotion.labels import LABELS
 from streamer.training.losses import label_mask
 from streamer.training.stream_calibration import (
     Judged,
+    asked_for,
     calibrated_scale,
     counted,
     history_of,
@@ -20,7 +23,7 @@ from streamer.training.stream_calibration import (
     stream_threshold,
     temper_by_distance,
 )
-from streamer.training.stream_frames import NON_SPEECH, StreamLabels
+from streamer.training.stream_frames import NON_SPEECH, StreamLabels, is_as_recorded
 from streamer.training.stream_head import HeadExamples, balanced_weights, fit_stream_head
 from streamer.training.stream_windows import (
     StreamWindows,
@@ -185,6 +188,23 @@ def test_the_temperature_rises_where_unfamiliar_streams_are_claimed_too_surely()
 def test_the_temperature_stays_where_distance_tells_nothing() -> None:
     rule = temper_by_distance(RULE, judged(0.9, 0.9, 0.8), judged(0.9, 0.9, 2.0), temperature=1.0)
     assert max(0.0, rule.log_temperature_offset + 2.0 * rule.log_temperature_slope) < 0.05
+
+
+def test_labels_that_a_head_was_never_told_of_say_nothing_of_how_sure_it_should_be() -> None:
+    some = judged(0.9, 0.9, 2.0)
+    targets = some.targets.copy()
+    targets[:100] = SAD
+    kept = asked_for(replace(some, targets=targets))
+    assert (len(kept.logits), len(kept.targets), len(kept.distances), len(kept.live_logits)) == (900, 900, 900, 900)
+    assert SAD not in kept.targets
+
+
+@pytest.mark.parametrize(
+    ("key", "as_recorded"),
+    [("ravdess/01#0/0", True), ("ravdess/01#0/1", False), ("ravdess/01#2/10", False), ("calibration/nemo/KD0@2", True)],
+)
+def test_the_first_version_of_a_stream_and_calibration_streams_are_as_recorded(key: str, as_recorded: bool) -> None:
+    assert is_as_recorded(key) == as_recorded
 
 
 def test_speakers_weigh_alike_when_corpora_are_judged_together() -> None:
