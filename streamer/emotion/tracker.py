@@ -82,13 +82,13 @@ class TrackerSettings:
 
     @classmethod
     def around(cls, threshold: float) -> "TrackerSettings":
-        """Return settings that enter above where windows begin to claim (`threshold`) and leave a quarter below.
+        """Return settings that enter above where windows begin to claim (`threshold`) and leave at half of it.
 
         Windows of 3 s are smooth already: asking for more odds keeps out more of what is no emotion than smoothing and
-        waiting do, and takes less time.
+        waiting do, and takes less time. What is held is left late, or it would flicker where the speaker pauses.
         """
         odds = _ENTER_ODDS * threshold
-        return cls(enter=odds / (odds + 1 - threshold), exit=0.75 * threshold)
+        return cls(enter=odds / (odds + 1 - threshold), exit=0.5 * threshold)
 
 
 @dataclass(frozen=True, slots=True)

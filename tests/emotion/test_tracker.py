@@ -75,7 +75,7 @@ def test_impossible_settings_are_refused(changes, message):
 def test_settings_around_a_threshold_enter_at_five_thirds_of_its_odds_and_leave_below_it(threshold, enter):
     settings = TrackerSettings.around(threshold)
     assert settings.enter == pytest.approx(enter, abs=0.001)
-    assert settings.exit == 0.75 * threshold
+    assert settings.exit == 0.5 * threshold
 
 
 def test_an_emotion_starts_after_its_dwell_and_not_before():
