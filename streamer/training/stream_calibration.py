@@ -39,6 +39,12 @@ class Judged:
     live_logits: Float64Array  # [N, 8] the same as `logits` over all labels, as a monitor has them
     speakers: int = 1  # how many are heard: one is no corpus, whatever he or she has said
 
+    def select(self, rows: Bools | npt.NDArray[np.int64]) -> "Judged":
+        """Return some of the windows, by a mask or by their places, of as many speakers."""
+        return Judged(
+            self.logits[rows], self.targets[rows], self.distances[rows], self.live_logits[rows], self.speakers
+        )
+
 
 def history_of(windows: StreamWindows, weights: Float32Array) -> StreamHistory:
     """Return the history's constants but for its temperatures: the windows' mean, and how streams spread around it.
@@ -94,26 +100,19 @@ def counted(windows: StreamWindows) -> Bools:
 
 def asked_for(judged: Judged) -> Judged:
     """Leave out the windows whose own label is not among those that the model was asked for."""
-    rows = np.isfinite(judged.logits[np.arange(len(judged.targets)), judged.targets])
-    return Judged(
-        logits=judged.logits[rows],
-        targets=judged.targets[rows],
-        distances=judged.distances[rows],
-        live_logits=judged.live_logits[rows],
-        speakers=judged.speakers,
-    )
+    return judged.select(np.isfinite(judged.logits[np.arange(len(judged.targets)), judged.targets]))
 
 
 def joined(parts: Sequence[Judged]) -> Judged:
     """Return the windows of several corpora as one, in which every speaker weighs alike."""
     each = max(len(part.targets) / part.speakers for part in parts)
-    rows = [np.resize(np.arange(len(part.targets)), round(each * part.speakers)) for part in parts]
+    even = [part.select(np.resize(np.arange(len(part.targets)), round(each * part.speakers))) for part in parts]
     return Judged(
-        logits=np.concatenate([part.logits[some] for part, some in zip(parts, rows, strict=True)]),
-        targets=np.concatenate([part.targets[some] for part, some in zip(parts, rows, strict=True)]),
-        distances=np.concatenate([part.distances[some] for part, some in zip(parts, rows, strict=True)]),
-        live_logits=np.concatenate([part.live_logits[some] for part, some in zip(parts, rows, strict=True)]),
-        speakers=sum(part.speakers for part in parts),
+        logits=np.concatenate([part.logits for part in even]),
+        targets=np.concatenate([part.targets for part in even]),
+        distances=np.concatenate([part.distances for part in even]),
+        live_logits=np.concatenate([part.live_logits for part in even]),
+        speakers=sum(part.speakers for part in even),
     )
 
 

@@ -356,7 +356,10 @@ def test_bundled_equals_measured_but_for_the_heads_fitted_on_all_speakers() -> N
     everyone = {*measured.speakers.train, *measured.speakers.validation, *measured.speakers.test}
     assert set(bundled.speakers.train) == everyone
     assert measured.speakers.test
-    assert all("measured-12" in one.protocol for one in bundled.accuracy)
+    assert all("by measured-12" in one.protocol for one in bundled.accuracy if "streams" in one.protocol)
+    left_out = "each by a head fitted to all other speakers, the encoder of measured-12"
+    assert all(left_out in one.protocol for one in bundled.accuracy if "streams" not in one.protocol)
+    assert all("by measured-12" in one.protocol for one in measured.accuracy)
 
 
 def test_a_card_is_replaced_and_the_weights_stay_bit_for_bit(tmp_path, saved):
