@@ -20,7 +20,8 @@ from streamer.codec.cpu.pack import check_supported
 from streamer.codec.precision import Precision
 from streamer.constants import DEFAULT_WINDOW_S, FRAME_RATE, FRAME_SAMPLES, STARTUP_SAMPLES
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, InferenceSettings
+from streamer.pipeline.inference import Inference
+from streamer.pipeline.windows import InferenceSettings
 
 WARM_UPS = 3  # steps
 COARSE = 0.04  # with a share of speech: how exactly the number is found, for each number takes most of a minute

@@ -1,8 +1,8 @@
 """The live path: audio chunks to events.
 
-`inference` classifies windows of a batch of rows; `stream` holds one stream's tracker and counters; `worker` is the
-loop that joins them; `profiles` enrols speakers; `sink` says where results go, and `board_sink` is a monitor's; `build`
-makes all that from the settings.
+`hearing` levels the audio of a batch of rows and detects voices in it; `inference` encodes it and classifies `windows`;
+`stream` holds one stream's tracker and counters; `worker` is the loop that joins them; `profiles` enrols speakers;
+`sink` says where results go, and `board_sink` is a monitor's; `build` makes all that from the settings.
 
 May import `feed`, `publish`, `emotion`, `codec`, `audio` and the shared modules; only `board_sink` knows the board and
 the publishers. Invariants: one thread owns the model and all streams, and waits for nothing but audio; every sample is

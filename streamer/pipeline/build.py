@@ -18,10 +18,11 @@ from streamer.errors import UsageError
 from streamer.events import Info
 from streamer.feed.board import Board
 from streamer.pipeline.board_sink import BoardSink
-from streamer.pipeline.inference import Inference, InferenceSettings
+from streamer.pipeline.inference import Inference
 from streamer.pipeline.memory import return_memory
 from streamer.pipeline.profiles import EnrolmentResult, ProfileStore, VoiceProfiles
 from streamer.pipeline.stream import StreamSettings
+from streamer.pipeline.windows import InferenceSettings
 from streamer.pipeline.worker import MAX_HOPS, Worker
 from streamer.publish.publisher import Publisher
 from streamer.settings import Settings

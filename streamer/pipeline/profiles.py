@@ -24,7 +24,8 @@ from streamer.pipeline.sink import WorkerSink
 from streamer.pipeline.stream import StreamSettings
 
 if TYPE_CHECKING:  # it loads torch
-    from streamer.pipeline.inference import Inference, WindowResult
+    from streamer.pipeline.inference import Inference
+    from streamer.pipeline.windows import WindowResult
 
 EnrolmentResult = VoiceProfile | ProfileError  # a profile, or why there is none
 

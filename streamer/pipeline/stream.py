@@ -17,7 +17,7 @@ from streamer.pipeline.counters import Counters
 from streamer.sources.source import Source, SourceState, SourceStatus
 
 if TYPE_CHECKING:  # it loads torch
-    from streamer.pipeline.inference import WindowResult
+    from streamer.pipeline.windows import WindowResult
 
 BEHIND_S = 2.0  # a window skipped within this time means that the machine does not keep up
 HEALTH_S = 1.0  # how often health is measured; publishers throttle it

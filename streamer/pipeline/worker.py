@@ -20,7 +20,8 @@ from streamer.pipeline.stream import StreamRuntime, StreamSettings
 from streamer.sources.source import Source
 
 if TYPE_CHECKING:  # it loads torch, and the screen is there before that is through
-    from streamer.pipeline.inference import Inference, WindowResult
+    from streamer.pipeline.inference import Inference
+    from streamer.pipeline.windows import WindowResult
 
 BEHIND_HOPS = 3  # so many hops waiting mean that the worker is behind: larger steps, windows in between skipped
 MAX_HOPS = 8  # the largest step, so that one stream that is far behind does not hold up the others

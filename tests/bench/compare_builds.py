@@ -76,7 +76,9 @@ def step_of(kind: str, streams: int) -> Callable[[dict[int, np.ndarray]], object
     settings = InferenceSettings(WINDOW_FRAMES, HOP_FRAMES, min_speech=0.3, rest=kind != "voice")
     inference = Inference(EmotionDetectionModel.from_checkpoint("bundled", 3.0), streams, settings)
     inference.warm_up()
-    return inference._preprocess if kind == "voice" else inference.step
+    if kind != "voice":
+        return inference.step
+    return inference._hearing.level if hasattr(inference, "_hearing") else inference._preprocess  # before hearing.py
 
 
 def serve(kind: str, streams: int, hops: int, speech: Path) -> None:

@@ -6,7 +6,8 @@ import torch
 
 from streamer.codec import StreamingEncoder
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, InferenceSettings
+from streamer.pipeline.inference import Inference
+from streamer.pipeline.windows import InferenceSettings
 from tests.codec.truth import encoder, noise, relative_error
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")

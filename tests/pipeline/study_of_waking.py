@@ -20,7 +20,8 @@ import torch
 
 from streamer.constants import SAMPLE_RATE
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
+from streamer.pipeline.inference import Inference
+from streamer.pipeline.windows import InferenceSettings, WindowResult
 
 HOP = 18 * 320
 BEFORE_S, AFTER_S, LONGEST_S = 12, 3, 8

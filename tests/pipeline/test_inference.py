@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streamer.constants import FRAME_SAMPLES, POOLED_DIM
 from streamer.emotion.card import StreamHistory
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
+from streamer.pipeline.inference import Inference
+from streamer.pipeline.windows import InferenceSettings, WindowResult
 
 pytestmark = pytest.mark.slow  # models are loaded, or whole programs run
 
@@ -249,7 +250,7 @@ def test_many_rows_that_are_behind_pass_through_the_model_hop_by_hop(
         monkeypatch.setattr(part, name, lambda block, *rest: taken.append(block.shape[-1]) or step(block, *rest))
 
     note(together._encoder, "step")
-    note(together._front_end, "step")
+    note(together._hearing._front_end, "step")
     expected = [
         window
         for hop in range(hops)

@@ -7,8 +7,9 @@ import torch
 from streamer.audio.noise_gate import LEARNED_FRAMES, NoiseGate
 from streamer.constants import FRAME_SAMPLES, SAMPLE_RATE
 from streamer.emotion.model import EmotionDetectionModel
-from streamer.pipeline.inference import Inference, InferenceSettings, WindowResult
+from streamer.pipeline.inference import Inference
 from streamer.pipeline.rest import Backlog, RestRule
+from streamer.pipeline.windows import InferenceSettings, WindowResult
 from tests.support.vowels import vowels
 
 pytestmark = pytest.mark.slow  # models are loaded, or whole programs run

@@ -16,8 +16,8 @@ from streamer.emotion.tracker import ClaimRule, TrackerSettings
 from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, State, Window
 from streamer.feed.board import Board
-from streamer.pipeline.inference import WindowResult
 from streamer.pipeline.stream import StreamSettings
+from streamer.pipeline.windows import WindowResult
 from streamer.pipeline.worker import Worker
 from streamer.sources.source import SourceState
 from tests.support.fakes import FakeClock, FakeInference, FakeSink, FakeSource

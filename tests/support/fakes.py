@@ -11,7 +11,7 @@ from streamer.constants import EMBEDDING_DIM, FRAME_SAMPLES
 from streamer.events import Event, Status
 from streamer.feed.board import Board
 from streamer.feed.snapshot import StreamDetails
-from streamer.pipeline.inference import WindowResult
+from streamer.pipeline.windows import WindowResult
 from streamer.sources.source import SourceState, SourceStatus
 
 
