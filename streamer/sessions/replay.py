@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from streamer.errors import StreamerError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Health, Info, State, Window
 from streamer.feed.board import Board
-from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
+from streamer.feed.snapshot import Snapshot
 from streamer.feed.watch import show_status
+from streamer.pipeline.broker_view import BrokerWatch
 from streamer.publish.publisher import Publisher
 
 LONGEST_PAUSE_S = 10.0  # of recorded time: a longer one is jumped over, with a note
@@ -54,6 +55,7 @@ class Replay:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
         self.board = Board(timeline_s=timeline_s, wall=self.now)
+        self._broker = BrokerWatch(self.board, publishers)
         self.ended = threading.Event()
         self.failure: Exception | None = None
 
@@ -118,22 +120,14 @@ class Replay:
             if wait_s <= 0:
                 return
             self._stopping.wait(min(LOOK_S, wait_s))
-            self._look_at_the_broker()
+            self._broker.look()
 
     def _drain(self) -> None:
         """Let publishers send what waits: at their end they give it a second only."""
         deadline = self._monotonic() + DRAIN_S
         while not self._stopping.wait(LOOK_S):
-            self._look_at_the_broker()
-            stats = [publisher.stats() for publisher in self._publishers]
-            if not any(each.queued for each in stats if each.online) or self._monotonic() > deadline:
+            if not any(each.queued for each in self._broker.look() if each.online) or self._monotonic() > deadline:
                 return
-
-    def _look_at_the_broker(self) -> None:
-        for stats in [publisher.stats() for publisher in self._publishers]:
-            if "://" in stats.url:
-                status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
-                self.board.broker(BrokerView(stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed))
 
 
 @dataclass(frozen=True, slots=True)

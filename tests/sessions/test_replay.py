@@ -10,6 +10,7 @@ import pytest
 
 from streamer.errors import StreamerError
 from streamer.events import EmotionStarted, Event, Window, from_json
+from streamer.publish.publisher import PublisherStats
 from streamer.publish.topics import default_node
 from streamer.sessions.replay import Replay
 from tests.sessions.sessions_made import Collected, as_from_a_file, transitions, write_journal
@@ -96,6 +97,17 @@ def test_the_command_prints_the_recorded_lines_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+def test_the_screen_shows_what_the_broker_refuses_and_what_a_publisher_has_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stats = PublisherStats(True, "mqtt://home:1883", "", 5, 0, 0, refused=2, notice="The broker keeps no messages.")
+    monkeypatch.setattr(Collected, "stats", lambda _: stats)
+    replay, _ = play([INFO, window(0), window(1)])
+    snapshot = replay.snapshot()
+    assert (snapshot.broker.status, snapshot.broker.sent, snapshot.broker.refused) == ("online", 5, 2)
+    assert [line.text for line in snapshot.log].count("The broker keeps no messages.") == 1
+
+
 def test_a_broker_gets_the_same_transitions_under_a_node_of_its_own(tmp_path: Path) -> None:
     events = [INFO, *day(hours=2.0)]
     journal = write_journal(tmp_path / "day.jsonl", events)
