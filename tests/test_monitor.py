@@ -128,9 +128,9 @@ def test_an_added_stream_runs_is_shown_and_announced(bench: Bench, loaded_first:
 
 def test_freed_memory_is_given_back_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     times = []
-    monkeypatch.setattr("streamer.monitor.TRIM_S", 0.01)
-    monkeypatch.setattr("streamer.monitor.return_freed_memory", lambda: times.append(time.monotonic()))
-    monkeypatch.setattr("streamer.monitor.LOOK_S", 0.01)
+    monkeypatch.setattr("streamer.monitor.lookout.TRIM_S", 0.01)
+    monkeypatch.setattr("streamer.monitor.lookout.return_freed_memory", lambda: times.append(time.monotonic()))
+    monkeypatch.setattr("streamer.monitor.lookout.LOOK_S", 0.01)
     bench.monitor.start()
     until(lambda: len(times) > 2)
 
@@ -356,7 +356,7 @@ def test_two_readers_see_the_same_level(bench: Bench) -> None:
 
 
 def test_the_monitor_wakes_for_audio_of_a_source_that_was_opened_elsewhere(bench: Bench) -> None:
-    assert bench.sources[0].ring.on_write is bench.monitor._wake
+    assert bench.sources[0].ring.on_write is bench.monitor._roster.wake
 
 
 def test_iterating_yields_every_event_until_all_sources_are_over(bench: Bench) -> None:

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Self
 
 from streamer.arrays import Samples
 from streamer.emotion.enrolment import USUAL_S
-from streamer.errors import StreamerError, UsageError
+from streamer.errors import StreamerError
 from streamer.events import Event
 from streamer.feed.board import Board
-from streamer.feed.snapshot import BrokerStatus, BrokerView, Snapshot
-from streamer.pipeline.memory import return_freed_memory, uncollected, weights_apart
+from streamer.feed.snapshot import Snapshot
+from streamer.monitor.lookout import look_around
+from streamer.monitor.roster import Roster
+from streamer.pipeline.broker_view import BrokerWatch
+from streamer.pipeline.memory import uncollected, weights_apart
 from streamer.pipeline.profiles import EnrolmentResult
 from streamer.publish.event_queue import EventQueue
 from streamer.publish.publisher import Publisher
 from streamer.settings import Settings
 from streamer.sources.microphone import Microphone
-from streamer.sources.muting import Mute, MutedBy, Muting
+from streamer.sources.muting import Mute, MutedBy
 from streamer.sources.open import SourceOptions, SourceSpec, open_source, parse_source
 from streamer.sources.source import Source
 from streamer.torch_libraries import load_torch_libraries
 
 if TYPE_CHECKING:  # it loads torch
     from streamer.pipeline.build import Pipeline
-
-LOOK_S = 0.25  # between two looks at the broker's connection and at the mutes on disk
-TRIM_S = 60.0  # between two returns of freed memory
 
 
 class Monitor:
@@ -67,23 +67,17 @@ class Monitor:
         meters: bool = True,
         lasting: bool = False,
     ) -> None:
-        self._settings = settings or Settings()
+        settings = settings or Settings()
         self._lasting = lasting
         self._on_enrolled = on_enrolled
         self._meters = meters
-        # By the stream's name. Replaced as a whole, never changed, since other threads read it.
-        self._sources: dict[str, Source] = {}
-        self._roster_lock = threading.Lock()  # held while streams come, go or are started
-        self._muting = Muting()
         self._publishers: list[Publisher] = []
         self._queue: EventQueue | None = None
         self._resources = ExitStack()
-        self._wake = threading.Event()  # set by every ring when audio came in
-        self._pipeline: Pipeline | None = None  # once the model is loaded
-        self._enrol_first: dict[str, float] = {}  # to be enrolled as soon as there is a worker: seconds of speech
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
-        self.board = Board(timeline_s=self._settings.dashboard.timeline_s)
+        self.board = Board(timeline_s=settings.dashboard.timeline_s)
+        self._roster = Roster(self.board, settings)
         self.failure: Exception | None = None
         self.ended = threading.Event()
         self.failed = threading.Event()
@@ -155,7 +149,7 @@ class Monitor:
     @property
     def source_options(self) -> SourceOptions:
         """How `add` opens a source by default: as the [audio] table has it."""
-        audio = self._settings.audio
+        audio = self._roster.settings.audio
         channel = audio.channel if isinstance(audio.channel, int) else None
         return SourceOptions(
             ring_s=audio.ring_s, channel=channel, block_ms=audio.block_ms, password_file=audio.source_password_file
@@ -167,29 +161,28 @@ class Monitor:
 
     def start(self) -> None:
         """Start everything."""
-        for name, source in self._sources.items():
+        for name, source in self._roster.sources.items():
             self.board.status(name, "starting", "loading the model …", source.status().device)
         for notice in sorted(self.notices()):
             self.board.log("note", notice)
         for publisher in self._publishers:
             publisher.start()
         self._thread.start()
-        threading.Thread(target=self._look_around, name="look-out", daemon=True).start()
+        look_out = (self._roster, BrokerWatch(self.board, self._publishers), self._stopping)
+        threading.Thread(target=look_around, args=look_out, name="look-out", daemon=True).start()
 
     def stop(self) -> None:
         """Stop everything: microphones first, so that nothing is captured from this call on. Safe to call twice."""
         self._stopping.set()
-        with self._roster_lock:
-            sources = list(self._sources.values())
-        for source in sources:
-            source.stop()
-        if self._pipeline is not None:
-            self._pipeline.worker.stop()
+        self._roster.stop()
+        pipeline = self._roster.pipeline
+        if pipeline is not None:
+            pipeline.worker.stop()
         if self._thread.ident is not None:
             # A model that is still being loaded is not waited for: the user wants out.
-            self._thread.join(5.0 if self._pipeline is not None else 0.5)
-        if self._pipeline is not None:
-            self._pipeline.store.close()
+            self._thread.join(5.0 if pipeline is not None else 0.5)
+        if pipeline is not None:
+            pipeline.store.close()
         for publisher in self._publishers:
             publisher.close()
         self._resources.close()
@@ -215,20 +208,7 @@ class Monitor:
             source = parse_source(source)
         if isinstance(source, SourceSpec):
             source = open_source(source, options or self.source_options, name=name)
-        with self._roster_lock:
-            if source.name in self._sources:
-                raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
-            if self._stopping.is_set() or self.ended.is_set():
-                raise StreamerError(f"The monitor has ended and cannot add {source.name!r}; start a new one.")
-            source.ring.on_write = self._wake
-            self._muting.adopt(source)
-            if self._pipeline is not None:
-                source.start()  # first, since it may refuse
-            self.board.status(source.name, "starting", device=source.status().device)
-            self._show_mute(source.name)
-            if self._pipeline is not None:
-                self._pipeline.add(source)
-            self._sources = {**self._sources, source.name: source}
+        self._roster.add(source)
         return source.name
 
     def remove(self, stream: str) -> None:
@@ -239,15 +219,7 @@ class Monitor:
         Raises:
             UsageError: there is no such stream.
         """
-        with self._roster_lock:
-            source = self._source(stream)
-            self._sources = {name: other for name, other in self._sources.items() if name != stream}
-            self._muting.forget(stream)
-            if self._pipeline is None:
-                self.board.forget(stream)
-            else:
-                self._pipeline.worker.remove(stream)
-        source.stop()
+        self._roster.remove(stream)
 
     def replace(self, source: Source) -> None:
         """End the stream of the source's name and go on with `source` under it; from any thread.
@@ -261,16 +233,7 @@ class Monitor:
             UsageError: there is no such stream.
             StreamerError: the source cannot ever work; the stream goes on as it was.
         """
-        with self._roster_lock:
-            before = self._source(source.name)
-            source.ring.on_write = self._wake
-            self._mute_alike(source)
-            if self._pipeline is not None:
-                source.start()  # first, since it may refuse
-                self._pipeline.replace(source)
-            self._sources = {**self._sources, source.name: source}
-            self._mute_alike(source)  # again, for whom was muted meanwhile
-        before.stop()
+        self._roster.replace(source)
 
     def configure(self, settings: Settings) -> None:
         """Have other thresholds from now on: [voice], [tracker] and `model.threshold`; from any thread.
@@ -283,15 +246,12 @@ class Monitor:
         Raises:
             UsageError: they contradict each other; all stays as it was.
         """
-        with self._roster_lock:
-            if self._pipeline is not None:
-                self._pipeline.configure(settings)
-            self._settings = settings
+        self._roster.configure(settings)
 
     @property
     def idle_s(self) -> float | None:
         """Seconds since the worker looked for audio last, a tenth or so while all is well; None until it runs."""
-        pipeline = self._pipeline
+        pipeline = self._roster.pipeline
         return None if pipeline is None else time.monotonic() - pipeline.worker.ticked_at
 
     def snapshot(self) -> Snapshot:
@@ -303,20 +263,12 @@ class Monitor:
 
         [n] float32 at 24 kHz, some seconds at most; None where there is no such stream.
         """
-        source = self._sources.get(stream)
+        source = self._roster.sources.get(stream)
         return None if source is None else source.ring.recent(start)
 
     def notices(self) -> frozenset[str]:
         """Return what sources, voice profiles and publishers report to the user, for runs without a screen."""
-        statuses = {name: source.status() for name, source in self._sources.items()}
-        ignored = self._pipeline.store.ignored if self._pipeline is not None else frozenset()
-        details = {name: status.detail for name, status in statuses.items() if status.state != "failed"}
-        details |= {name: mute.sentence(name) for name in details if (mute := self._muting.get(name))}
-        published = {publisher.stats().notice for publisher in self._publishers}
-        clock = {self._pipeline.worker.clock_notice} if self._pipeline is not None else set()
-        return (
-            ignored | (published | clock) - {""} | {f"{name}: {detail}" for name, detail in details.items() if detail}
-        )
+        return self._roster.notices() | ({publisher.stats().notice for publisher in self._publishers} - {""})
 
     def mute(self, stream: str, muted: bool, by: MutedBy = "keyboard") -> None:
         """Stop the capture of `stream`, releasing the device, or restart it.
@@ -327,40 +279,22 @@ class Monitor:
             UsageError: there is no such stream.
             StreamerError: it is done, but cannot be kept on disk; or it cannot be lifted there, and stays muted.
         """
-        source = self._source(stream)
-        try:
-            if muted:
-                self._muting.mute(source, by)
-            else:
-                self._muting.lift(source)
-        finally:
-            self._show_mute(stream)
+        self._roster.mutes.mute(self._roster.find(stream), muted, by)
 
     def mute_remotely(self, stream: str, muted: bool) -> None:
         """Do what somebody asked for over MQTT: mute, and unmute only with `mqtt.remote_unmute`.
 
         A mute that somebody else can undo would be none.
         """
+        may_unmute = self._roster.settings.mqtt.remote_unmute
         try:
-            if muted or self._settings.mqtt.remote_unmute:
-                self.mute(stream, muted, "mqtt")
-            elif self._muting.get(stream):
-                self.board.log("note", "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow", stream)
+            self._roster.mutes.mute_remotely(self._roster.find(stream), muted, may_unmute=may_unmute)
         except StreamerError as error:
             self.board.log("note", str(error))
 
     def muted(self, stream: str) -> Mute | None:
         """Return by whom `stream` is muted, and since when; None where it is not."""
-        return self._muting.get(stream)
-
-    def _mute_alike(self, source: Source) -> None:
-        """Mute a source that takes the place of one that is muted."""
-        if self._muting.get(source.name):
-            source.mute(True)
-
-    def _show_mute(self, stream: str) -> None:
-        mute = self._muting.get(stream)
-        self.board.muted(stream, mute.sentence(stream) if mute else "")
+        return self._roster.mutes.get(stream)
 
     def devices(self) -> tuple[str, ...]:
         """Return the names of the input devices; empty where PortAudio or a device is missing."""
@@ -374,7 +308,7 @@ class Monitor:
 
     def choose_device(self, stream: str, device: str) -> None:
         """Move `stream` to the device of that name."""
-        source = self._source(stream)
+        source = self._roster.find(stream)
         if isinstance(source, Microphone):
             source.choose(device)
             self.board.log("device", f"moving to {device}", stream)
@@ -387,7 +321,7 @@ class Monitor:
         Raises:
             UsageError: there is no such stream.
         """
-        self._enrol(stream, wanted_s)
+        self._roster.enrol(stream, wanted_s)
 
     def cancel_calibration(self, stream: str) -> None:
         """Cancel the enrolment on `stream`; nothing of it is kept.
@@ -395,22 +329,7 @@ class Monitor:
         Raises:
             UsageError: there is no such stream.
         """
-        self._enrol(stream, None)
-
-    def _enrol(self, stream: str, wanted_s: float | None) -> None:
-        self._source(stream)
-        with self._roster_lock:
-            if self._pipeline is not None:
-                self._pipeline.profiles.enrol(stream, wanted_s)
-            elif wanted_s is not None:
-                self._enrol_first[stream] = wanted_s
-            else:
-                self._enrol_first.pop(stream, None)
-
-    def _source(self, stream: str) -> Source:
-        if stream not in self._sources:
-            raise UsageError(f"There is no stream named {stream!r}; there are: {', '.join(self._sources)}.")
-        return self._sources[stream]
+        self._roster.enrol(stream, None)
 
     def _run(self) -> None:
         """Load, warm up, start the sources, and wait for the worker's end."""
@@ -421,7 +340,7 @@ class Monitor:
                     pipeline.warm_up()
             if not self._stopping.is_set():
                 pipeline.worker.run()
-            broken = [s.status() for s in self._sources.values() if s.status().state == "failed"]
+            broken = [s.status() for s in self._roster.sources.values() if s.status().state == "failed"]
             if broken:  # raised at the end: until then the screen shows the other streams
                 self.failure = StreamerError(broken[0].detail)
         except Exception as error:
@@ -429,6 +348,7 @@ class Monitor:
             self.failed.set()
         finally:
             self.ended.set()
+            self._roster.close()
             if self._queue is not None:
                 self._queue.close()
 
@@ -438,56 +358,16 @@ class Monitor:
         with uncollected():
             from streamer.pipeline.build import build_pipeline
 
-        first, settings = dict(self._sources), self._settings
+        first, settings = self._roster.sources, self._roster.settings
         pipeline = build_pipeline(
             settings,
             list(first.values()),
             self.board,
             self._publishers,
-            self._wake,
+            self._roster.wake,
             self._on_enrolled,
             self._meters,
         )
         pipeline.worker.lasting = self._lasting
-        with self._roster_lock:
-            now = self._sources
-            for name, source in first.items():
-                if now.get(name) is not source:  # it was removed while the model was loaded
-                    pipeline.worker.remove(name)
-            for name, source in now.items():
-                if first.get(name) is not source:
-                    pipeline.add(source)
-                if not self._stopping.is_set():
-                    source.start()
-            for name, wanted_s in self._enrol_first.items():
-                pipeline.profiles.enrol(name, wanted_s)
-            if self._settings is not settings:  # they were changed while the model was loaded
-                try:
-                    pipeline.configure(self._settings)
-                except UsageError as error:
-                    self.board.log("note", f"The thresholds stay as they are: {error}")
-            self._pipeline = pipeline
+        self._roster.hand_over(pipeline, first, settings)
         return pipeline
-
-    def _look_around(self) -> None:
-        """Keep the board's view of the publisher that has a broker, follow the mutes on disk, return freed memory."""
-        said: set[str] = set()
-        trim_at = time.monotonic() + TRIM_S
-        while True:
-            if time.monotonic() >= trim_at:
-                return_freed_memory()
-                trim_at = time.monotonic() + TRIM_S
-            for stream in self._muting.follow(self._sources):
-                self._show_mute(stream)
-            for stats in [publisher.stats() for publisher in self._publishers]:
-                if stats.notice and stats.notice not in said:
-                    said.add(stats.notice)
-                    self.board.log("note", stats.notice)
-                if "://" in stats.url:
-                    status: BrokerStatus = "online" if stats.online else "offline" if stats.detail else "connecting"
-                    view = BrokerView(
-                        stats.url, status, stats.detail, stats.sent, stats.queued, stats.shed, refused=stats.refused
-                    )
-                    self.board.broker(view)
-            if self._stopping.wait(LOOK_S):
-                return
