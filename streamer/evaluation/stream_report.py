@@ -95,13 +95,25 @@ def _natural(evaluation: Evaluation) -> Iterator[str]:
 def _conditions(corpora: Sequence[CorpusResult]) -> Iterator[str]:
     yield "## The same streams under other conditions"
     yield markdown_table(
-        ["streams of", "condition", "windows", "answers unchanged", "answered", "answered before", "ratio"],
+        [
+            "streams of",
+            "condition",
+            "windows",
+            "likeliest label unchanged",
+            "answers kept",
+            "answers contradicted",
+            "answered",
+            "answered before",
+            "ratio",
+        ],
         [
             [
                 corpus.name,
                 name,
                 one.windows,
                 share(one.unchanged),
+                share(one.kept),
+                share(one.contradicted),
                 share(one.answered),
                 share(one.answered_before),
                 share(one.answered / one.answered_before if one.answered_before else float("nan")),

@@ -70,6 +70,8 @@ class ConditionFigures:
     unchanged: float  # share of these with the same likeliest label
     answered: float  # share of these that name a label
     answered_before: float  # the same without the change
+    kept: float  # share of those that were answered before whose likeliest label is the same
+    contradicted: float  # share of those that were answered before and after with another label
 
 
 @dataclass
@@ -168,11 +170,15 @@ def compare_condition(before: Sequence[Sequence[Event]], after: Sequence[Sequenc
             for event in new
             if isinstance(event, Window) and _counts(event) and event.end_s in windows
         ]
+    answers = [(one, other) for one, other in pairs if one.label is not None]
+    twice = [(one.label, other.label) for one, other in answers if other.label is not None]
     return ConditionFigures(
         windows=len(pairs),
         unchanged=_mean([_likeliest(one) == _likeliest(other) for one, other in pairs]),
         answered=_mean([other.label is not None for _, other in pairs]),
         answered_before=_mean([one.label is not None for one, _ in pairs]),
+        kept=_mean([_likeliest(one) == _likeliest(other) for one, other in answers]),
+        contradicted=_mean([one != other for one, other in twice]),
     )
 
 

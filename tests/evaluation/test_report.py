@@ -74,7 +74,7 @@ def test_figures_of_streams_are_a_row_with_their_counts(evaluation: Evaluation) 
     (result,) = evaluation.corpora
     windows = replace(result.clips, recall=(0.75, 0.5))
     streams = StreamFigures(2, 3.5, windows, 0.4, 0.8, 0.05, 10, 0.5, 0.1, 3.2, 2, 0.04)
-    conditions = {"telephone": ConditionFigures(7, 0.9, 0.3, 0.4)}
+    conditions = {"telephone": ConditionFigures(7, 0.9, 0.3, 0.4, 0.95, 0.1)}
     natural = {"radio": NaturalFigures(30.0, 3, {"sad": 3}, 0.7, 0.02)}
     text = markdown(
         replace(evaluation, corpora=(replace(result, streams=streams, conditions=conditions),), natural=natural)
@@ -82,4 +82,4 @@ def test_figures_of_streams_are_a_row_with_their_counts(evaluation: Evaluation) 
     assert "| 0.400 | 0.800 | 0.750 | 0.050 | 50.0 | 0.500 of 10 | 0.100 | 3.2 s |" in text
     assert "Recall, ravdess: neutral 0.750, angry 0.500." in text
     assert "| radio | 30.0 | 3 | 6.0 | sad: 3 | 0.700 | 0.020 |" in text
-    assert "| ravdess | telephone | 7 | 0.900 | 0.300 | 0.400 | 0.750 |" in text
+    assert "| ravdess | telephone | 7 | 0.900 | 0.950 | 0.100 | 0.300 | 0.400 | 0.750 |" in text

@@ -109,6 +109,13 @@ def test_conditions_are_compared_window_by_window() -> None:
     assert (compared.windows, compared.unchanged, compared.answered, compared.answered_before) == (2, 0.5, 0.5, 1.0)
 
 
+def test_an_answer_that_is_given_up_is_kept_and_one_that_changes_contradicts() -> None:
+    before = [window(10, "sad"), window(11, "sad"), window(12, "sad"), window(13, "happy", claims=False)]
+    after = [window(10, "sad", claims=False), window(11, "happy"), window(12, "sad"), window(13, "sad")]
+    compared = compare_condition([before], [after])
+    assert (compared.unchanged, compared.kept, compared.contradicted) == (0.5, pytest.approx(2 / 3), 0.5)
+
+
 @pytest.mark.slow
 def test_more_streams_than_the_worker_has_rows_run_one_after_the_other(harness: WorkerHarness, tmp_path: Path) -> None:
     rng = np.random.default_rng(SEED)
