@@ -141,6 +141,7 @@ def run_evaluation(
     from streamer.errors import UsageError
     from streamer.evaluation.evaluate import evaluate
     from streamer.evaluation.report import markdown, write_report
+    from streamer.folder_claims import claimed_work
     from streamer.plain_text import printable
 
     if not paths:
@@ -148,7 +149,8 @@ def run_evaluation(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     corpora = read_corpora(paths)
-    evaluation = evaluate(checkpoint, corpora, options, work, print, show_progress)
+    with claimed_work(work):
+        evaluation = evaluate(checkpoint, corpora, options, work, print, show_progress)
     written = write_report(evaluation, output)
     print("\n".join(map(printable, markdown(evaluation).splitlines())))
     print("written: " + ", ".join(str(path) for path in written))

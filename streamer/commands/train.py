@@ -11,9 +11,11 @@ import typer
 
 from streamer.commands.options import Corpora, Device, Threads, Work
 from streamer.errors import UsageError
+from streamer.folder_claims import claimed_work
 from streamer.training.tune import Tune
 
 if TYPE_CHECKING:
+    from streamer.corpora.corpus import Corpus
     from streamer.training.recipe import Recipe
 
 
@@ -191,21 +193,10 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
         StreamerError: see `streamer.training.trainer` and `streamer.corpora.corpus.read_corpora`; or, when all is
             written, a recording could not be read whole.
     """
-    import os
-
     import torch
 
-    from streamer.codec.device import choose_device
-    from streamer.commands.progress_bars import show_progress
-    from streamer.corpora.audio_store import require_whole
-    from streamer.corpora.corpus import clips_of, read_corpora
-    from streamer.corpora.splits import describe_split, fold_speakers, read_split
-    from streamer.progress import Reporter
-    from streamer.training.natural import natural_streams
-    from streamer.training.refit_head import refit_head
+    from streamer.corpora.corpus import read_corpora
     from streamer.training.threads import keep_freed_memory
-    from streamer.training.trainer import open_run
-    from streamer.training.trainer import train as train_model
 
     if not paths:
         raise UsageError("There is nothing to train on; give corpus folders, or CSV files of path,label,speaker.")
@@ -213,6 +204,26 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     corpora = read_corpora(paths)
+    with claimed_work(options.work):
+        _train(corpora, recipe, options)
+
+
+def _train(corpora: Sequence[Corpus], recipe: Recipe, options: TrainingOptions) -> None:
+    import os
+
+    import torch
+
+    from streamer.codec.device import choose_device
+    from streamer.commands.progress_bars import show_progress
+    from streamer.corpora.audio_store import require_whole
+    from streamer.corpora.corpus import clips_of
+    from streamer.corpora.splits import describe_split, fold_speakers, read_split
+    from streamer.progress import Reporter
+    from streamer.training.natural import natural_streams
+    from streamer.training.refit_head import refit_head
+    from streamer.training.trainer import open_run
+    from streamer.training.trainer import train as train_model
+
     device, reporter = torch.device(choose_device(options.device)), Reporter(print, show_progress)
     if options.final is not None:
         refit_head(corpora, recipe, options.final, options.work, options.output, device, reporter)

@@ -61,6 +61,7 @@ def train_streams(
     from streamer.corpora.corpus import read_corpora
     from streamer.corpora.splits import DEFAULT_SEED, pin_known_speakers, read_split, split_speakers
     from streamer.emotion.checkpoint import load_checkpoint
+    from streamer.folder_claims import claimed_work
     from streamer.progress import Reporter
     from streamer.training.natural import natural_streams
     from streamer.training.train_on_streams import StreamData, StreamRecipe, train_on_streams
@@ -78,4 +79,5 @@ def train_streams(
     known = load_checkpoint(checkpoint).card.speakers
     parts = read_split(split) if split else pin_known_speakers(split_speakers(data, recipe.seed), known, "test")
     streams = StreamData(data, parts, natural_streams(natural or ()), natural_streams(non_speech or ()))
-    train_on_streams(streams, recipe, checkpoint, work, output, Reporter(print, show_progress))
+    with claimed_work(work):
+        train_on_streams(streams, recipe, checkpoint, work, output, Reporter(print, show_progress))

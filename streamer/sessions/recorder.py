@@ -2,17 +2,16 @@
 
 import errno
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from streamer.errors import UsageError
 from streamer.events import EmotionEnded, EmotionStarted, Event, Info, to_json
+from streamer.folder_claims import claim
 from streamer.publish.publisher import PublisherStats
 from streamer.publish.throttle import Throttle
 from streamer.sessions.journal_writer import MEGABYTE, JournalWriter
@@ -191,19 +190,9 @@ class Recorder:
 
 
 def _claim(folder: Path) -> FileLock:
-    """Return the lock of `folder`, held; a process that dies lets go of it."""
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, os.strerror(13))
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
-            f"Another monitor records into {folder}; give each a folder of its own (record.folder)."
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror or error}); give record.folder a place of your own."
-        ) from error
-    return lock
+    return claim(
+        folder,
+        LOCK,
+        busy=f"Another monitor records into {folder}; give each a folder of its own (record.folder).",
+        cure="give record.folder a place of your own",
+    )

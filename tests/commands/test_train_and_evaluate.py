@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from streamer.commands.evaluate import run_evaluation
 from streamer.commands.train import TrainingOptions, run_training
+from streamer.commands.train_streams import train_streams
 from streamer.errors import UsageError
 from streamer.evaluation.options import EvaluationOptions
+from streamer.folder_claims import claimed_work
 from streamer.training.recipe import Recipe
 from tests.support.training_corpus import write_corpus
 
@@ -42,6 +45,28 @@ def test_without_a_corpus_there_is_nothing_to_do(tmp_path: Path) -> None:
         run_training([], Recipe(), TrainingOptions(output=tmp_path / "m.safetensors", work=tmp_path))
     with pytest.raises(UsageError, match="nothing to evaluate on"):
         run_evaluation("bundled", [], LEAST, output=tmp_path, work=tmp_path)
+
+
+def _train(corpus: Path, work: Path) -> None:
+    run_training([corpus], Recipe(), TrainingOptions(output=work.parent / "m.safetensors", work=work, device="cpu"))
+
+
+def _train_streams(corpus: Path, work: Path) -> None:
+    train_streams("measured", [corpus], output=work.parent / "m.safetensors", work=work)
+
+
+def _evaluate(corpus: Path, work: Path) -> None:
+    run_evaluation("measured", [corpus], LEAST, output=work.parent / "report", work=work)
+
+
+@pytest.mark.parametrize("command", [_train, _train_streams, _evaluate])
+def test_two_programs_do_not_fill_one_work_folder(tmp_path: Path, command: Callable[[Path, Path], None]) -> None:
+    corpus, work = write_corpus(tmp_path / "corpus"), tmp_path / "work"
+    with claimed_work(work), pytest.raises(UsageError, match=r"Another training or evaluation works in .*--work"):
+        command(corpus, work)
+    assert not list(work.glob("audio*"))
+    with claimed_work(work):  # it can be had again
+        pass
 
 
 def test_what_is_no_teacher_is_said_before_anything_is_measured(tmp_path: Path) -> None:
