@@ -42,13 +42,33 @@ def claimed_work(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: as `claim`.
     """
-    lock = claim(
+    with _held(
         folder,
-        ".streamer-work.lock",
         busy=f"Another training or evaluation works in {folder}; wait for its end, or give this one a --work folder of "
         "its own.",
         cure="give --work a place of your own",
-    )
+    ):
+        yield
+
+
+@contextmanager
+def claimed_output(folder: Path, out: Path) -> Iterator[None]:
+    """Hold the cache `folder` of a set of embeddings that is written to `out`.
+
+    Raises:
+        UsageError: as `claim`.
+    """
+    with _held(
+        folder,
+        busy=f"Another `streamer embed` writes to {out}; wait for its end, or give this one an --out of its own.",
+        cure="give --out a place of your own",
+    ):
+        yield
+
+
+@contextmanager
+def _held(folder: Path, *, busy: str, cure: str) -> Iterator[None]:
+    lock = claim(folder, ".streamer-work.lock", busy=busy, cure=cure)
     try:
         yield
     finally:

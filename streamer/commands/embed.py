@@ -15,10 +15,12 @@ from streamer.analysis.settings import Kind
 from streamer.commands.on_ray import OBJECT_STORE_MB, OnRay, RayAddress, RayChoice, chosen_ray
 from streamer.commands.options import Device, Threads
 from streamer.errors import StreamerError, UsageError
+from streamer.folder_claims import claimed_output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from streamer.analysis.discover import Recording
     from streamer.analysis.embed import Embedded, Outcome, Runner
     from streamer.analysis.embedder import Embedder
     from streamer.analysis.statistics import Statistics, VarianceExplained
@@ -127,12 +129,7 @@ def run_embed(
         UsageError: the options contradict each other, or there is no recording.
         StreamerError: not one recording could be embedded; or, when all is written, some could not be read whole.
     """
-    from streamer.analysis.cache import RowCache
-    from streamer.analysis.dataset import read_set, write_parquet, write_set
     from streamer.analysis.discover import find_recordings, label_sources
-    from streamer.analysis.embed import embed_recordings
-    from streamer.analysis.statistics import statistics
-    from streamer.commands.progress_bars import AudioProgress
     from streamer.commands.screen import Screen
 
     if options.frames and options.pool is not None:
@@ -140,6 +137,19 @@ def run_embed(
     recordings = find_recordings(paths, options.table)
     screen = Screen(stderr=True)
     screen.print(label_sources(recordings), highlight=False, markup=False, soft_wrap=True)
+    with claimed_output(_folder(out) / CACHE_FOLDER, out):
+        _embed(recordings, out, options, on_ray, screen)
+
+
+def _embed(
+    recordings: Sequence[Recording], out: Path, options: EmbedOptions, on_ray: RayChoice | None, screen: Console
+) -> None:
+    from streamer.analysis.cache import RowCache
+    from streamer.analysis.dataset import read_set, write_parquet, write_set
+    from streamer.analysis.embed import embed_recordings
+    from streamer.analysis.statistics import statistics
+    from streamer.commands.progress_bars import AudioProgress
+
     embedder, title = _embedder(options)
     folder = _folder(out)
     key = embedder.key if not options.track else f"{embedder.key}-track-{options.track}"

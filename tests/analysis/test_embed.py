@@ -16,8 +16,10 @@ from streamer.analysis.discover import Recording, find_recordings
 from streamer.analysis.embed import LONG_SAMPLES, Embedded, embed_recordings, plan_batches
 from streamer.analysis.embedder import BATCH_SIZES, Embedder
 from streamer.analysis.settings import EmbedSettings
+from streamer.commands.embed import CACHE_FOLDER, run_embed
 from streamer.decoding.files import Facts, UnreadableError, read_facts
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, UsageError
+from streamer.folder_claims import claimed_output
 from tests.analysis.embedding import embed
 from tests.analysis.made import Watcher, checkpoint, model, sound, write
 
@@ -50,6 +52,18 @@ def test_a_second_run_computes_only_what_is_new_or_changed(tmp_path):
     (tmp_path / "2.wav").rename(tmp_path / "renamed.wav")
     write(tmp_path / "new.wav", 0.1, seed=10)
     assert run() == (2, 3)
+
+
+def test_two_programs_do_not_write_one_set(tmp_path):
+    write(tmp_path / "a.wav", 0.1, seed=1)
+    out = tmp_path / "set"
+    with (
+        claimed_output(out / CACHE_FOLDER, out),
+        pytest.raises(UsageError, match=r"Another `streamer embed` writes to"),
+    ):
+        run_embed([tmp_path / "a.wav"], out)
+    run_embed([tmp_path / "a.wav"], out)
+    assert read_set(out).embeddings.shape[0] == 1
 
 
 def test_broken_recordings_are_named_and_what_can_be_read_is_embedded(tmp_path, capsys):
