@@ -173,12 +173,15 @@ class MqttLink:
             socket_options=_NO_DELAY,
             logger=_paho_logger,
         )
-        async with client:
-            self._change(LinkState("online", ""))
-            try:
-                await self._session(client, self._closing)
-            finally:
-                client.timeout = _DISCONNECT_S
+        try:
+            async with client:
+                self._change(LinkState("online", ""))
+                try:
+                    await self._session(client, self._closing)
+                finally:
+                    client.timeout = _DISCONNECT_S
+        finally:
+            await _hang_up(client)
 
     def _change(self, state: LinkState) -> None:
         if state == self._state:
@@ -187,6 +190,17 @@ class MqttLink:
         if state.detail:
             logger.warning("%s", state.detail)
         self._on_change(state)
+
+
+async def _hang_up(client: aiomqtt.Client) -> None:
+    """Close the connection where the client was not left in order; else do nothing.
+
+    Where the broker accepts a connection and says nothing in time, aiomqtt (2.5.1) raises and keeps the connection: it
+    is pinged, and one that is answered late stays at the broker beside the next, under the same id.
+    """
+    client.timeout = _DISCONNECT_S
+    with contextlib.suppress(aiomqtt.MqttError):
+        await client.__aexit__(None, None, None)
 
 
 async def race(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -138,6 +138,7 @@ class MqttSettings:
             context = ssl.create_default_context(cafile=None if self.ca_file is None else self.ca_file.expanduser())
         except (OSError, ValueError) as error:
             raise _unusable("ca_file", self.ca_file, error) from error
+        context.sslsocket_class = _ClosingSocket
         if self.client_cert is not None:
             key = None if self.client_key is None else self.client_key.expanduser()
             try:
@@ -156,6 +157,17 @@ class MqttSettings:
             )
         if self.client_key is not None and self.client_cert is None:
             raise UsageError("client_key is given without client_cert; give both.")
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself where the handshake fails; paho-mqtt (2.2.0) leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _unusable(key: str, path: Path | None, error: Exception) -> UsageError:

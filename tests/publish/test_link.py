@@ -65,6 +65,18 @@ def test_a_silent_listener_is_no_broker_and_does_not_hold_up_the_end() -> None:
         assert "mqtt" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_a_broker_that_does_not_answer_in_time_is_hung_up_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        out = publisher(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        out.start()
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5.0)  # pinged in vain, it would be kept for 7.5 s
+            while connection.recv(1_000):
+                pass
+        out.close()
+
+
 def test_an_address_that_swallows_everything_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     through = threading.Event()
 

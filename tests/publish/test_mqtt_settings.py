@@ -1,5 +1,6 @@
 """Broker URLs, logins and certificates as users write them."""
 
+import socket
 import ssl
 import subprocess
 import traceback
@@ -117,6 +118,18 @@ def test_a_tls_broker_is_verified_by_default() -> None:
     assert context is not None
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+def test_a_connection_whose_handshake_fails_is_closed() -> None:
+    context = MqttSettings(url="mqtts://broker.lan").tls_context()
+    assert context is not None
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"no TLS here\r\n")
+        wrapped = context.wrap_socket(ours, server_hostname="broker.lan", do_handshake_on_connect=False)
+        with pytest.raises(ssl.SSLError):
+            wrapped.do_handshake()
+        assert wrapped.fileno() == -1
 
 
 @pytest.mark.parametrize("content", [None, "", "not a certificate"])
