@@ -17,7 +17,14 @@ from pydantic import (
 )
 
 from streamer.config_actions import MAX_ACTIONS, ActionConfig
-from streamer.constants import DEFAULT_HOP_S, DEFAULT_WINDOW_S, FRAME_RATE
+from streamer.constants import (
+    DEFAULT_DWELL_S,
+    DEFAULT_HANG_S,
+    DEFAULT_HOP_S,
+    DEFAULT_SMOOTHING_S,
+    DEFAULT_WINDOW_S,
+    FRAME_RATE,
+)
 from streamer.names import plain_name
 
 RING_HOPS = 3  # the ring's least length: with so many hops waiting the worker sees that it is behind
@@ -115,11 +122,11 @@ class VoiceConfig(_Table):
 class TrackerConfig(_Table):
     """The [tracker] table: how windows become a stable state."""
 
-    smoothing_s: Annotated[float, Field(ge=0, le=60)] = 0.3
+    smoothing_s: Annotated[float, Field(ge=0, le=60)] = DEFAULT_SMOOTHING_S
     enter: Literal["auto"] | Share = "auto"
     exit: Literal["auto"] | Share = "auto"
-    dwell_s: Annotated[float, Field(ge=0, le=60)] = 0.5
-    hang_s: Annotated[float, Field(ge=0, le=60)] = 3.0
+    dwell_s: Annotated[float, Field(ge=0, le=60)] = DEFAULT_DWELL_S
+    hang_s: Annotated[float, Field(ge=0, le=60)] = DEFAULT_HANG_S
 
     @model_validator(mode="after")
     def _exit_below_enter(self) -> "TrackerConfig":

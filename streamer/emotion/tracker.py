@@ -16,6 +16,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streamer.constants import DEFAULT_DWELL_S, DEFAULT_HANG_S, DEFAULT_SMOOTHING_S
+
 Probabilities = Mapping[str, float]
 
 _ENTER_ODDS = 5 / 3  # of an emotion that may start, where those of one that a window claims are 1: 0.64 becomes 0.75
@@ -67,9 +69,9 @@ class TrackerSettings:
 
     enter: float  # smoothed probability from which an emotion may start
     exit: float  # below which it ends; not above `enter`
-    smoothing_s: float = 0.3  # time constant of the exponential smoothing; 0 smooths nothing
-    dwell_s: float = 0.5  # how long an emotion must lead before it starts
-    hang_s: float = 3.0  # how long nothing may be claimed before it ends
+    smoothing_s: float = DEFAULT_SMOOTHING_S  # time constant of the exponential smoothing; 0 smooths nothing
+    dwell_s: float = DEFAULT_DWELL_S  # how long an emotion must lead before it starts
+    hang_s: float = DEFAULT_HANG_S  # how long nothing may be claimed before it ends
 
     def __post_init__(self) -> None:
         check_share("enter", self.enter)
