@@ -150,7 +150,8 @@ class MqttLink:
                 if self._state.status == "online":
                     delays = self._timing.delays()
                 self._change(LinkState("offline", explain(error, self._broker)))
-            if last_try:
+            this = asyncio.current_task()
+            if last_try or (this is not None and this.cancelling()):  # another error may have taken its place
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), next(delays))
@@ -181,7 +182,7 @@ class MqttLink:
                 finally:
                     client.timeout = _DISCONNECT_S
         finally:
-            await _hang_up(client)
+            _hang_up(client)
 
     def _change(self, state: LinkState) -> None:
         if state == self._state:
@@ -192,15 +193,20 @@ class MqttLink:
         self._on_change(state)
 
 
-async def _hang_up(client: aiomqtt.Client) -> None:
-    """Close the connection where the client was not left in order; else do nothing.
+def _hang_up(client: aiomqtt.Client) -> None:
+    """Close the connection where the client was left without an end to it; else do nothing.
 
-    Where the broker accepts a connection and says nothing in time, aiomqtt (2.5.1) raises and keeps the connection: it
-    is pinged, and one that is answered late stays at the broker beside the next, under the same id.
+    aiomqtt (2.5.1) keeps a connection that is not answered in time, or whose broker takes nothing any more: it is
+    pinged, and one that is answered late stays at the broker beside the next, under the same id.
     """
-    client.timeout = _DISCONNECT_S
-    with contextlib.suppress(aiomqtt.MqttError):
-        await client.__aexit__(None, None, None)
+    connection = client._client  # there is no public way
+    if connection.socket() is None:
+        return
+    connection.on_disconnect = None  # aiomqtt's raises where connecting was cancelled
+    connection.on_socket_register_write = None  # without it paho writes at once
+    connection.disconnect()  # in order, so that the broker does not publish the will
+    if connection.socket() is not None:  # nothing more can be written
+        connection.reinitialise()
 
 
 async def race(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import threading
+from dataclasses import replace
 
 import aiomqtt
 import pytest
@@ -75,6 +76,20 @@ def test_a_broker_that_does_not_answer_in_time_is_hung_up_on() -> None:
             while connection.recv(1_000):
                 pass
         out.close()
+
+
+def test_closing_while_the_broker_is_waited_for_hangs_up_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        out = publisher(f"mqtt://127.0.0.1:{server.getsockname()[1]}", replace(QUICK, answer_s=10.0))
+        out.start()
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5.0)
+            assert connection.recv(1_000)  # CONNECT
+            out.close()
+            while connection.recv(1_000):
+                pass
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_an_address_that_swallows_everything_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
