@@ -429,3 +429,15 @@ def test_the_screen_shows_the_publisher_that_has_a_broker(bench: Bench, monkeypa
     view = bench.monitor.snapshot().broker
     assert (view.url, view.detail, view.queued, view.shed) == ("mqtt://home:1883", "Nothing listens there.", 7, 1)
     assert "broker offline: Nothing listens there." in [line.text for line in bench.monitor.snapshot().log]
+
+
+def test_a_monitor_that_has_ended_takes_no_stream(bench: Bench) -> None:
+    bench.monitor.ended.set()
+    with pytest.raises(StreamerError, match="The monitor has ended and cannot add 'door'"):
+        bench.monitor.add(WatchedSource("door"))
+
+
+def test_nobody_fills_the_log_by_unmuting_streams_that_there_are_not(bench: Bench) -> None:
+    before = len(bench.monitor.snapshot().log)
+    bench.monitor.mute_remotely("nobody", False)
+    assert len(bench.monitor.snapshot().log) == before

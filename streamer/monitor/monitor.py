@@ -77,10 +77,10 @@ class Monitor:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
         self.board = Board(timeline_s=settings.dashboard.timeline_s)
-        self._roster = Roster(self.board, settings)
         self.failure: Exception | None = None
         self.ended = threading.Event()
         self.failed = threading.Event()
+        self._roster = Roster(self.board, settings, lambda: self._stopping.is_set() or self.ended.is_set())
 
     @classmethod
     def open(
@@ -286,9 +286,11 @@ class Monitor:
 
         A mute that somebody else can undo would be none.
         """
-        may_unmute = self._roster.settings.mqtt.remote_unmute
         try:
-            self._roster.mutes.mute_remotely(self._roster.find(stream), muted, may_unmute=may_unmute)
+            if muted or self._roster.settings.mqtt.remote_unmute:
+                self.mute(stream, muted, "mqtt")
+            elif self.muted(stream):
+                self.board.log("note", "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow", stream)
         except StreamerError as error:
             self.board.log("note", str(error))
 
@@ -348,7 +350,6 @@ class Monitor:
             self.failed.set()
         finally:
             self.ended.set()
-            self._roster.close()
             if self._queue is not None:
                 self._queue.close()
 

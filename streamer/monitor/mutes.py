@@ -41,18 +41,6 @@ class Mutes:
         finally:
             self.show(source.name)
 
-    def mute_remotely(self, source: Source, muted: bool, *, may_unmute: bool) -> None:
-        """Do what somebody asked for over MQTT, as far as they may.
-
-        Raises:
-            StreamerError: as `mute`.
-        """
-        if muted or may_unmute:
-            self.mute(source, muted, "mqtt")
-        elif self.get(source.name):
-            refused = "was to be unmuted over MQTT, which mqtt.remote_unmute does not allow"
-            self._board.log("note", refused, source.name)
-
     def adopt(self, source: Source) -> None:
         """Mute a source that is new, not started yet, where the disk says so.
 

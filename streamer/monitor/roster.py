@@ -1,7 +1,7 @@
 """The streams of a monitor: they come, go and change places at any moment, before the model is loaded and after."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from streamer.errors import StreamerError, UsageError
@@ -20,6 +20,7 @@ class Roster:
     Args:
         board: shows the streams.
         settings: until `configure` replaces them.
+        is_over: returns whether nothing more may come or start.
 
     Attributes:
         sources: by the stream's name. Replaced as a whole, never changed, since other threads read it.
@@ -29,7 +30,7 @@ class Roster:
         settings: in force.
     """
 
-    def __init__(self, board: Board, settings: Settings) -> None:
+    def __init__(self, board: Board, settings: Settings, is_over: Callable[[], bool]) -> None:
         self.sources: Mapping[str, Source] = {}
         self.mutes = Mutes(board)
         self.wake = threading.Event()
@@ -38,7 +39,7 @@ class Roster:
         self._board = board
         self._lock = threading.Lock()  # held while streams come, go or are started
         self._enrol_first: dict[str, float] = {}  # to be enrolled as soon as there is a worker: seconds of speech
-        self._closed = False
+        self._is_over = is_over
 
     def find(self, stream: str) -> Source:
         """Return the source of `stream`.
@@ -60,7 +61,7 @@ class Roster:
         with self._lock:
             if source.name in self.sources:
                 raise UsageError(f"There is a stream named {source.name!r} already; give the new one another name.")
-            if self._closed:
+            if self._is_over():
                 raise StreamerError(f"The monitor has ended and cannot add {source.name!r}; start a new one.")
             source.ring.on_write = self.wake
             self.mutes.adopt(source)
@@ -145,7 +146,7 @@ class Roster:
             for name, source in self.sources.items():
                 if first.get(name) is not source:
                     pipeline.add(source)
-                if not self._closed:
+                if not self._is_over():
                     source.start()
             for name, wanted_s in self._enrol_first.items():
                 pipeline.profiles.enrol(name, wanted_s)
@@ -156,13 +157,8 @@ class Roster:
                     self._board.log("note", f"The thresholds stay as they are: {error}")
             self.pipeline = pipeline
 
-    def close(self) -> None:
-        """Take in no more streams."""
-        self._closed = True
-
     def stop(self) -> None:
-        """Take in no more streams, and stop all sources."""
-        self._closed = True
+        """Stop all sources, once it is over."""
         with self._lock:
             sources = list(self.sources.values())
         for source in sources:

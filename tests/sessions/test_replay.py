@@ -96,7 +96,6 @@ def test_the_command_prints_the_recorded_lines_again(tmp_path: Path) -> None:
     assert [event for event in printed if isinstance(event, Window)] == [e for e in events if isinstance(e, Window)]
 
 
-@pytest.mark.real
 def test_the_screen_shows_what_the_broker_refuses_and_what_a_publisher_has_to_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -108,6 +107,7 @@ def test_the_screen_shows_what_the_broker_refuses_and_what_a_publisher_has_to_sa
     assert [line.text for line in snapshot.log].count("The broker keeps no messages.") == 1
 
 
+@pytest.mark.real
 def test_a_broker_gets_the_same_transitions_under_a_node_of_its_own(tmp_path: Path) -> None:
     events = [INFO, *day(hours=2.0)]
     journal = write_journal(tmp_path / "day.jsonl", events)
