@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from streamer.errors import UsageError
+
+_WORK_LOCK = ".streamer-work.lock"
 
 
 def claim(folder: Path, lock_name: str, *, busy: str, cure: str) -> FileLock:
@@ -30,8 +32,9 @@ def claim(folder: Path, lock_name: str, *, busy: str, cure: str) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(busy) from None
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error.strerror or error}); {cure}.") from error
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{folder} cannot be written ({reason}); {cure}.") from error
     return lock
 
 
@@ -52,15 +55,16 @@ def claimed_work(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed_output(folder: Path, out: Path) -> Iterator[None]:
-    """Hold the cache `folder` of a set of embeddings that is written to `out`.
+def claimed_cache(folder: Path) -> Iterator[None]:
+    """Hold the cache `folder` of a set of embeddings.
 
     Raises:
         UsageError: as `claim`.
     """
     with _held(
         folder,
-        busy=f"Another `streamer embed` writes to {out}; wait for its end, or give this one an --out of its own.",
+        busy=f"Another `streamer embed` works in {folder.parent}; wait for its end, or give this one an --out of its "
+        "own.",
         cure="give --out a place of your own",
     ):
         yield
@@ -68,8 +72,14 @@ def claimed_output(folder: Path, out: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, *, busy: str, cure: str) -> Iterator[None]:
-    lock = claim(folder, ".streamer-work.lock", busy=busy, cure=cure)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    lock = claim(folder, _WORK_LOCK, busy=busy, cure=cure)
     try:
         yield
     finally:
+        with suppress(OSError):
+            if made and os.listdir(folder) == [_WORK_LOCK]:  # nothing came of it: as if it had not begun
+                (folder / _WORK_LOCK).unlink()
+                for one in made:
+                    one.rmdir()
         lock.release()

@@ -15,7 +15,7 @@ from streamer.analysis.settings import Kind
 from streamer.commands.on_ray import OBJECT_STORE_MB, OnRay, RayAddress, RayChoice, chosen_ray
 from streamer.commands.options import Device, Threads
 from streamer.errors import StreamerError, UsageError
-from streamer.folder_claims import claimed_output
+from streamer.folder_claims import claimed_cache
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +126,7 @@ def run_embed(
         on_ray: the cluster whose machines compute; None: this process does.
 
     Raises:
-        UsageError: the options contradict each other, or there is no recording.
+        UsageError: the options contradict each other, there is no recording, or another embed works on that set.
         StreamerError: not one recording could be embedded; or, when all is written, some could not be read whole.
     """
     from streamer.analysis.discover import find_recordings, label_sources
@@ -137,7 +137,7 @@ def run_embed(
     recordings = find_recordings(paths, options.table)
     screen = Screen(stderr=True)
     screen.print(label_sources(recordings), highlight=False, markup=False, soft_wrap=True)
-    with claimed_output(_folder(out) / CACHE_FOLDER, out):
+    with claimed_cache(_folder(out) / CACHE_FOLDER):
         _embed(recordings, out, options, on_ray, screen)
 
 

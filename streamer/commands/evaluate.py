@@ -130,8 +130,8 @@ def run_evaluation(
         work: folder for decoded audio; a training's can be reused.
 
     Raises:
-        StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`; or, when
-            all is written, a recording could not be read whole.
+        StreamerError: see `streamer.evaluation.evaluate.evaluate` and `streamer.corpora.corpus.read_corpora`; another
+            program works in `work`; or, when all is written, a recording could not be read whole.
     """
     import torch
 
@@ -151,7 +151,7 @@ def run_evaluation(
     corpora = read_corpora(paths)
     with claimed_work(work):
         evaluation = evaluate(checkpoint, corpora, options, work, print, show_progress)
-    written = write_report(evaluation, output)
-    print("\n".join(map(printable, markdown(evaluation).splitlines())))
-    print("written: " + ", ".join(str(path) for path in written))
-    require_whole(work, clips_of(corpora))
+        written = write_report(evaluation, output)
+        print("\n".join(map(printable, markdown(evaluation).splitlines())))
+        print("written: " + ", ".join(str(path) for path in written))
+        require_whole(work, clips_of(corpora))

@@ -190,8 +190,8 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
         options: see there.
 
     Raises:
-        StreamerError: see `streamer.training.trainer` and `streamer.corpora.corpus.read_corpora`; or, when all is
-            written, a recording could not be read whole.
+        StreamerError: see `streamer.training.trainer` and `streamer.corpora.corpus.read_corpora`; another program works
+            in the work folder; or, when all is written, a recording could not be read whole.
     """
     import torch
 

@@ -19,7 +19,7 @@ from streamer.analysis.settings import EmbedSettings
 from streamer.commands.embed import CACHE_FOLDER, run_embed
 from streamer.decoding.files import Facts, UnreadableError, read_facts
 from streamer.errors import StreamerError, UsageError
-from streamer.folder_claims import claimed_output
+from streamer.folder_claims import claimed_cache
 from tests.analysis.embedding import embed
 from tests.analysis.made import Watcher, checkpoint, model, sound, write
 
@@ -58,8 +58,8 @@ def test_two_programs_do_not_write_one_set(tmp_path):
     write(tmp_path / "a.wav", 0.1, seed=1)
     out = tmp_path / "set"
     with (
-        claimed_output(out / CACHE_FOLDER, out),
-        pytest.raises(UsageError, match=r"Another `streamer embed` writes to"),
+        claimed_cache(out / CACHE_FOLDER),
+        pytest.raises(UsageError, match="Another `streamer embed` works in"),
     ):
         run_embed([tmp_path / "a.wav"], out)
     run_embed([tmp_path / "a.wav"], out)

@@ -69,6 +69,14 @@ def test_two_programs_do_not_fill_one_work_folder(tmp_path: Path, command: Calla
         pass
 
 
+def test_a_work_folder_in_which_nothing_came_about_is_not_left_behind(tmp_path: Path) -> None:
+    corpus, work = write_corpus(tmp_path / "corpus"), tmp_path / "new" / "typo"
+    options = TrainingOptions(output=tmp_path / "m.safetensors", work=work, resume=True, device="cpu")
+    with pytest.raises(UsageError, match="resume"):
+        run_training([corpus], Recipe(), options)
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_is_no_teacher_is_said_before_anything_is_measured(tmp_path: Path) -> None:
     corpus, other = write_corpus(tmp_path / "corpus"), tmp_path / "text"
     other.write_text("hello")
