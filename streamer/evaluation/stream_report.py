@@ -94,26 +94,21 @@ def _natural(evaluation: Evaluation) -> Iterator[str]:
 
 def _conditions(corpora: Sequence[CorpusResult]) -> Iterator[str]:
     yield "## The same streams under other conditions"
+    yield (
+        "Windows with probabilities both times: the share whose likeliest label is unchanged; the same of those that "
+        "named a label before; of those that named one both times, the share that name another; how many name one."
+    )
+    shares = ("unchanged", "answers unchanged", "answers turned", "answered", "answered before", "ratio")
     yield markdown_table(
-        [
-            "streams of",
-            "condition",
-            "windows",
-            "likeliest label unchanged",
-            "answers kept",
-            "answers contradicted",
-            "answered",
-            "answered before",
-            "ratio",
-        ],
+        ["streams of", "condition", "windows", *shares],
         [
             [
                 corpus.name,
                 name,
                 one.windows,
                 share(one.unchanged),
-                share(one.kept),
-                share(one.contradicted),
+                share(one.answers_unchanged),
+                share(one.answers_turned),
                 share(one.answered),
                 share(one.answered_before),
                 share(one.answered / one.answered_before if one.answered_before else float("nan")),

@@ -70,8 +70,8 @@ class ConditionFigures:
     unchanged: float  # share of these with the same likeliest label
     answered: float  # share of these that name a label
     answered_before: float  # the same without the change
-    kept: float  # share of those that were answered before whose likeliest label is the same
-    contradicted: float  # share of those that were answered before and after with another label
+    answers_unchanged: float  # share of those that named a label before whose likeliest label is the same
+    answers_turned: float  # share of those that named a label both times that name another one
 
 
 @dataclass
@@ -177,8 +177,8 @@ def compare_condition(before: Sequence[Sequence[Event]], after: Sequence[Sequenc
         unchanged=_mean([_likeliest(one) == _likeliest(other) for one, other in pairs]),
         answered=_mean([other.label is not None for _, other in pairs]),
         answered_before=_mean([one.label is not None for one, _ in pairs]),
-        kept=_mean([_likeliest(one) == _likeliest(other) for one, other in answers]),
-        contradicted=_mean([one != other for one, other in twice]),
+        answers_unchanged=_mean([_likeliest(one) == _likeliest(other) for one, other in answers]),
+        answers_turned=_mean([one != other for one, other in twice]),
     )
 
 

@@ -45,6 +45,7 @@ class Hearing:
         highpass_hz: of the front end; None: no high-pass.
 
     Attributes:
+        settings: in force.
         rows: state of each.
         capacity: rows that there is room for.
         caught_up: whether the newest step gave out audio that was kept while its row rested.

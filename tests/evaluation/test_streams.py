@@ -109,11 +109,11 @@ def test_conditions_are_compared_window_by_window() -> None:
     assert (compared.windows, compared.unchanged, compared.answered, compared.answered_before) == (2, 0.5, 0.5, 1.0)
 
 
-def test_an_answer_that_is_given_up_is_kept_and_one_that_changes_contradicts() -> None:
+def test_an_answer_is_turned_where_another_is_named_and_not_where_none_is() -> None:
     before = [window(10, "sad"), window(11, "sad"), window(12, "sad"), window(13, "happy", claims=False)]
     after = [window(10, "sad", claims=False), window(11, "happy"), window(12, "sad"), window(13, "sad")]
     compared = compare_condition([before], [after])
-    assert (compared.unchanged, compared.kept, compared.contradicted) == (0.5, pytest.approx(2 / 3), 0.5)
+    assert (compared.unchanged, compared.answers_unchanged, compared.answers_turned) == (0.5, pytest.approx(2 / 3), 0.5)
 
 
 @pytest.mark.slow
