@@ -1,6 +1,7 @@
 """Keeping a connection: retries, and the sentence for a broker that is not there."""
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import threading
@@ -76,6 +77,29 @@ def test_a_broker_that_does_not_answer_in_time_is_hung_up_on() -> None:
             while connection.recv(1_000):
                 pass
         out.close()
+
+
+def test_a_broker_that_freezes_is_hung_up_on_before_the_next_try() -> None:
+    async def session(client: aiomqtt.Client, _: asyncio.Event) -> None:
+        await client.publish("much", bytes(30_000_000), qos=1, timeout=0.5)  # more than buffers between them hold
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = MqttSettings(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}", node="n")
+        link = MqttLink(settings, session, name="mqtt", client_id="n", timing=QUICK)
+        link.start()
+        first, _ = server.accept()
+        with first:
+            first.sendall(bytes([0x20, 2, 0, 0]))  # CONNACK: accepted
+            server.settimeout(10.0)
+            second, _ = server.accept()
+            second.close()
+            first.settimeout(3.0)
+            taken = 0
+            with contextlib.suppress(ConnectionResetError):
+                while part := first.recv(1_000_000):
+                    taken += len(part)
+            assert taken < 30_000_000
+        link.close()
 
 
 def test_closing_while_the_broker_is_waited_for_hangs_up_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
