@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,42 +38,28 @@ def claim(folder: Path, lock_name: str, *, busy: str, cure: str) -> FileLock:
     return lock
 
 
-@contextmanager
-def claimed_work(folder: Path) -> Iterator[None]:
+def claimed_work(folder: Path) -> AbstractContextManager[None]:
     """Hold the work folder of a training or an evaluation: two that fill its stores at once would mix them up.
 
     Raises:
         UsageError: as `claim`.
     """
-    with _held(
-        folder,
-        busy=f"Another training or evaluation works in {folder}; wait for its end, or give this one a --work folder of "
-        "its own.",
-        cure="give --work a place of your own",
-    ):
-        yield
+    return _held(folder, f"Another training or evaluation works in {folder}", "give --work a place of your own")
 
 
-@contextmanager
-def claimed_cache(folder: Path) -> Iterator[None]:
+def claimed_cache(folder: Path) -> AbstractContextManager[None]:
     """Hold the cache `folder` of a set of embeddings.
 
     Raises:
         UsageError: as `claim`.
     """
-    with _held(
-        folder,
-        busy=f"Another `streamer embed` works in {folder.parent}; wait for its end, or give this one an --out of its "
-        "own.",
-        cure="give --out a place of your own",
-    ):
-        yield
+    return _held(folder, f"Another `streamer embed` works in {folder.parent}", "give --out a place of your own")
 
 
 @contextmanager
-def _held(folder: Path, *, busy: str, cure: str) -> Iterator[None]:
+def _held(folder: Path, busy: str, cure: str) -> Iterator[None]:
     made = [one for one in (folder, *folder.parents) if not one.exists()]
-    lock = claim(folder, _WORK_LOCK, busy=busy, cure=cure)
+    lock = claim(folder, _WORK_LOCK, busy=f"{busy}; wait for its end, or {cure}.", cure=cure)
     try:
         yield
     finally:

@@ -90,6 +90,7 @@ def test_the_help_waits_for_nothing_heavy() -> None:
             "aiomqtt",
             "amqtt",
             "soxr",
+            "filelock",
             "encodec",
         ),
         *("silero_vad", "matplotlib", "soundfile", "av", "sklearn"),

@@ -15,7 +15,6 @@ from streamer.analysis.settings import Kind
 from streamer.commands.on_ray import OBJECT_STORE_MB, OnRay, RayAddress, RayChoice, chosen_ray
 from streamer.commands.options import Device, Threads
 from streamer.errors import StreamerError, UsageError
-from streamer.folder_claims import claimed_cache
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,6 +130,7 @@ def run_embed(
     """
     from streamer.analysis.discover import find_recordings, label_sources
     from streamer.commands.screen import Screen
+    from streamer.folder_claims import claimed_cache
 
     if options.frames and options.pool is not None:
         raise UsageError("--frames keeps every frame and --pool makes one row of them; give one of the two.")

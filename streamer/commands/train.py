@@ -11,7 +11,6 @@ import typer
 
 from streamer.commands.options import Corpora, Device, Threads, Work
 from streamer.errors import UsageError
-from streamer.folder_claims import claimed_work
 from streamer.training.tune import Tune
 
 if TYPE_CHECKING:
@@ -196,6 +195,7 @@ def run_training(paths: Sequence[Path], recipe: Recipe, options: TrainingOptions
     import torch
 
     from streamer.corpora.corpus import read_corpora
+    from streamer.folder_claims import claimed_work
     from streamer.training.threads import keep_freed_memory
 
     if not paths:
