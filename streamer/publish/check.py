@@ -6,6 +6,7 @@ import secrets
 import aiomqtt
 
 from streamer.errors import StreamerError
+from streamer.publish.link import connected
 from streamer.publish.link_errors import explain
 from streamer.publish.mqtt_settings import MqttSettings
 
@@ -27,7 +28,7 @@ def check_connection(settings: MqttSettings) -> None:
 async def _connect(settings: MqttSettings) -> None:
     broker = settings.broker
     try:
-        async with aiomqtt.Client(
+        client = aiomqtt.Client(
             broker.host,
             broker.port,
             username=broker.username,
@@ -35,7 +36,8 @@ async def _connect(settings: MqttSettings) -> None:
             identifier=f"{settings.client_id}-probe",
             tls_context=settings.tls_context(),
             timeout=TIMEOUT_S,
-        ) as client:
+        )
+        async with connected(client):
             await _round_trip(client, settings)
     except (aiomqtt.MqttError, OSError) as error:
         raise StreamerError(explain(error, broker)) from error

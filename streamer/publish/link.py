@@ -10,7 +10,7 @@ import logging
 import random
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -174,15 +174,12 @@ class MqttLink:
             socket_options=_NO_DELAY,
             logger=_paho_logger,
         )
-        try:
-            async with client:
-                self._change(LinkState("online", ""))
-                try:
-                    await self._session(client, self._closing)
-                finally:
-                    client.timeout = _DISCONNECT_S
-        finally:
-            _hang_up(client)
+        async with connected(client):
+            self._change(LinkState("online", ""))
+            try:
+                await self._session(client, self._closing)
+            finally:
+                client.timeout = _DISCONNECT_S
 
     def _change(self, state: LinkState) -> None:
         if state == self._state:
@@ -193,20 +190,24 @@ class MqttLink:
         self._on_change(state)
 
 
-def _hang_up(client: aiomqtt.Client) -> None:
-    """Close the connection where the client was left without an end to it; else do nothing.
+@contextlib.asynccontextmanager
+async def connected(client: aiomqtt.Client) -> AsyncIterator[aiomqtt.Client]:
+    """Connect `client`, and close its connection in any case.
 
     aiomqtt (2.5.1) keeps a connection that is not answered in time, or whose broker takes nothing any more: it is
     pinged, and one that is answered late stays at the broker beside the next, under the same id.
     """
-    connection = client._client  # there is no public way
-    if connection.socket() is None:
-        return
-    connection.on_disconnect = None  # aiomqtt's raises where connecting was cancelled
-    connection.on_socket_register_write = None  # without it paho writes at once
-    connection.disconnect()  # in order, so that the broker does not publish the will
-    if connection.socket() is not None:  # nothing more can be written
-        connection.reinitialise()
+    try:
+        async with client:
+            yield client
+    finally:
+        connection = client._client  # there is no public way
+        if connection.socket() is not None:
+            connection.on_disconnect = None  # aiomqtt's raises where connecting was cancelled
+            connection.on_socket_register_write = None  # without it paho writes at once
+            connection.disconnect()  # in order, so that the broker does not publish the will
+        if connection.socket() is not None:  # nothing more can be written
+            connection.reinitialise()
 
 
 async def race(*coroutines: Coroutine[Any, Any, None]) -> None:

@@ -1,5 +1,6 @@
 """Checking that a broker accepts a connection and brings messages back."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def test_a_broker_that_is_not_there_is_refused_with_the_cure() -> None:
     with pytest.raises(StreamerError, match=r"Nothing listens at mqtt://127\.0\.0\.1:\d+; start the broker") as caught:
         check_connection(MqttSettings(url=url))
     assert "secret" not in str(caught.value)
+
+
+def test_a_broker_that_does_not_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.publish.check.TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(StreamerError, match="does not answer"):
+            check_connection(MqttSettings(url=f"mqtt://127.0.0.1:{server.getsockname()[1]}"))
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5.0)
+            while connection.recv(1_000):
+                pass
 
 
 @pytest.mark.real
